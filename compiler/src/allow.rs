@@ -1,0 +1,54 @@
+//! `// allow(NAME): reason`: silences reports of that name on the next line.
+
+use crate::checks::allow_unused;
+use crate::diagnostic::{Diagnostic, Location};
+use crate::program::{ModuleId, Program};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Removes what is allowed, and reports what allows nothing.
+pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
+    for (file, source) in program.files().filter(|(_, source)| source.module != ModuleId::PRELUDE) {
+        let mut lines: Option<BTreeMap<u32, Vec<usize>>> = None;
+        let mut silenced: BTreeSet<usize> = BTreeSet::new();
+        let mut reports = Vec::new();
+        for comment in &source.parse.comments {
+            let at = Location { file, span: comment.span };
+            let text = program.text(file, comment.span).trim_start_matches('/').trim_start();
+            let Some((name, rest)) = text.strip_prefix("allow(").and_then(|text| text.split_once(')')) else {
+                continue;
+            };
+            let reason = rest.trim_start().strip_prefix(':').map(str::trim);
+            if reason.is_none_or(str::is_empty) {
+                reports.push(allow_unused::without_reason(at, name));
+                continue;
+            }
+            let lines = lines.get_or_insert_with(|| {
+                let mut lines: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+                for (index, diagnostic) in found.iter().enumerate().filter(|(_, it)| it.primary.file == file)
+                {
+                    let line = source.lines.position(diagnostic.primary.span.start).line;
+                    lines.entry(line).or_default().push(index);
+                }
+                lines
+            });
+            let next = source.lines.position(comment.span.start).line + 1;
+            let matching: Vec<usize> = lines
+                .get(&next)
+                .into_iter()
+                .flatten()
+                .copied()
+                .filter(|index| found[*index].rule == name)
+                .collect();
+            if matching.is_empty() {
+                reports.push(allow_unused::report(at, name));
+            }
+            silenced.extend(matching);
+        }
+        let mut index = 0;
+        found.retain(|_| {
+            index += 1;
+            !silenced.contains(&(index - 1))
+        });
+        found.extend(reports);
+    }
+}

@@ -1,0 +1,64 @@
+//! `barrier/alone`: a barrier with one participant.
+
+use super::Judged;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::rules::Rule;
+use crate::suggest;
+use lockstep_plan::{BarrierId, BarrierKind};
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    name: "barrier/alone",
+    severity: Severity::Warning,
+    summary: "a barrier with one participant only: it has no effect",
+    page: include_str!("barrier_alone.md"),
+};
+
+/// Looks at every barrier of every group. Branches that are constantly skipped do not take part.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
+        for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
+            let mut met: BTreeMap<BarrierId, Vec<(usize, super::order::Meeting)>> = BTreeMap::new();
+            for (branch, meetings) in judged.meetings(item, kind).into_iter().enumerate() {
+                for meeting in meetings {
+                    met.entry(meeting.barrier).or_default().push((branch, meeting));
+                }
+            }
+            let names: Vec<&str> = met.keys().map(|id| plan.barriers[id.index()].name.as_str()).collect();
+            for (id, meetings) in &met {
+                // Twice in one branch is the matter of `barrier/sequential`.
+                let [(_, only)] = meetings.as_slice() else { continue };
+                let name = plan.barriers[id.index()].name.as_str();
+                let stage = &plan.stages[only.stage.index()].name;
+                let near = suggest::nearest(name, names.iter().copied());
+                let near_place = near.and_then(|near| {
+                    let id = met.keys().find(|id| plan.barriers[id.index()].name == near)?;
+                    met[id].first().map(|(_, meeting)| meeting.place)
+                });
+                let group = plan.items[item.index()].group.is_some();
+                let help = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if group => {
+                        "add a barrier of this name to the workflows of the other branches, or remove it"
+                            .into()
+                    }
+                    None => "barriers join the branches of a `parallel`; this stage runs alone".into(),
+                };
+                let mut diagnostic = Diagnostic::new(
+                    &RULE,
+                    origins.places[only.place.index()],
+                    format!("only stage `{stage}` waits at barrier `{name}`"),
+                )
+                .label("nobody else comes here")
+                .also(origins.items[item.index()], if group { "in this group" } else { "this stage" })
+                .help(help);
+                if let Some(place) = near_place {
+                    diagnostic =
+                        diagnostic.also(origins.places[place.index()], "this one has a similar name");
+                }
+                sink.push(diagnostic);
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! `barrier/deadlock`: branches that meet the same barriers in different orders.
+//!
+//! The barriers of a group are nodes, and each branch draws an edge from every barrier it meets to the next one. A
+//! circle of edges is a deadlock: every barrier on it is waited for by a branch that another one keeps from arriving.
+
+use super::Judged;
+use super::order::Meeting;
+use super::satisfy::Atoms;
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::rules::Rule;
+use crate::suggest;
+use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub const RULE: Rule = Rule {
+    name: "barrier/deadlock",
+    severity: Severity::Error,
+    summary: "the order of barriers across concurrent stages has a circle: nobody can go on",
+    page: include_str!("barrier_deadlock.md"),
+};
+
+/// Beyond this many circles in one group more reports help nobody.
+const MOST_REPORTS: usize = 50;
+
+/// A stretch of one branch: it meets the barrier at `from` before the one at `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which branch.
+    pub branch: usize,
+    /// Index among the branch's meetings.
+    pub from: usize,
+    /// A later index.
+    pub to: usize,
+}
+
+/// Looks at every group, forward and for rollbacks.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    for item in judged.items() {
+        for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
+            let mut branches = judged.meetings(item, kind);
+            if branches.len() < 2 {
+                continue;
+            }
+            for branch in &mut branches {
+                once_only(branch);
+            }
+            for (circle, possible) in circles(judged, &branches) {
+                sink.push(report(judged, item, kind, &branches, &circle, possible));
+            }
+        }
+    }
+}
+
+/// A barrier that one branch meets twice is another rule's matter.
+fn once_only(branch: &mut Vec<Meeting>) {
+    let mut count: BTreeMap<BarrierId, usize> = BTreeMap::new();
+    for meeting in branch.iter() {
+        *count.entry(meeting.barrier).or_default() += 1;
+    }
+    branch.retain(|meeting| count[&meeting.barrier] == 1);
+}
+
+/// Every independent circle that can really happen; the flag tells one of which that could not be found out.
+fn circles(judged: &Judged<'_, '_>, branches: &[Vec<Meeting>]) -> Vec<(Vec<Stretch>, bool)> {
+    let names: Vec<Vec<BarrierId>> =
+        branches.iter().map(|branch| branch.iter().map(|meeting| meeting.barrier).collect()).collect();
+    let all = find_circles(&names, &|_, _| true);
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let plan = &judged.lowered.plan;
+    let mut atoms = Atoms::default();
+    for id in branches.iter().flatten().flat_map(|meeting| &meeting.when) {
+        atoms.add(&plan.conditions[id.index()]);
+    }
+    if atoms.len() == 0 {
+        return all.into_iter().map(|circle| (circle, false)).collect();
+    }
+    let Some(answers) = atoms.answers() else {
+        return all.into_iter().map(|circle| (circle, true)).collect();
+    };
+    // The case without skips first: those circles stand as they are where their conditions can hold together.
+    let mut found: Vec<Vec<Stretch>> = Vec::new();
+    let mut open = all;
+    for answers in answers {
+        let there = |branch: usize, index: usize| {
+            let when = &branches[branch][index].when;
+            when.iter().all(|id| atoms.holds(&plan.conditions[id.index()], &answers))
+        };
+        let real = |circle: &Vec<Stretch>| {
+            circle.iter().all(|it| there(it.branch, it.from) && there(it.branch, it.to))
+        };
+        found.extend(open.extract_if(.., |circle| real(circle)));
+        for circle in find_circles(&names, &there) {
+            let touched: BTreeSet<BarrierId> = barriers(&names, &circle);
+            if found.iter().all(|known| barriers(&names, known).is_disjoint(&touched))
+                && !open.iter().any(&real)
+            {
+                found.push(circle);
+            }
+        }
+    }
+    found.into_iter().map(|circle| (circle, false)).collect()
+}
+
+fn barriers(names: &[Vec<BarrierId>], circle: &[Stretch]) -> BTreeSet<BarrierId> {
+    circle.iter().map(|it| names[it.branch][it.from]).collect()
+}
+
+/// Shortest circles until none is left; after each, the barrier that it begins with is taken out.
+pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bool) -> Vec<Vec<Stretch>> {
+    let mut left: Vec<Vec<(usize, BarrierId)>> = names
+        .iter()
+        .enumerate()
+        .map(|(branch, names)| {
+            names.iter().copied().enumerate().filter(|(index, _)| there(branch, *index)).collect()
+        })
+        .collect();
+    let mut found = Vec::new();
+    while found.len() < MOST_REPORTS {
+        let mut graph: DiGraphMap<BarrierId, ()> = DiGraphMap::new();
+        for branch in &left {
+            for pair in branch.windows(2) {
+                graph.add_edge(pair[0].1, pair[1].1, ());
+            }
+        }
+        let mut components: Vec<BTreeSet<BarrierId>> = tarjan_scc(&graph)
+            .into_iter()
+            .filter(|component| component.len() > 1)
+            .map(|component| component.into_iter().collect())
+            .collect();
+        if components.is_empty() {
+            break;
+        }
+        components.sort();
+        let mut taken = BTreeSet::new();
+        for component in components {
+            if let Some(circle) = shortest(&left, &component) {
+                taken.insert(names[circle[0].branch][circle[0].from]);
+                found.push(circle);
+            }
+        }
+        for branch in &mut left {
+            branch.retain(|(_, barrier)| !taken.contains(barrier));
+        }
+        if taken.is_empty() {
+            break;
+        }
+    }
+    found
+}
+
+/// The circle with the fewest stretches among barriers that reach each other.
+fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -> Option<Vec<Stretch>> {
+    /// Looking from every barrier is quadratic; beyond this much work the first ones have to do.
+    const BUDGET: usize = 4_000_000;
+    let rows: Vec<Vec<(usize, BarrierId)>> = left
+        .iter()
+        .map(|branch| branch.iter().copied().filter(|(_, barrier)| component.contains(barrier)).collect())
+        .collect();
+    let mut occurrences: BTreeMap<BarrierId, Vec<(usize, usize)>> = BTreeMap::new();
+    for (branch, row) in rows.iter().enumerate() {
+        for (position, (_, barrier)) in row.iter().enumerate() {
+            occurrences.entry(*barrier).or_default().push((branch, position));
+        }
+    }
+    let places: usize = rows.iter().map(Vec::len).sum();
+    let starts = (BUDGET / places.max(1)).max(1);
+    let mut best: Option<Vec<Stretch>> = None;
+    for start in component.iter().take(starts) {
+        let circle = from(*start, &rows, &occurrences);
+        if let Some(circle) = circle
+            && best.as_ref().is_none_or(|best| circle.len() < best.len())
+        {
+            let least = circle.len() == 2;
+            best = Some(circle);
+            if least {
+                break;
+            }
+        }
+    }
+    best
+}
+
+/// Breadth first from one barrier back to it, counting stretches. Each position of a branch is looked at once: what
+/// lies behind an earlier one was reached with it.
+fn from(
+    start: BarrierId,
+    rows: &[Vec<(usize, BarrierId)>],
+    occurrences: &BTreeMap<BarrierId, Vec<(usize, usize)>>,
+) -> Option<Vec<Stretch>> {
+    let mut reached: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let mut before: BTreeMap<BarrierId, (BarrierId, Stretch)> = BTreeMap::new();
+    let mut todo = VecDeque::from([start]);
+    while let Some(barrier) = todo.pop_front() {
+        for (branch, position) in &occurrences[&barrier] {
+            let end = reached[*branch];
+            for next in position + 1..end {
+                let stretch =
+                    Stretch { branch: *branch, from: rows[*branch][*position].0, to: rows[*branch][next].0 };
+                let found = rows[*branch][next].1;
+                if found == start {
+                    let mut circle = vec![stretch];
+                    let mut here = barrier;
+                    while here != start {
+                        let (earlier, stretch) = before[&here];
+                        circle.push(stretch);
+                        here = earlier;
+                    }
+                    circle.reverse();
+                    return Some(circle);
+                }
+                if !before.contains_key(&found) {
+                    before.insert(found, (barrier, stretch));
+                    todo.push_back(found);
+                }
+            }
+            reached[*branch] = end.min(position + 1);
+        }
+    }
+    None
+}
+
+fn report(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    kind: BarrierKind,
+    branches: &[Vec<Meeting>],
+    circle: &[Stretch],
+    possible: bool,
+) -> Diagnostic {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let name = |meeting: &Meeting| plan.barriers[meeting.barrier.index()].name.as_str();
+    let stage = |meeting: &Meeting| plan.stages[meeting.stage.index()].name.as_str();
+    let ends =
+        |stretch: &Stretch| (&branches[stretch.branch][stretch.from], &branches[stretch.branch][stretch.to]);
+    let names: Vec<&str> = circle.iter().map(|stretch| name(ends(stretch).0)).collect();
+    let what = if kind == BarrierKind::Rollback { "rollback barriers" } else { "barriers" };
+    let mut message = format!("{what} {} are met in different orders: nobody can go on", and(&names));
+    let mut open: Vec<ConditionId> = Vec::new();
+    for stretch in circle {
+        let (first, second) = ends(stretch);
+        open.extend(first.when.iter().chain(&second.when));
+    }
+    open.sort_unstable();
+    open.dedup();
+    if !open.is_empty() {
+        let texts: Vec<String> = open.iter().map(|id| condition_text(judged, *id)).collect();
+        let verb = if possible { "possible" } else { "this happens" };
+        message.push_str(&format!(" ({verb} depending on {})", suggest::list(&texts)));
+    }
+    let mut diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
+        .label("the branches of this group wait for each other for ever")
+        .help(format!("let all stages meet {} in the same order", and(&names)));
+    let mut labels: Vec<(Location, String)> = Vec::new();
+    for stretch in circle {
+        let (first, second) = ends(stretch);
+        let (one, two) = (origins.places[first.place.index()], origins.places[second.place.index()]);
+        let then =
+            if first.stage == second.stage { String::new() } else { format!("stage `{}` ", stage(second)) };
+        add(&mut labels, one, format!("stage `{}` waits here at `{}` first,", stage(first), name(first)));
+        add(&mut labels, two, format!("{then}then here at `{}`", name(second)));
+    }
+    for id in open {
+        add(&mut labels, origins.conditions[id.index()], "an open condition: both ways count".into());
+    }
+    diagnostic.labels = labels;
+    diagnostic
+}
+
+/// Stages of one workflow stand at the same place of the source: their texts share one label.
+fn add(labels: &mut Vec<(Location, String)>, at: Location, text: String) {
+    match labels.iter_mut().find(|(place, _)| *place == at) {
+        Some((_, known)) if !known.contains(&text) => {
+            known.push_str("; ");
+            known.push_str(&text);
+        }
+        Some(_) => {}
+        None => labels.push((at, text)),
+    }
+}
+
+/// "`a`, `b` and `c`"
+pub fn and(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A condition as the source says it.
+pub fn condition_text(judged: &Judged<'_, '_>, id: ConditionId) -> String {
+    let at = judged.lowered.origins.conditions[id.index()];
+    judged.model.program.text(at.file, at.span).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ids(names: &[&[u32]]) -> Vec<Vec<BarrierId>> {
+        names.iter().map(|branch| branch.iter().map(|id| BarrierId(*id)).collect()).collect()
+    }
+
+    fn always(_: usize, _: usize) -> bool {
+        true
+    }
+
+    #[test]
+    fn independent_inversions_are_all_found() {
+        let names = ids(&[&[0, 1, 2, 3], &[1, 0, 3, 2]]);
+        assert_eq!(find_circles(&names, &always).len(), 2);
+    }
+
+    #[test]
+    fn a_circle_over_three_branches_is_shown_with_three_stretches() {
+        let names = ids(&[&[0, 1], &[1, 2], &[2, 0]]);
+        let found = find_circles(&names, &always);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].len(), 3);
+    }
+
+    #[test]
+    fn the_shortest_of_several_circles_is_shown() {
+        let names = ids(&[&[0, 1], &[1, 2], &[2, 0], &[1, 0]]);
+        assert_eq!(find_circles(&names, &always)[0].len(), 2);
+    }
+
+    #[test]
+    fn other_barriers_between_do_not_make_it_longer() {
+        let names = ids(&[&[0, 5, 6, 1], &[1, 7, 0]]);
+        assert_eq!(find_circles(&names, &always)[0].len(), 2);
+    }
+
+    /// Whether some interleaving of arrivals gets stuck before every branch is through.
+    fn stuck(branches: &[Vec<BarrierId>]) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![vec![(0_usize, false); branches.len()]];
+        while let Some(state) = todo.pop() {
+            if !seen.insert(state.clone()) {
+                continue;
+            }
+            let mut next = Vec::new();
+            for (branch, (position, waiting)) in state.iter().enumerate() {
+                let Some(barrier) = branches[branch].get(*position) else { continue };
+                let mut state = state.clone();
+                if !waiting {
+                    state[branch].1 = true;
+                    next.push(state);
+                    continue;
+                }
+                // It opens when every branch that meets it has arrived.
+                let open = branches.iter().zip(&state).all(|(other, (at, waiting))| {
+                    match other.iter().position(|it| it == barrier) {
+                        Some(index) => *at > index || (*at == index && *waiting),
+                        None => true,
+                    }
+                });
+                if open {
+                    state[branch] = (position + 1, false);
+                    next.push(state);
+                }
+            }
+            if next.is_empty() && state.iter().zip(branches).any(|((at, _), branch)| *at < branch.len()) {
+                return true;
+            }
+            todo.extend(next);
+        }
+        false
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn a_circle_is_found_exactly_when_some_interleaving_gets_stuck(
+            branches in prop::collection::vec(
+                prop::collection::vec(0_u32..5, 0..5).prop_map(|mut branch| {
+                    let mut seen = BTreeSet::new();
+                    branch.retain(|id| seen.insert(*id));
+                    branch.into_iter().map(BarrierId).collect::<Vec<_>>()
+                }),
+                1..5,
+            )
+        ) {
+            let found = find_circles(&branches, &always);
+            prop_assert_eq!(!found.is_empty(), stuck(&branches));
+            for circle in &found {
+                for (index, stretch) in circle.iter().enumerate() {
+                    let next = &circle[(index + 1) % circle.len()];
+                    prop_assert!(stretch.from < stretch.to);
+                    prop_assert_eq!(branches[stretch.branch][stretch.to], branches[next.branch][next.from]);
+                }
+            }
+        }
+    }
+}

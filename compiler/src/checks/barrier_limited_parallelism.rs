@@ -1,0 +1,136 @@
+//! `barrier/limited-parallelism`: with `max N` the branches that hold the slots wait for ones that get none.
+
+use super::Judged;
+use super::barrier_deadlock::find_circles;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::rules::Rule;
+use lockstep_plan::{BarrierId, BarrierKind, ItemId, Part};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub const RULE: Rule = Rule {
+    name: "barrier/limited-parallelism",
+    severity: Severity::Error,
+    summary: "with `parallel max N` the group cannot finish: the slots are held by stages that wait for ones without a slot",
+    page: include_str!("barrier_limited_parallelism.md"),
+};
+
+/// Runs every limited group once, without failures: it is confluent, so that one run decides.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    let plan = &judged.lowered.plan;
+    for item in judged.items() {
+        let Some(max) = plan.items[item.index()].group.and_then(|group| group.max) else { continue };
+        let names: Vec<Vec<BarrierId>> = judged
+            .meetings(item, BarrierKind::Forward)
+            .iter()
+            .map(|branch| branch.iter().map(|meeting| meeting.barrier).collect())
+            .collect();
+        // Without a limit it would get stuck as well: `barrier/deadlock` and `barrier/sequential` say so.
+        let repeats = |names: &Vec<BarrierId>| names.iter().collect::<BTreeSet<_>>().len() < names.len();
+        if names.iter().any(repeats) || !find_circles(&names, &|_, _| true).is_empty() {
+            continue;
+        }
+        if let Some(stuck) = run(&names, max as usize) {
+            report(judged, item, max, &names, &stuck, sink);
+        }
+    }
+}
+
+/// Positions of the branches that hold the slots for good; none when all branches end.
+fn run(names: &[Vec<BarrierId>], max: usize) -> Option<BTreeMap<usize, usize>> {
+    let mut missing: BTreeMap<BarrierId, usize> = BTreeMap::new();
+    for name in names.iter().flatten() {
+        *missing.entry(*name).or_default() += 1;
+    }
+    let mut waiting: BTreeMap<BarrierId, Vec<usize>> = BTreeMap::new();
+    let mut at: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut next = 0;
+    let mut ready: VecDeque<usize> = VecDeque::new();
+    loop {
+        while at.len() < max && next < names.len() {
+            at.insert(next, 0);
+            ready.push_back(next);
+            next += 1;
+        }
+        let Some(branch) = ready.pop_front() else { break };
+        let Some(barrier) = names[branch].get(at[&branch]) else {
+            at.remove(&branch);
+            continue;
+        };
+        waiting.entry(*barrier).or_default().push(branch);
+        if let Some(count) = missing.get_mut(barrier) {
+            *count -= 1;
+            if *count == 0 {
+                for branch in waiting.remove(barrier).unwrap_or_default() {
+                    *at.entry(branch).or_default() += 1;
+                    ready.push_back(branch);
+                }
+            }
+        }
+    }
+    (next < names.len() || !at.is_empty()).then_some(at)
+}
+
+fn report(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    max: u32,
+    names: &[Vec<BarrierId>],
+    stuck: &BTreeMap<usize, usize>,
+    sink: &mut Vec<Diagnostic>,
+) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let branches = &plan.items[item.index()].branches;
+    let first = |branch: usize| {
+        branches[branch].parts.iter().find_map(|part| match part {
+            Part::Stage(stage) => Some(*stage),
+            Part::Approval(_) => None,
+        })
+    };
+    let mut waited: BTreeSet<usize> = BTreeSet::new();
+    let mut diagnostic = Diagnostic::new(
+        &RULE,
+        origins.items[item.index()],
+        format!(
+            "with `max {max}` this group cannot finish: its slots are held by stages that wait for others"
+        ),
+    )
+    .label(format!("{max} at once"));
+    for (branch, position) in stuck {
+        let (Some(stage), Some(barrier)) = (first(*branch), names[*branch].get(*position)) else { continue };
+        let (stage_name, name) = (&plan.stages[stage.index()].name, &plan.barriers[barrier.index()].name);
+        diagnostic = diagnostic.also(
+            origins.stages[stage.index()],
+            format!("`{stage_name}` holds a slot and waits at `{name}`"),
+        );
+        let others = (0..names.len()).filter(|it| !stuck.contains_key(it) && names[*it].contains(barrier));
+        waited.extend(others);
+    }
+    for stage in waited.iter().take(6).filter_map(|branch| first(*branch)) {
+        let name = &plan.stages[stage.index()].name;
+        diagnostic = diagnostic
+            .also(origins.stages[stage.index()], format!("`{name}` is waited for, and gets no slot"));
+    }
+    let needed = stuck.len() + waited.len();
+    sink.push(
+        diagnostic.help(format!("raise `max` to {needed}, or let only stages that fit in meet at a barrier")),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&[u32]]) -> Vec<Vec<BarrierId>> {
+        names.iter().map(|branch| branch.iter().map(|id| BarrierId(*id)).collect()).collect()
+    }
+
+    #[test]
+    fn slots_free_themselves_or_not() {
+        let one = ids(&[&[0], &[0], &[0]]);
+        assert!(run(&one, 2).is_some());
+        assert!(run(&one, 3).is_none());
+        let pairs = ids(&[&[0], &[0], &[1], &[1]]);
+        assert!(run(&pairs, 2).is_none());
+        assert!(run(&pairs, 1).is_some());
+    }
+}

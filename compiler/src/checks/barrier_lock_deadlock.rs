@@ -1,0 +1,133 @@
+//! `barrier/lock-deadlock`: resources that stages need together, or in opposite orders.
+
+use super::{Judged, walk};
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{DeclId, Model};
+use crate::rules::Rule;
+use lockstep_grammar::ast::{Item, Phase, Use};
+use lockstep_plan::{BarrierKind, StageId, Work};
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    name: "barrier/lock-deadlock",
+    severity: Severity::Error,
+    summary: "stages joined by barriers need more of a resource than there is, or `use`s are nested in opposite orders",
+    page: include_str!("barrier_lock_deadlock.md"),
+};
+
+/// Stages that barriers join claim together: what they need at once must not be more than there is.
+pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    for item in judged.items() {
+        let branches = judged.meetings(item, BarrierKind::Forward);
+        let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
+        // Stages by the smallest stage that they are joined with.
+        let mut root: BTreeMap<StageId, StageId> = BTreeMap::new();
+        for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| stage.item == item) {
+            let id = StageId(index as u32);
+            let first = plan.stages.iter().position(|it| it.item == stage.item).unwrap_or(index);
+            root.insert(id, if joined { StageId(first as u32) } else { id });
+        }
+        let mut by_barrier: BTreeMap<_, Vec<StageId>> = BTreeMap::new();
+        for meeting in branches.iter().flatten() {
+            by_barrier.entry(meeting.barrier).or_default().push(meeting.stage);
+        }
+        for members in by_barrier.values() {
+            let target = members.iter().map(|stage| root[stage]).min();
+            let old: Vec<StageId> = members.iter().map(|stage| root[stage]).collect();
+            for value in root.values_mut().filter(|value| old.contains(value)) {
+                *value = target.unwrap_or(*value);
+            }
+        }
+        let mut needed: BTreeMap<(StageId, &str), (u64, Vec<StageId>)> = BTreeMap::new();
+        for (stage, root) in &root {
+            for it in claimed(judged, *stage) {
+                let entry = needed.entry((*root, it.resource.as_str())).or_default();
+                entry.0 += u64::from(it.permits);
+                entry.1.push(*stage);
+            }
+        }
+        for ((_, resource), (permits, stages)) in needed {
+            let capacity = plan.resources.get(resource).copied().unwrap_or(1);
+            if permits <= u64::from(capacity) {
+                continue;
+            }
+            let mut diagnostic = Diagnostic::new(
+                &RULE,
+                origins.items[item.index()],
+                format!(
+                    "these stages need {permits} permits of `{resource}` at once, and there are {capacity}"
+                ),
+            )
+            .label("what barriers join is claimed together")
+            .help(format!(
+                "raise the capacity of `{resource}`, or move its `use` into a phase without a barrier"
+            ));
+            for stage in stages.iter().take(6) {
+                let name = &plan.stages[stage.index()].name;
+                diagnostic = diagnostic.also(origins.stages[stage.index()], format!("`{name}` needs it"));
+            }
+            sink.push(diagnostic);
+        }
+    }
+}
+
+/// What a stage claims before it starts: the `use`s of its workflow and of phases with a barrier.
+fn claimed<'a>(judged: &'a Judged<'_, '_>, stage: StageId) -> Vec<&'a lockstep_plan::Use> {
+    let stage = &judged.lowered.plan.stages[stage.index()];
+    let has_barrier = |phase: usize| {
+        stage.positions.iter().any(|it| it.phase as usize == phase && matches!(it.work, Work::Barrier(_)))
+    };
+    let phases = stage.phases.iter().enumerate().filter(|(index, _)| has_barrier(*index));
+    stage.uses.iter().chain(phases.flat_map(|(_, phase)| &phase.uses)).collect()
+}
+
+/// A workflow that holds one resource while a phase asks for another, and one that does it the other way round.
+pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    let mut pairs: Vec<((DeclId, DeclId), Location, Location)> = Vec::new();
+    for (file, _, workflow) in walk::workflows(model) {
+        let find = |it: &Use| model.find(model.module(file), &it.resource).ok().map(|found| found.decl);
+        for phase in workflow.phases.iter().filter(|phase| !has_barrier(phase)) {
+            for outer in &workflow.uses {
+                for inner in &phase.uses {
+                    if let (Some(first), Some(second)) = (find(outer), find(inner)) {
+                        let at = |it: &Use| Location { file, span: it.resource.span };
+                        pairs.push(((first, second), at(outer), at(inner)));
+                    }
+                }
+            }
+        }
+    }
+    for (index, ((first, second), outer, inner)) in pairs.iter().enumerate() {
+        let opposite = pairs[..index].iter().find(|(pair, ..)| *pair == (*second, *first) && first != second);
+        let (a, b) = (model.name(*first), model.name(*second));
+        if let Some((_, other_outer, other_inner)) = opposite {
+            sink.push(
+                Diagnostic::new(&RULE, *inner, format!("`{a}` and `{b}` are taken in opposite orders"))
+                    .label(format!("`{b}` is asked for here,"))
+                    .also(*outer, format!("while `{a}` is held"))
+                    .also(*other_outer, format!("elsewhere `{b}` is held"))
+                    .also(*other_inner, format!("while `{a}` is asked for"))
+                    .help("take them in one order everywhere, or both with the workflow's own `use`s"),
+            );
+        } else if first == second {
+            sink.push(
+                Diagnostic::new(&RULE, *inner, format!("`{a}` is asked for while it is held"))
+                    .label("again here")
+                    .also(*outer, "held for the whole workflow")
+                    .help("one `use` for the workflow is enough"),
+            );
+        }
+    }
+}
+
+fn has_barrier(phase: &Phase) -> bool {
+    fn any(items: &[Item]) -> bool {
+        items.iter().any(|item| match item {
+            Item::Barrier(_) => true,
+            Item::Section(section) => any(&section.items),
+            Item::Step(_) | Item::Steps(_) => false,
+        })
+    }
+    any(&phase.items)
+}

@@ -1,0 +1,42 @@
+//! `barrier/skippable`: a participant may be skipped, so that others cross without it.
+
+use super::Judged;
+use super::barrier_deadlock::condition_text;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::rules::Rule;
+use lockstep_plan::BarrierKind;
+use std::collections::BTreeMap;
+
+pub const RULE: Rule = Rule {
+    name: "barrier/skippable",
+    severity: Severity::Note,
+    summary: "a participant of a barrier may be skipped, so others may cross without it",
+    page: include_str!("barrier_skippable.md"),
+};
+
+/// Looks at every barrier with several participants.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    for item in judged.items() {
+        let branches = judged.meetings(item, BarrierKind::Forward);
+        let mut count: BTreeMap<_, usize> = BTreeMap::new();
+        for meeting in branches.iter().flatten() {
+            *count.entry(meeting.barrier).or_default() += 1;
+        }
+        for meeting in branches.iter().flatten().filter(|it| count[&it.barrier] > 1) {
+            let Some(condition) = meeting.when.first() else { continue };
+            let name = &plan.barriers[meeting.barrier.index()].name;
+            let stage = &plan.stages[meeting.stage.index()].name;
+            sink.push(
+                Diagnostic::new(
+                    &RULE,
+                    origins.places[meeting.place.index()],
+                    format!("others may cross barrier `{name}` without stage `{stage}`"),
+                )
+                .label("may be skipped")
+                .also(origins.conditions[condition.index()], format!("`{}` decides", condition_text(judged, *condition)))
+                .help("nothing to do if that is meant; else let the condition stand at steps, not around the barrier"),
+            );
+        }
+    }
+}

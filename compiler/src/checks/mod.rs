@@ -1,0 +1,200 @@
+//! The checks: a file each, and the one list of all rules.
+//!
+//! Some rules are found while types are checked or a pipeline is lowered; their files hold what they say. The
+//! others walk the syntax tree, or the plan of a pipeline whose parameters are left open.
+
+pub mod allow_unused;
+pub mod barrier_alone;
+pub mod barrier_deadlock;
+pub mod barrier_duplicate;
+pub mod barrier_ineffective;
+pub mod barrier_limited_parallelism;
+pub mod barrier_lock_deadlock;
+pub mod barrier_rollback_reuse;
+pub mod barrier_sequential;
+pub mod barrier_skippable;
+pub mod barrier_timeout_too_short;
+pub mod failure_invalid;
+pub mod failure_loop;
+pub mod failure_unreachable;
+pub mod import_cycle;
+pub mod import_name;
+pub mod import_unreadable;
+pub mod name_duplicate;
+pub mod name_unknown;
+pub mod name_unused;
+pub mod order;
+pub mod phase_parallel;
+pub mod phase_strategy;
+pub mod pipeline_conflict;
+pub mod region_uncoordinated;
+pub mod rollback_empty;
+pub mod rollback_missing;
+pub mod satisfy;
+pub mod secret_leak;
+pub mod shell_injection;
+pub mod step_place;
+pub mod step_provider;
+pub mod syntax;
+pub mod template_artifact_type;
+pub mod template_conflicting_values;
+pub mod template_deployment_type;
+pub mod template_environment_mismatch;
+pub mod template_fixed_infrastructure;
+pub mod template_infrastructure_type;
+pub mod type_argument_missing;
+pub mod type_argument_unknown;
+pub mod type_mismatch;
+pub mod type_not_allowed_value;
+pub mod type_output_unavailable;
+pub mod walk;
+
+use crate::diagnostic::Diagnostic;
+use crate::lower::{Lowered, lower_open};
+use crate::model::{DeclId, Model};
+use crate::program::{ModuleId, Program};
+use crate::rules::Rule;
+use crate::types;
+use lockstep_grammar::ast::DeclarationKind;
+
+/// Every rule, sorted by name.
+pub const RULES: &[Rule] = &[
+    allow_unused::RULE,
+    barrier_alone::RULE,
+    barrier_deadlock::RULE,
+    barrier_duplicate::RULE,
+    barrier_ineffective::RULE,
+    barrier_limited_parallelism::RULE,
+    barrier_lock_deadlock::RULE,
+    barrier_rollback_reuse::RULE,
+    barrier_sequential::RULE,
+    barrier_skippable::RULE,
+    barrier_timeout_too_short::RULE,
+    failure_invalid::RULE,
+    failure_loop::RULE,
+    failure_unreachable::RULE,
+    import_cycle::RULE,
+    import_name::RULE,
+    import_unreadable::RULE,
+    name_duplicate::RULE,
+    name_unknown::RULE,
+    name_unused::RULE,
+    phase_parallel::RULE,
+    phase_strategy::RULE,
+    pipeline_conflict::RULE,
+    region_uncoordinated::RULE,
+    rollback_empty::RULE,
+    rollback_missing::RULE,
+    secret_leak::RULE,
+    shell_injection::RULE,
+    step_place::RULE,
+    step_provider::RULE,
+    template_artifact_type::RULE,
+    template_conflicting_values::RULE,
+    template_deployment_type::RULE,
+    template_environment_mismatch::RULE,
+    template_fixed_infrastructure::RULE,
+    template_infrastructure_type::RULE,
+    type_argument_missing::RULE,
+    type_argument_unknown::RULE,
+    type_mismatch::RULE,
+    type_not_allowed_value::RULE,
+    type_output_unavailable::RULE,
+];
+
+/// Checks that look at declarations as they are written.
+const TREE_CHECKS: &[fn(&Model<'_>, &mut Vec<Diagnostic>)] = &[
+    import_unreadable::check,
+    import_name::check,
+    import_cycle::check,
+    name_duplicate::modules,
+    phase_parallel::check,
+    phase_strategy::check,
+    barrier_rollback_reuse::check,
+    barrier_duplicate::check,
+    failure_invalid::check,
+    failure_loop::check,
+    failure_unreachable::check,
+    rollback_missing::check,
+    rollback_empty::check,
+    template_fixed_infrastructure::check,
+    barrier_lock_deadlock::nested,
+];
+
+/// A pipeline with its plan, for the checks that look at what would run.
+pub struct Judged<'a, 'p> {
+    pub model: &'a Model<'p>,
+    pub pipeline: DeclId,
+    pub lowered: &'a Lowered,
+}
+
+/// Checks that look at the plan of a pipeline.
+const PLAN_CHECKS: &[fn(&Judged<'_, '_>, &mut Vec<Diagnostic>)] = &[
+    barrier_sequential::check,
+    barrier_alone::check,
+    barrier_deadlock::check,
+    barrier_limited_parallelism::check,
+    barrier_lock_deadlock::together,
+    barrier_skippable::check,
+    barrier_ineffective::check,
+    barrier_timeout_too_short::check,
+    pipeline_conflict::check,
+    region_uncoordinated::check,
+];
+
+/// Runs every check over a program.
+pub fn run(program: &Program) -> Vec<Diagnostic> {
+    let model = Model::new(program);
+    let mut found = Vec::new();
+    syntax::check(program, &mut found);
+    let used = types::check_declarations(&model, &mut found);
+    name_unused::check(&model, &used, &mut found);
+    for check in TREE_CHECKS {
+        check(&model, &mut found);
+    }
+    for id in model.declarations() {
+        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
+            let (lowered, problems) = lower_open(&model, id);
+            found.extend(problems);
+            judge(&model, id, &lowered, &mut found);
+        }
+    }
+    found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
+    hide(&mut found);
+    crate::allow::apply(program, &mut found);
+    finish(program, &mut found);
+    found
+}
+
+/// Runs the checks of one plan.
+pub fn judge(model: &Model<'_>, pipeline: DeclId, lowered: &Lowered, sink: &mut Vec<Diagnostic>) {
+    let judged = Judged { model, pipeline, lowered };
+    for check in PLAN_CHECKS {
+        check(&judged, sink);
+    }
+}
+
+/// One cause, one report: of each pair the first hides the second at the same place.
+fn hide(found: &mut Vec<Diagnostic>) {
+    const HIDES: [(&str, &str); 5] = [
+        (barrier_rollback_reuse::RULE.name, barrier_duplicate::RULE.name),
+        (barrier_rollback_reuse::RULE.name, name_duplicate::RULE.name),
+        (barrier_duplicate::RULE.name, name_duplicate::RULE.name),
+        (template_deployment_type::RULE.name, template_infrastructure_type::RULE.name),
+        (failure_invalid::RULE.name, failure_unreachable::RULE.name),
+    ];
+    let all: std::collections::HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
+    found.retain(|it| {
+        !HIDES.iter().any(|(winner, loser)| *loser == it.rule && all.contains(&(*winner, it.primary)))
+    });
+}
+
+/// Sorted by file, position and rule, each report once.
+fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
+    found.sort_by(|a, b| {
+        let key = |it: &Diagnostic| (program.file(it.primary.file).path.clone(), it.primary.span, it.rule);
+        key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
+    });
+    // The same mistake may be met once for each round of a loop and each pipeline.
+    found.dedup_by(|a, b| a.rule == b.rule && a.primary == b.primary && a.message == b.message);
+}

@@ -1,0 +1,60 @@
+//! `name/duplicate`: one name for two things.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{DeclId, Model, import_name};
+use crate::program::ModuleId;
+use crate::rules::Rule;
+use std::collections::HashMap;
+
+pub const RULE: Rule = Rule {
+    name: "name/duplicate",
+    severity: Severity::Error,
+    summary: "one name is given twice in the same place",
+    page: include_str!("name_duplicate.md"),
+};
+
+/// `name` at `at` was already given at `first`.
+pub fn report(at: Location, first: Location, what: &str, name: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("{what} `{name}` is given twice"))
+        .label("again here")
+        .also(first, "first here")
+        .help("give one of them another name, or remove it")
+}
+
+/// Declarations and imports of a module share one space of names.
+pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    let modules = model.program.modules.len() as u32;
+    for module in (1..modules).map(ModuleId) {
+        let mut seen: HashMap<String, (Location, Option<ModuleId>)> = HashMap::new();
+        for (file, source) in model.program.module_files(module) {
+            for (index, import) in source.parse.file.imports.iter().enumerate() {
+                let Some((name, span)) = import_name(import) else { continue };
+                let target = source.imports.get(index).and_then(|it| it.as_ref().ok()).copied();
+                let at = Location { file, span };
+                match seen.get(name.as_str()) {
+                    // Every file may repeat the import that it uses.
+                    Some((first, other)) if *other != target || first.file == file => {
+                        sink.push(report(at, *first, "import", &name));
+                    }
+                    Some(_) => {}
+                    None => {
+                        seen.insert(name.to_string(), (at, target));
+                    }
+                }
+            }
+        }
+        for (file, source) in model.program.module_files(module) {
+            for index in 0..source.parse.file.declarations.len() as u32 {
+                let id = DeclId { file, index };
+                let at = model.location(id);
+                let name = model.name(id);
+                match seen.get(name) {
+                    Some((first, _)) => sink.push(report(at, *first, "name", name)),
+                    None => {
+                        seen.insert(name.to_string(), (at, None));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `name/unknown`: a name that means nothing here.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::rules::Rule;
+use crate::suggest;
+
+pub const RULE: Rule = Rule {
+    name: "name/unknown",
+    severity: Severity::Error,
+    summary: "a name that is not declared",
+    page: include_str!("name_unknown.md"),
+};
+
+/// `what` is not called `name`.
+pub fn report<'a>(
+    at: Location,
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    let message = if what == "name" {
+        format!("`{name}` is not declared")
+    } else {
+        format!("there is no {what} `{name}`")
+    };
+    let help = if matches!(what, "name" | "step") {
+        suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+    } else {
+        suggest::help(what, name, known)
+    };
+    Diagnostic::new(&RULE, at, message).label("not known here").maybe_help(help)
+}
+
+/// `owner.name` does not exist.
+pub fn member<'a>(
+    at: Location,
+    owner: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    let message = if name.is_empty() {
+        format!("`{owner}` alone is no value")
+    } else {
+        format!("`{owner}` has no `{name}`")
+    };
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    let help = match suggest::nearest(name, known.iter().copied()) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("`{owner}` has {}", suggest::list(&known))),
+    };
+    Diagnostic::new(&RULE, at, message).label("not known here").maybe_help(help)
+}
+
+/// A step gives no such output.
+pub fn output(at: Location, step: &str, signature: &str, name: &str, known: Vec<&str>) -> Diagnostic {
+    let help = if known.is_empty() {
+        Some(format!("a `{signature}` step gives no outputs"))
+    } else {
+        suggest::help("output", name, known)
+    };
+    Diagnostic::new(&RULE, at, format!("step `{step}` has no output `{name}`"))
+        .label("no such output")
+        .maybe_help(help)
+}
+
+/// A provider is named where one of its steps should be.
+pub fn step_of<'a>(at: Location, provider: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+    let steps: Vec<String> = known.into_iter().map(|step| format!("{provider}.{step}")).collect();
+    Diagnostic::new(&RULE, at, format!("provider `{provider}` has no step of its own name"))
+        .label("which of its steps?")
+        .maybe_help((!steps.is_empty()).then(|| format!("its steps are: {}", suggest::list(&steps))))
+}
+
+/// `undone_by` names no step of a rollback block.
+pub fn rollback_step(at: Location, name: &str, known: Vec<&str>) -> Diagnostic {
+    let help = if known.is_empty() {
+        "add `rollback { … }` with that step to the phase".to_string()
+    } else {
+        suggest::help("step of a rollback block", name, known).unwrap_or_default()
+    };
+    Diagnostic::new(&RULE, at, format!("no step `{name}` stands in a rollback block of this phase"))
+        .label("not known here")
+        .help(help)
+}

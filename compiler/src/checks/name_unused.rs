@@ -1,0 +1,81 @@
+//! `name/unused`: a parameter, loop variable or import that nothing reads.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{Model, import_name};
+use crate::program::ModuleId;
+use crate::rules::Rule;
+use crate::types::Used;
+use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem};
+
+pub const RULE: Rule = Rule {
+    name: "name/unused",
+    severity: Severity::Warning,
+    summary: "a parameter, loop variable or import that nothing reads",
+    page: include_str!("name_unused.md"),
+};
+
+fn report(at: Location, what: &str, name: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("{what} `{name}` is never read"))
+        .label("never read")
+        .help(format!("remove it, or read `{name}` where it was meant"))
+}
+
+/// Looks at everything that could be read.
+pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
+    for id in model.declarations() {
+        if model.program.is_damaged(id.file, model.decl(id).span) {
+            continue;
+        }
+        let mut look = |name: &Name, what: &str| {
+            let at = Location { file: id.file, span: name.span };
+            if !used.names.contains(&at) {
+                sink.push(report(at, what, &name.text));
+            }
+        };
+        let params = |params: &Params, look: &mut dyn FnMut(&Name, &str)| {
+            for param in &params.items {
+                look(&param.name, "parameter");
+            }
+        };
+        match &model.decl(id).kind {
+            DeclarationKind::Service { params: it, .. } => params(it, &mut look),
+            DeclarationKind::Workflow(it) => params(&it.params, &mut look),
+            DeclarationKind::Pipeline(it) => {
+                params(&it.params, &mut look);
+                loops(&it.items, &mut look);
+            }
+            _ => {}
+        }
+    }
+    for module in (1..model.program.modules.len() as u32).map(ModuleId) {
+        let files: Vec<_> = model.program.module_files(module).collect();
+        // What was not understood may be what reads the import.
+        if files.iter().any(|(_, file)| !file.parse.errors.is_empty()) {
+            continue;
+        }
+        for (file, source) in files {
+            for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
+                if found.is_ok()
+                    && let Some((name, span)) = import_name(import)
+                    && !used.imports.contains(&(module, name.to_string()))
+                {
+                    sink.push(report(Location { file, span }, "import", &name));
+                }
+            }
+        }
+    }
+}
+
+fn loops(items: &[PipelineItem], look: &mut dyn FnMut(&Name, &str)) {
+    for item in items {
+        match item {
+            PipelineItem::Parallel(it) => loops(&it.items, look),
+            PipelineItem::Lane(it) => loops(&it.items, look),
+            PipelineItem::For(it) => {
+                look(&it.name, "loop variable");
+                loops(&it.items, look);
+            }
+            PipelineItem::Stage(_) | PipelineItem::Approval(_) => {}
+        }
+    }
+}

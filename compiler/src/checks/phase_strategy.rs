@@ -1,0 +1,183 @@
+//! `phase/strategy`: phases that do not fit the workflow's strategy.
+
+use crate::checks::type_not_allowed_value::constant;
+use crate::checks::walk;
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{DeclId, Model, setting, words};
+use crate::rules::Rule;
+use crate::types::{STRATEGIES, steps_of};
+use lockstep_grammar::ast::{Phase, Span, Step, Workflow};
+use lockstep_plan::Value;
+
+pub const RULE: Rule = Rule {
+    name: "phase/strategy",
+    severity: Severity::Error,
+    summary: "the phases do not fit the strategy, or the provider does not know the strategy",
+    page: include_str!("phase_strategy.md"),
+};
+
+/// Steps that bring the release to the target.
+const DEPLOYING: [&str; 6] = ["rolling", "canary", "promote", "stage", "apply", "deploy"];
+
+/// Steps of one name, with the phase that they stand in.
+struct Steps<'p>(Vec<(&'p Phase, &'p Step, DeclId, &'p str)>);
+
+impl<'p> Steps<'p> {
+    fn named(&self, names: &[&str]) -> Vec<&(&'p Phase, &'p Step, DeclId, &'p str)> {
+        self.0.iter().filter(|(_, _, _, name)| names.contains(name)).collect()
+    }
+}
+
+/// Looks at every workflow that names a strategy.
+pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    for (file, name, workflow) in walk::workflows(model) {
+        let Some(strategy) = setting(&workflow.settings, "strategy") else { continue };
+        let word = words(&workflow.settings, "strategy").first().copied().unwrap_or_default();
+        if !STRATEGIES.contains(&word) || model.program.is_damaged(file, workflow.body) {
+            continue;
+        }
+        let at = |span: Span| Location { file, span };
+        let steps = steps(model, file, workflow);
+        let strategy_at = at(strategy.value.span);
+        let mut report = |span: Span, message: String, help: &str| {
+            let diagnostic = Diagnostic::new(&RULE, at(span), message).help(help);
+            sink.push(if at(span) == strategy_at {
+                diagnostic.label("the strategy")
+            } else {
+                diagnostic.label("does not fit").also(strategy_at, "the strategy")
+            });
+        };
+        if let Some((_, step, provider, _)) = steps.0.iter().find(|(_, _, provider, _)| {
+            let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
+            !matches!(word, "basic" | "multi_service") && !known.unwrap_or_default().contains(&word)
+        }) {
+            let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
+            let mut known = known.unwrap_or_default();
+            known.extend(["basic", "multi_service"]);
+            report(
+                step.path.span,
+                format!("`{}` does not know the strategy `{word}`", model.name(*provider)),
+                &format!("it knows {}", crate::suggest::list(&known)),
+            );
+            continue;
+        }
+        let mut deploying: Vec<&Phase> = Vec::new();
+        for (phase, ..) in steps.named(&DEPLOYING) {
+            if !deploying.iter().any(|known| std::ptr::eq(*known, *phase)) {
+                deploying.push(phase);
+            }
+        }
+        match word {
+            "canary" => canary(&steps, &deploying, strategy.value.span, name, &mut report),
+            "blue_green" => {
+                let stage = steps.named(&["stage"]).first().map(|(_, step, ..)| step.span);
+                let swap = steps.named(&["swap"]).last().map(|(_, step, ..)| step.span);
+                match (stage, swap) {
+                    (Some(stage), Some(swap)) if stage < swap => {}
+                    (None, _) => report(
+                        strategy.value.span,
+                        format!("workflow `{name}` never stages the new release"),
+                        "`blue_green` has a `stage` step, and a `swap` later",
+                    ),
+                    _ => report(
+                        strategy.value.span,
+                        format!("workflow `{name}` never swaps to the release that it stages"),
+                        "`blue_green` has a `stage` step, and a `swap` later",
+                    ),
+                }
+            }
+            _ => {}
+        }
+        if !matches!(word, "canary" | "multi_service")
+            && let [_, second, ..] = deploying.as_slice()
+        {
+            report(
+                second.name.span,
+                format!("phase `{}` is a second one that deploys", second.name.text),
+                "only `canary` and `multi_service` have several deploying phases",
+            );
+        }
+        if !matches!(word, "canary" | "multi_service") {
+            for phase in &workflow.phases {
+                for entry in
+                    phase.settings.iter().filter(|it| matches!(it.name.text.as_str(), "service" | "infra"))
+                {
+                    report(
+                        entry.span,
+                        format!("phase `{}` sets its own `{}`", phase.name.text, entry.name.text),
+                        "only `canary` and `multi_service` workflows do this per phase",
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn steps<'p>(model: &Model<'p>, file: crate::program::FileId, workflow: &'p Workflow) -> Steps<'p> {
+    let mut all = Vec::new();
+    for phase in &workflow.phases {
+        for step in steps_of(&phase.items) {
+            if let Some((provider, signature)) = model.find_step(model.module(file), &step.path)
+                && model.is_deployment_type(provider)
+            {
+                all.push((phase, step, provider, signature.name.text.as_str()));
+            }
+        }
+    }
+    Steps(all)
+}
+
+/// How much of the load a step moves to the new release.
+fn share(step: &Step) -> Option<Value> {
+    let entry = step
+        .arguments
+        .entries
+        .iter()
+        .find(|it| matches!(it.name.text.as_str(), "share" | "replicas" | "count"))?;
+    constant(&entry.value)
+}
+
+fn canary(
+    steps: &Steps<'_>,
+    deploying: &[&Phase],
+    strategy: Span,
+    name: &str,
+    report: &mut dyn FnMut(Span, String, &str),
+) {
+    const HELP: &str =
+        "`canary` has at least two deploying phases with growing shares, and ends with `promote` or 100%";
+    if deploying.len() < 2 {
+        report(strategy, format!("workflow `{name}` has fewer than two deploying phases"), HELP);
+        return;
+    }
+    let growing = steps.named(&["canary", "traffic", "select"]);
+    for pair in growing.windows(2) {
+        let (Some(first), Some(second)) = (share(pair[0].1), share(pair[1].1)) else { continue };
+        let falls = match (&first, &second) {
+            (Value::Percent(first), Value::Percent(second)) => second < first,
+            (Value::Int(first), Value::Int(second)) => second < first,
+            _ => false,
+        };
+        if falls {
+            report(pair[1].1.path.span, format!("the canary shrinks from {first} to {second}"), HELP);
+            return;
+        }
+    }
+    let whole = |step: &Step| {
+        share(step).is_none_or(|share| share == Value::Percent(100) || matches!(share, Value::Int(_)))
+    };
+    let last = steps.named(&["promote", "canary", "deploy", "rolling"]).last().copied();
+    let ended = match last {
+        Some((_, _, _, "promote" | "rolling")) => true,
+        Some((_, step, _, "canary")) => share(step) == Some(Value::Percent(100)),
+        Some((phase, ..)) => steps
+            .named(&["select"])
+            .iter()
+            .filter(|(of, ..)| std::ptr::eq(*of, *phase))
+            .all(|(_, step, ..)| whole(step)),
+        None => false,
+    };
+    if !ended {
+        report(strategy, format!("workflow `{name}` leaves the canary half done"), HELP);
+    }
+}

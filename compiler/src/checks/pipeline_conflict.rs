@@ -1,0 +1,106 @@
+//! `pipeline/conflict`: stages that run at the same time and change the same service in the same place.
+
+use super::Judged;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::words;
+use crate::program::ModuleId;
+use crate::rules::Rule;
+use lockstep_plan::{Expr, Part, Plan, StageId, Target, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const RULE: Rule = Rule {
+    name: "pipeline/conflict",
+    severity: Severity::Error,
+    summary: "concurrent stages change the same service on the same infrastructure",
+    page: include_str!("pipeline_conflict.md"),
+};
+
+/// Looks at the branches of every group.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let changed = changes(judged);
+    for item in &plan.items {
+        let mut first: BTreeMap<&Change, (usize, StageId)> = BTreeMap::new();
+        let mut reported: BTreeSet<(StageId, StageId)> = BTreeSet::new();
+        for (branch, it) in item.branches.iter().enumerate() {
+            for part in &it.parts {
+                let Part::Stage(stage) = part else { continue };
+                for change in changed.get(stage).into_iter().flatten() {
+                    let (other, earlier) = *first.entry(change).or_insert((branch, *stage));
+                    if other == branch || !reported.insert((earlier, *stage)) {
+                        continue;
+                    }
+                    let name = |id: StageId| &plan.stages[id.index()].name;
+                    sink.push(
+                        Diagnostic::new(
+                            &RULE,
+                            origins.stages[stage.index()],
+                            format!(
+                                "stages `{}` and `{}` run at the same time and both change `{}` on `{}`",
+                                name(earlier),
+                                name(*stage),
+                                change.service,
+                                change.target
+                            ),
+                        )
+                        .label("changes it, too")
+                        .also(origins.stages[earlier.index()], "already changes it")
+                        .help("run them one after another, in a `lane` or outside of `parallel`, or give one of them another target"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a stage changes: a service, where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    identity: Vec<(String, Value)>,
+    service: String,
+    target: String,
+}
+
+fn changes(judged: &Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change>> {
+    let plan = &judged.lowered.plan;
+    let mut all: BTreeMap<StageId, BTreeSet<Change>> = BTreeMap::new();
+    let mut names: BTreeMap<(Vec<(String, Value)>, String), String> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.changes && step.role == lockstep_plan::Role::Forward) {
+        let stage = &plan.stages[step.stage.index()];
+        if never(plan, &stage.when) || never(plan, &step.when) {
+            continue;
+        }
+        let (Some(target), Some(service)) = (step.action.target, step.action.service) else { continue };
+        let target = &plan.targets[target.index()];
+        let service = plan.services[service.index()].name.clone();
+        let Some(identity) = identity(judged, target) else { continue };
+        // Two names of one place count as one: the first is shown.
+        let shown = names.entry((identity.clone(), service.clone())).or_insert_with(|| target.name.clone());
+        let change = Change { identity, service, target: shown.clone() };
+        all.entry(step.stage).or_default().insert(change);
+    }
+    all
+}
+
+fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {
+    when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
+}
+
+/// The settings that tell a target from others; none where they are not known yet.
+pub fn identity(judged: &Judged<'_, '_>, target: &Target) -> Option<Vec<(String, Value)>> {
+    let model = judged.model;
+    let provider = model
+        .provider_named(ModuleId::PRELUDE, &target.provider)
+        .or_else(|| model.declarations().find(|id| model.name(*id) == target.provider));
+    let names = provider
+        .and_then(|id| model.as_provider(id))
+        .map(|provider| words(&provider.settings, "identity"))
+        .unwrap_or_default();
+    let mut identity = vec![("provider".to_string(), Value::Text(target.provider.clone()))];
+    for (name, value) in &target.settings {
+        if names.is_empty() || names.contains(&name.as_str()) {
+            identity.push((name.clone(), value.as_value()?.clone()));
+        }
+    }
+    Some(identity)
+}

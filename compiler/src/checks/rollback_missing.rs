@@ -1,0 +1,88 @@
+//! `rollback/missing`: a step that changes its target, and nothing that undoes it.
+
+use crate::checks::walk;
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{DeclId, Model};
+use crate::program::FileId;
+use crate::rules::Rule;
+use crate::types::steps_of;
+use lockstep_grammar::ast::{ExprKind, Rollback, Signature, Step};
+
+pub const RULE: Rule = Rule {
+    name: "rollback/missing",
+    severity: Severity::Warning,
+    summary: "a changing step that no rollback undoes, and that does not say `irreversible`",
+    page: include_str!("rollback_missing.md"),
+};
+
+/// Looks at every step that changes something.
+pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    for (file, _, workflow) in walk::workflows(model) {
+        if model.program.is_damaged(file, workflow.body) {
+            continue;
+        }
+        for phase in &workflow.phases {
+            // The workflow's block replaces the phases' ones.
+            let block = workflow.rollbacks.first().or(phase.rollbacks.first());
+            for step in steps_of(&phase.items) {
+                let Some((provider, signature)) = model.find_step(model.module(file), &step.path) else {
+                    continue;
+                };
+                if !is_open(step, signature) || covered(model, file, step, provider, signature, block) {
+                    continue;
+                }
+                let name = &step.name.text;
+                let at = |span| Location { file, span };
+                let diagnostic =
+                    Diagnostic::new(&RULE, at(step.name.span), format!("nothing undoes step `{name}`"))
+                        .label("changes its target");
+                sink.push(match block {
+                    Some(block) => diagnostic
+                        .also(at(block.keyword), "this block replaces the derived rollback, and leaves it out")
+                        .help(format!(
+                            "add a step that undoes it and say `undone_by = NAME` in `{name}`, or `irreversible = true`"
+                        )),
+                    None => diagnostic.help(
+                        "add `undone_by = NAME` and a step of that name in `rollback { … }`, or say `irreversible = true`",
+                    ),
+                });
+            }
+        }
+    }
+}
+
+fn says(step: &Step, name: &str) -> bool {
+    let given = |entry: &&lockstep_grammar::ast::Entry| entry.name.text == name;
+    step.arguments
+        .entries
+        .iter()
+        .find(given)
+        .is_some_and(|entry| matches!(entry.value.kind, ExprKind::Bool(true)))
+}
+
+/// Whether the step changes something and does not say that this is for good.
+fn is_open(step: &Step, signature: &Signature) -> bool {
+    (signature.changes.is_some() || says(step, "changes"))
+        && signature.irreversible.is_none()
+        && !says(step, "irreversible")
+}
+
+fn covered(
+    model: &Model<'_>,
+    file: FileId,
+    step: &Step,
+    provider: DeclId,
+    signature: &Signature,
+    block: Option<&Rollback>,
+) -> bool {
+    // What `undone_by` names is judged where names are.
+    if step.arguments.entries.iter().any(|entry| entry.name.text == "undone_by") {
+        return true;
+    }
+    let Some(undo) = &signature.undone_by else { return false };
+    let Some(block) = block else { return true };
+    steps_of(&block.items).into_iter().any(|it| {
+        let found = model.find_step(model.module(file), &it.path);
+        found.is_some_and(|(id, signature)| id == provider && signature.name.text == undo.text)
+    })
+}

@@ -1,0 +1,73 @@
+//! `step/provider`: a step of another deployment type than what its phase works on.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::DeclId;
+use crate::rules::Rule;
+use crate::types::{Implicit, ParamInfo, Ty, Typer, allows, implicit, steps_of};
+use lockstep_grammar::ast::{Phase, Step};
+
+pub const RULE: Rule = Rule {
+    name: "step/provider",
+    severity: Severity::Error,
+    summary: "a step of another deployment type than the phase's service and infrastructure",
+    page: include_str!("step_provider.md"),
+};
+
+/// Judges one step by what its phase works on.
+pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
+    if !typer.model.is_deployment_type(provider) {
+        return;
+    }
+    let name = typer.model.name(provider);
+    let at = typer.at(step.path.span);
+    let service = typer.standing.service.clone();
+    let infra = typer.standing.infra.clone();
+    let wrong = [("service", service), ("infrastructure", infra.clone())]
+        .into_iter()
+        .find_map(|(what, ty)| ty.filter(|ty| !allows(provider, ty)).map(|ty| (what, ty)));
+    if let Some((what, ty)) = wrong {
+        let found = ty.show(typer.model);
+        let diagnostic = Diagnostic::new(&RULE, at, format!("a step of `{name}` cannot work on `{found}`"))
+            .label(format!("this step belongs to `{name}`"))
+            .help(format!("the {what} of this phase is `{found}`: use steps of that deployment type"));
+        typer.sink.push(diagnostic);
+    } else if infra.is_none() && !typer.standing.ambiguous {
+        typer.sink.push(
+            Diagnostic::new(&RULE, at, format!("a step of `{name}` needs infrastructure to work on"))
+                .label("where should it work?")
+                .help(format!("give the workflow a parameter `infra: infrastructure<{name}>`, or the phase an `infra = …`")),
+        );
+    }
+}
+
+/// A phase whose service or infrastructure could be one of several parameters.
+pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[ParamInfo<'p>]) {
+    let module = typer.module();
+    let deploys = steps_of(&phase.items).into_iter().any(|step| {
+        typer
+            .model
+            .find_step(module, &step.path)
+            .is_some_and(|(provider, _)| typer.model.is_deployment_type(provider))
+    });
+    let kinds: [(&str, fn(&Ty) -> bool); 2] =
+        [("service", |ty| matches!(ty, Ty::Service(_))), ("infra", |ty| matches!(ty, Ty::Infra(_)))];
+    for (name, is_one) in kinds {
+        let Implicit::Ambiguous(first, second) = implicit(&phase.settings, name, infos, is_one) else {
+            continue;
+        };
+        typer.standing.ambiguous = true;
+        if !deploys {
+            continue;
+        }
+        let at = typer.at(phase.name.span);
+        let places =
+            [first, second].map(|index| Location { file: typer.file, span: infos[index].param.name.span });
+        typer.sink.push(
+            Diagnostic::new(&RULE, at, format!("which `{name}` does phase `{}` work on?", phase.name.text))
+                .label("several could be meant")
+                .also(places[0], "this one")
+                .also(places[1], "or this one")
+                .help(format!("say so in the phase: `{name} = {}`", infos[first].name())),
+        );
+    }
+}

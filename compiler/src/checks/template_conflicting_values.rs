@@ -1,0 +1,90 @@
+//! `template/conflicting-values`: a pipeline parameter that no value can satisfy in all workflows it goes to.
+
+use crate::checks::type_not_allowed_value::{allowed, constant};
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::rules::Rule;
+use crate::types::{ParamInfo, Typer};
+use lockstep_grammar::ast::{Expr, ExprKind, Stage, Within};
+
+pub const RULE: Rule = Rule {
+    name: "template/conflicting-values",
+    severity: Severity::Error,
+    summary: "a pipeline parameter goes to workflows that allow no common value",
+    page: include_str!("template_conflicting_values.md"),
+};
+
+/// Where the pipeline's parameters are restricted by the workflows they go to.
+#[derive(Default)]
+pub struct Passed<'p> {
+    uses: Vec<(&'p str, Location, &'p Within, Location)>,
+}
+
+impl<'p> Passed<'p> {
+    /// Remembers the parameters that a stage passes on.
+    pub fn collect(
+        &mut self,
+        typer: &Typer<'_, 'p>,
+        stage: &'p Stage,
+        infos: &[ParamInfo<'p>],
+        pipeline: &[ParamInfo<'p>],
+    ) {
+        for entry in &stage.arguments.entries {
+            let Some(info) = infos.iter().find(|info| info.name() == entry.name.text) else { continue };
+            if let (Some(name), Some(within)) = (bare(&entry.value), info.within())
+                && pipeline.iter().any(|param| param.name() == name)
+            {
+                self.uses.push((name, typer.at(entry.value.span), within, info.location()));
+            }
+        }
+    }
+
+    /// Reports each parameter whose allowed values have nothing in common, at the later use.
+    pub fn report(&self, typer: &mut Typer<'_, 'p>, pipeline: &[ParamInfo<'p>]) {
+        for param in pipeline {
+            let own = param.within().map(|within| (param.location(), within, param.location()));
+            let uses = self.uses.iter().filter(|(name, ..)| *name == param.name());
+            let all: Vec<_> = own
+                .into_iter()
+                .chain(uses.map(|(_, at, within, declared)| (*at, *within, *declared)))
+                .collect();
+            let clash = (1..all.len()).find_map(|later| {
+                (0..later).find(|first| disjoint(all[*first].1, all[later].1)).map(|first| (first, later))
+            });
+            let Some((first, later)) = clash else { continue };
+            let name = param.name();
+            typer.sink.push(
+                Diagnostic::new(
+                    &RULE,
+                    all[later].0,
+                    format!("no value of `{name}` is allowed everywhere it goes"),
+                )
+                .label("it goes here")
+                .also(all[later].2, "this allows some values")
+                .also(all[first].2, "this allows others, none of them the same")
+                .help("let the two restrictions overlap, or make two parameters of it"),
+            );
+        }
+    }
+}
+
+/// The name that an expression is, and nothing else.
+fn bare(expr: &Expr) -> Option<&str> {
+    match &expr.kind {
+        ExprKind::Path(path) if path.names.len() == 1 => Some(path.names[0].text.as_str()),
+        ExprKind::Paren(inner) => bare(inner),
+        _ => None,
+    }
+}
+
+fn disjoint(first: &Within, second: &Within) -> bool {
+    match (first, second) {
+        (Within::Range(from, to, _), Within::Range(other_from, other_to, _)) => {
+            to < other_from || other_to < from
+        }
+        (Within::List(items, _), other) | (other, Within::List(items, _)) => {
+            let values: Option<Vec<_>> = items.iter().map(constant).collect();
+            values.is_some_and(|values| values.iter().all(|value| allowed(value, other).is_some()))
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,32 @@
+//! `type/argument-unknown`: something is given that nobody takes.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::rules::Rule;
+use crate::suggest;
+
+pub const RULE: Rule = Rule {
+    name: "type/argument-unknown",
+    severity: Severity::Error,
+    summary: "an argument is given that nobody takes",
+    page: include_str!("type_argument_unknown.md"),
+};
+
+/// `what` takes no argument `name`.
+pub fn report<'a>(
+    at: Location,
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("{what} takes no argument `{name}`"))
+        .label("not known here")
+        .maybe_help(suggest::help("argument", name, known))
+}
+
+/// A second one of several choices.
+pub fn one_of(at: Location, name: &str, first: Location, other: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("`{name}` cannot be given beside `{other}`"))
+        .label("one too many")
+        .also(first, "already given here")
+        .help("keep one of them")
+}

@@ -1,0 +1,98 @@
+//! `type/not-allowed-value`: a value of the right type that is not among those allowed.
+
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::Model;
+use crate::program::FileId;
+use crate::rules::Rule;
+use crate::suggest;
+use crate::types::ParamInfo;
+use lockstep_grammar::ast::{Expr, ExprKind, TextPart, Within};
+use lockstep_plan::Value;
+
+pub const RULE: Rule = Rule {
+    name: "type/not-allowed-value",
+    severity: Severity::Error,
+    summary: "a value that its type allows, but its parameter or setting does not",
+    page: include_str!("type_not_allowed_value.md"),
+};
+
+/// A setting that takes one of a few words.
+pub fn word(at: Location, setting: &str, found: &str, allowed: &[&str]) -> Diagnostic {
+    let near = suggest::nearest(found, allowed.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    let help = near.unwrap_or_else(|| format!("it takes {}", suggest::list(allowed)));
+    Diagnostic::new(&RULE, at, format!("`{setting}` cannot be `{}`", found.trim_matches('"')))
+        .label("not one of its words")
+        .help(help)
+}
+
+/// A literal that a restriction leaves out. Other values are checked once they are known.
+pub fn literal(
+    model: &Model<'_>,
+    file: FileId,
+    expr: &Expr,
+    info: &ParamInfo<'_>,
+    sink: &mut Vec<Diagnostic>,
+) {
+    if let Some(value) = constant(expr)
+        && let Some(diagnostic) = check(model, Location { file, span: expr.span }, &value, info)
+    {
+        sink.push(diagnostic);
+    }
+}
+
+/// The value of a literal.
+pub fn constant(expr: &Expr) -> Option<Value> {
+    Some(match &expr.kind {
+        ExprKind::Bool(value) => Value::Bool(*value),
+        ExprKind::Int(value) => Value::Int(*value),
+        ExprKind::Percent(value) => Value::Percent(*value),
+        ExprKind::Duration(value) => Value::Duration(*value),
+        ExprKind::Text(text) => match text.parts.as_slice() {
+            [] => Value::Text(String::new()),
+            [TextPart::Literal(text)] => Value::Text(text.clone()),
+            _ => return None,
+        },
+        ExprKind::Paren(inner) => return constant(inner),
+        _ => return None,
+    })
+}
+
+/// What to say about a value that the parameter's restriction leaves out.
+pub fn check(_model: &Model<'_>, at: Location, value: &Value, info: &ParamInfo<'_>) -> Option<Diagnostic> {
+    let allowed = allowed(value, info.within()?)?;
+    Some(
+        Diagnostic::new(&RULE, at, format!("`{value}` is not allowed for `{}`", info.name()))
+            .label("not one of the allowed values")
+            .also(info.location(), format!("`{}` is restricted here", info.name()))
+            .help(match suggest::nearest(&value.to_string(), allowed.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("allowed: {}", suggest::list(&allowed)),
+            }),
+    )
+}
+
+/// What is allowed, for people, where `value` is not.
+pub fn allowed(value: &Value, within: &Within) -> Option<Vec<String>> {
+    match within {
+        Within::List(items, _) => {
+            let items: Option<Vec<Value>> = items.iter().map(constant).collect();
+            let items = items?;
+            let same = |item: &Value| match (item.as_text(), value.as_text()) {
+                (Some(item), Some(value)) => item == value,
+                _ => item == value,
+            };
+            (!items.iter().any(same)).then(|| items.iter().map(Value::to_string).collect())
+        }
+        Within::Range(first, last, _) => match value {
+            Value::Int(value) if value < first || value > last => Some(vec![format!("{first}..{last}")]),
+            _ => None,
+        },
+        Within::Name(_) => None,
+    }
+}
+
+/// A text that is no regular expression.
+pub fn pattern(at: Location, pattern: &str, message: &str) -> Diagnostic {
+    let last = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
+    Diagnostic::new(&RULE, at, format!("`{pattern}` is not a regular expression")).label(last)
+}

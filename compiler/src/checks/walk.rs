@@ -1,0 +1,93 @@
+//! Ways through the syntax tree that several checks take.
+
+use crate::model::Model;
+use crate::program::FileId;
+use lockstep_grammar::ast::{Barrier, DeclarationKind, Failure, Item, Rollback, Workflow};
+
+/// Where a list of failure rules stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleScope {
+    Pipeline,
+    Workflow,
+    Phase,
+    Section,
+    Step,
+    RollbackStep,
+}
+
+/// Every workflow outside the prelude.
+pub fn workflows<'p>(model: &Model<'p>) -> Vec<(FileId, &'p str, &'p Workflow)> {
+    let of = |id| match &model.decl(id).kind {
+        DeclarationKind::Workflow(workflow) => Some((id.file, model.name(id), workflow)),
+        _ => None,
+    };
+    model.declarations().filter_map(of).collect()
+}
+
+/// Every list of failure rules.
+pub fn failures<'p>(model: &Model<'p>) -> Vec<(FileId, RuleScope, &'p [Failure])> {
+    let mut all = Vec::new();
+    for id in model.declarations() {
+        match &model.decl(id).kind {
+            DeclarationKind::Pipeline(pipeline) => {
+                all.push((id.file, RuleScope::Pipeline, pipeline.failures.as_slice()));
+            }
+            DeclarationKind::Workflow(workflow) => {
+                all.push((id.file, RuleScope::Workflow, workflow.failures.as_slice()));
+                for phase in &workflow.phases {
+                    all.push((id.file, RuleScope::Phase, phase.failures.as_slice()));
+                    of_items(&phase.items, id.file, RuleScope::Step, &mut all);
+                    of_blocks(&phase.rollbacks, id.file, &mut all);
+                }
+                of_blocks(&workflow.rollbacks, id.file, &mut all);
+            }
+            _ => {}
+        }
+    }
+    all.retain(|(_, _, failures)| !failures.is_empty());
+    all
+}
+
+type Failures<'p> = Vec<(FileId, RuleScope, &'p [Failure])>;
+
+fn of_blocks<'p>(blocks: &'p [Rollback], file: FileId, all: &mut Failures<'p>) {
+    for block in blocks {
+        of_items(&block.items, file, RuleScope::RollbackStep, all);
+    }
+}
+
+fn of_items<'p>(items: &'p [Item], file: FileId, scope: RuleScope, all: &mut Failures<'p>) {
+    for item in items {
+        match item {
+            Item::Step(step) => all.push((file, scope, step.failures.as_slice())),
+            Item::Steps(parallel) => {
+                all.extend(parallel.steps.iter().map(|step| (file, scope, step.failures.as_slice())));
+            }
+            Item::Section(section) => {
+                all.push((file, RuleScope::Section, section.failures.as_slice()));
+                of_items(&section.items, file, scope, all);
+            }
+            Item::Barrier(_) => {}
+        }
+    }
+}
+
+/// The barriers among these items, those of sections included, in order.
+pub fn barriers(items: &[Item]) -> Vec<&Barrier> {
+    let mut all = Vec::new();
+    for item in items {
+        match item {
+            Item::Barrier(barrier) => all.push(barrier),
+            Item::Section(section) => all.extend(barriers(&section.items)),
+            Item::Step(_) | Item::Steps(_) => {}
+        }
+    }
+    all
+}
+
+/// The barriers of the phases and those of the rollback blocks.
+pub fn barriers_of(workflow: &Workflow) -> (Vec<&Barrier>, Vec<&Barrier>) {
+    let forward = workflow.phases.iter().flat_map(|phase| barriers(&phase.items)).collect();
+    let blocks = workflow.phases.iter().flat_map(|phase| &phase.rollbacks).chain(&workflow.rollbacks);
+    (forward, blocks.flat_map(|block| barriers(&block.items)).collect())
+}

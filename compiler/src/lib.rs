@@ -1,0 +1,32 @@
+//! Modules, names, types, checks and lowering of Lockstep source to a plan.
+//!
+//! [`Program::load`] reads what a [`Loader`] gives it, [`check`] finds everything wrong with it, [`lower`] makes a
+//! pipeline of it into a [`lockstep_plan::Plan`]. All of it is pure: what has to be read is read by the loader.
+
+mod allow;
+mod checks;
+mod diagnostic;
+mod disk;
+mod lower;
+mod model;
+mod output;
+mod program;
+mod report;
+mod rules;
+mod suggest;
+mod types;
+
+pub use diagnostic::{Diagnostic, Fix, Location, Severity};
+pub use disk::DiskLoader;
+pub use lower::{Lowered, Origins, lower, parse_duration};
+pub use output::{CheckOutput, check_output};
+pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
+pub use report::report;
+pub use rules::{Rule, rules};
+pub use suggest::nearest;
+
+/// Everything wrong with a program: the problems of all its files, sorted by file, position and rule. The prelude's
+/// are not among them.
+pub fn check(program: &Program) -> Vec<Diagnostic> {
+    checks::run(program)
+}

@@ -1,0 +1,272 @@
+//! Lowering of expressions: names replaced by what they mean, constants folded.
+
+use super::Lowerer;
+use super::value::{Frame, Val};
+use crate::checks;
+use crate::program::{ModuleId, normalise};
+use crate::types::Ty;
+use lockstep_grammar::ast::{self, ExprKind, Name, Path, TextPart};
+use lockstep_plan::{EvalError, Expr, FailureFact, Function, Operator, RunFact, Value};
+use std::collections::BTreeMap;
+
+impl<'p> Lowerer<'_, 'p> {
+    /// The value of an expression where `ty` is expected.
+    pub fn eval(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
+        let value = self.eval_any(expr, ty, frame);
+        self.coerce(value, ty, self.model.module(frame.file))
+    }
+
+    /// As data.
+    pub fn data(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Expr {
+        self.eval(expr, ty, frame).into_expr()
+    }
+
+    fn eval_any(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
+        let any = Ty::Error;
+        let folded = match &expr.kind {
+            ExprKind::Bool(value) => return Val::constant(Value::Bool(*value)),
+            ExprKind::Int(value) => return Val::constant(Value::Int(*value)),
+            ExprKind::Percent(value) => return Val::constant(Value::Percent(*value)),
+            ExprKind::Duration(value) => return Val::constant(Value::Duration(*value)),
+            ExprKind::Paren(inner) => return self.eval_any(inner, ty, frame),
+            ExprKind::Path(path) => return self.path(path, frame),
+            ExprKind::Star(path) => return self.star(path, frame),
+            ExprKind::Construct(construct) => return self.service(construct, frame),
+            ExprKind::Text(text) => Expr::Text(
+                text.parts
+                    .iter()
+                    .map(|part| match part {
+                        TextPart::Literal(text) => Expr::Value(Value::Text(text.clone())),
+                        TextPart::Expr(expr) => self.data(expr, &any, frame),
+                    })
+                    .collect(),
+            ),
+            ExprKind::List(items) => {
+                let element = match ty.required() {
+                    Ty::List(element) => element,
+                    _ => &any,
+                };
+                let items: Vec<Val> = items.iter().map(|item| self.eval(item, element, frame)).collect();
+                if !items.iter().all(|item| matches!(item, Val::Data(_))) {
+                    return Val::List(items);
+                }
+                Expr::List(items.into_iter().map(Val::into_expr).collect())
+            }
+            ExprKind::Record(record) => {
+                let element = match ty.required() {
+                    Ty::Map(element) => element,
+                    _ => &any,
+                };
+                let entries = record.entries.iter();
+                Expr::Map(
+                    entries
+                        .map(|entry| (entry.name.text.to_string(), self.data(&entry.value, element, frame)))
+                        .collect(),
+                )
+            }
+            ExprKind::Call { name, arguments } => return self.call(expr, name, arguments, frame),
+            ExprKind::Not(inner) => Expr::Not(Box::new(self.data(inner, &any, frame))),
+            ExprKind::Binary { operator, left, right, .. } => {
+                let (left, right) = (self.data(left, &any, frame), self.data(right, &any, frame));
+                Expr::Binary(lower_operator(*operator), Box::new(left), Box::new(right))
+            }
+            ExprKind::If { condition, then, otherwise } => {
+                let condition = self.data(condition, &any, frame);
+                if let Some(Value::Bool(decided)) = condition.as_value() {
+                    return self.eval(if *decided { then } else { otherwise }, ty, frame);
+                }
+                let (then, otherwise) = (self.eval(then, ty, frame), self.eval(otherwise, ty, frame));
+                match (then, otherwise) {
+                    (Val::Data(then), Val::Data(otherwise)) => {
+                        Expr::If(Box::new(condition), Box::new(then), Box::new(otherwise))
+                    }
+                    // Which of the two things it is cannot be told.
+                    (then, otherwise) if then == otherwise => return then,
+                    _ => return Val::Unknown(self.model.program.text(frame.file, expr.span).to_string()),
+                }
+            }
+        };
+        self.fold(folded, expr, frame)
+    }
+
+    fn fold(&mut self, value: Expr, expr: &ast::Expr, frame: &Frame<'p>) -> Val {
+        match value.fold() {
+            Ok(value) => Val::Data(value),
+            Err(EvalError::Pattern { pattern, message }) => {
+                let at = frame.at(expr.span);
+                self.sink.push(checks::type_not_allowed_value::pattern(at, &pattern, &message));
+                Val::Unknown("?".into())
+            }
+            // The types were judged elsewhere.
+            Err(_) => Val::Unknown("?".into()),
+        }
+    }
+
+    fn call(
+        &mut self,
+        expr: &'p ast::Expr,
+        name: &Name,
+        arguments: &'p [ast::Expr],
+        frame: &Frame<'p>,
+    ) -> Val {
+        let function = match name.text.as_str() {
+            "contains" => Function::Contains,
+            "starts_with" => Function::StartsWith,
+            "ends_with" => Function::EndsWith,
+            "matches" => Function::Matches,
+            "lower" => Function::Lower,
+            "upper" => Function::Upper,
+            "join" => Function::Join,
+            "len" => Function::Len,
+            "default" => Function::Default,
+            _ => return Val::Unknown("?".into()),
+        };
+        let mut values: Vec<Val> = arguments.iter().map(|item| self.eval(item, &Ty::Error, frame)).collect();
+        if function == Function::Default && values.len() == 2 {
+            match &values[0] {
+                Val::Absent => return values.remove(1),
+                Val::Data(_) => {}
+                _ => return values.remove(0),
+            }
+        }
+        let value = Expr::Call(function, values.into_iter().map(Val::into_expr).collect());
+        self.fold(value, expr, frame)
+    }
+
+    fn path(&mut self, path: &'p Path, frame: &Frame<'p>) -> Val {
+        let head = path.names[0].text.as_str();
+        let rest = &path.names[1..];
+        let phase_thing = match head {
+            "service" => frame.service.clone(),
+            "infra" => frame.infra.clone(),
+            _ => None,
+        };
+        if frame.own
+            && let Some(value) = &phase_thing
+        {
+            return self.fields(value.clone(), rest);
+        }
+        if let Some(value) = frame.var(head) {
+            return self.fields(value.clone(), rest);
+        }
+        if let Some(value) = phase_thing {
+            return self.fields(value, rest);
+        }
+        if let Some(stage) = &frame.stage {
+            let fact = match (head, rest.first().map(|name| name.text.as_str())) {
+                ("stage", Some("name")) => Some(Expr::Value(Value::Text(stage.clone()))),
+                ("run", Some("id")) => Some(Expr::Run(RunFact::Id)),
+                ("run", Some("by")) => Some(Expr::Run(RunFact::By)),
+                ("failure", Some("step")) if frame.rollback => Some(Expr::Failure(FailureFact::Step)),
+                ("failure", Some("kind")) if frame.rollback => Some(Expr::Failure(FailureFact::Kind)),
+                ("failure", Some("message")) if frame.rollback => Some(Expr::Failure(FailureFact::Message)),
+                (_, Some(output)) => {
+                    frame.outputs.get(head).map(|step| Expr::Output { step: *step, name: output.to_string() })
+                }
+                _ => None,
+            };
+            if let Some(fact) = fact {
+                return Val::Data(fact);
+            }
+        }
+        let module = self.model.module(frame.file);
+        match self.model.find(module, path) {
+            Ok(found) => self.declared(found.decl, &path.names[found.taken..]),
+            Err(_) => Val::Unknown(self.model.program.text(frame.file, path.span).to_string()),
+        }
+    }
+
+    /// Gives a value the form its type asks for: text becomes a path.
+    pub fn coerce(&self, value: Val, ty: &Ty, module: ModuleId) -> Val {
+        match (value, ty.required()) {
+            (Val::Data(expr), Ty::Path | Ty::List(_) | Ty::Map(_)) => {
+                Val::Data(self.coerce_data(expr, ty.required(), module))
+            }
+            (other, _) => other,
+        }
+    }
+
+    fn coerce_data(&self, expr: Expr, ty: &Ty, module: ModuleId) -> Expr {
+        match (expr, ty) {
+            (Expr::Value(value), ty) => Expr::Value(self.coerce_value(value, ty, module)),
+            (Expr::List(items), Ty::List(element)) => {
+                Expr::List(items.into_iter().map(|item| self.coerce_data(item, element, module)).collect())
+            }
+            (Expr::Map(entries), Ty::Map(element)) => Expr::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, item)| (key, self.coerce_data(item, element, module)))
+                    .collect(),
+            ),
+            (other, _) => other,
+        }
+    }
+
+    /// As [`Lowerer::coerce`], for a constant.
+    pub fn coerce_value(&self, value: Value, ty: &Ty, module: ModuleId) -> Value {
+        match (value, ty.required()) {
+            (Value::Text(text), Ty::Path) => Value::Path(self.rebase(&text, module)),
+            (Value::List(items), Ty::List(element)) => {
+                Value::List(items.into_iter().map(|item| self.coerce_value(item, element, module)).collect())
+            }
+            (Value::Map(entries), Ty::Map(element)) => {
+                let entries = entries.into_iter();
+                let entries: BTreeMap<_, _> =
+                    entries.map(|(key, item)| (key, self.coerce_value(item, element, module))).collect();
+                Value::Map(entries)
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// A path that a file of `module` spells, relative to the pipeline's module.
+    fn rebase(&self, text: &str, module: ModuleId) -> String {
+        let path = std::path::Path::new(text);
+        if path.is_absolute() {
+            return normalise(path).display().to_string();
+        }
+        let path = if module == self.root || module == ModuleId::PRELUDE {
+            normalise(path)
+        } else {
+            let (from, to) =
+                (self.model.program.module_dir(self.root), self.model.program.module_dir(module));
+            normalise(&relative(from, to).join(path))
+        };
+        if path.as_os_str().is_empty() { ".".into() } else { path.display().to_string() }
+    }
+}
+
+/// The way from one directory to another, by their spelling.
+fn relative(from: &std::path::Path, to: &std::path::Path) -> std::path::PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().count() - common;
+    let down: std::path::PathBuf = to.components().skip(common).collect();
+    std::iter::repeat_n("..", up).collect::<std::path::PathBuf>().join(down)
+}
+
+fn lower_operator(operator: ast::Operator) -> Operator {
+    match operator {
+        ast::Operator::Or => Operator::Or,
+        ast::Operator::And => Operator::And,
+        ast::Operator::Equal => Operator::Equal,
+        ast::Operator::NotEqual => Operator::NotEqual,
+        ast::Operator::Less => Operator::Less,
+        ast::Operator::LessEqual => Operator::LessEqual,
+        ast::Operator::Greater => Operator::Greater,
+        ast::Operator::GreaterEqual => Operator::GreaterEqual,
+        ast::Operator::In => Operator::In,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+    use std::path::Path;
+
+    #[test]
+    fn the_way_between_directories() {
+        for (from, to, way) in [("a/b", "a/c", "../c"), ("", "../common", "../common"), ("a", "a", "")] {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(way), "{from} to {to}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Lowering: from a checked pipeline and its arguments to a plan, with a table from the plan's elements to the source.
+
+mod arguments;
+mod expr;
+mod pipeline;
+mod stage;
+mod step;
+mod things;
+mod value;
+
+pub use arguments::parse_duration;
+
+use crate::checks;
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::{DeclId, Model};
+use crate::program::{ModuleId, Program};
+use lockstep_grammar::ast::DeclarationKind;
+use lockstep_plan::{BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// A plan, and where its elements come from.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// What is to be done.
+    pub plan: Plan,
+    /// Where the source says so.
+    pub origins: Origins,
+}
+
+/// The place in the source of each element of a plan, by its index.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    /// Names of stages.
+    pub stages: Vec<Location>,
+    /// Names of steps; a derived undo points at the step that it undoes.
+    pub steps: Vec<Location>,
+    /// Names of barriers where they stand; a `commit` points at `all_or_nothing`.
+    pub places: Vec<Location>,
+    /// For each scope its rules.
+    pub scopes: Vec<Vec<Location>>,
+    /// The word `parallel`, or the name of what stands alone.
+    pub items: Vec<Location>,
+    /// Conditions, where they were first met.
+    pub conditions: Vec<Location>,
+    /// Names of approvals.
+    pub approvals: Vec<Location>,
+    /// The pipeline's own rules.
+    pub rules: Vec<Location>,
+    /// For each target where it is declared.
+    pub targets: Vec<Location>,
+    /// For each stage the declaration of its workflow.
+    pub workflows: Vec<Location>,
+    /// For each stage where its workflow's phases are named.
+    pub phases: Vec<Vec<Location>>,
+}
+
+/// Makes the plan of one pipeline of the module in directory `module`.
+///
+/// # Errors
+/// Everything that keeps the program from having a meaning, and everything wrong with the arguments; what is
+/// returned may hold warnings besides, and always holds an error.
+pub fn lower(
+    program: &Program,
+    module: &Path,
+    pipeline: &str,
+    arguments: &BTreeMap<String, String>,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    let model = Model::new(program);
+    let module =
+        program.module_of(module).unwrap_or(ModuleId(program.modules.len().saturating_sub(1) as u32));
+    let id = find_pipeline(&model, module, pipeline).map_err(|diagnostic| vec![*diagnostic])?;
+    let found = checks::run(program);
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(found);
+    }
+    let mut sink = Vec::new();
+    let values = arguments::read(&model, id, arguments, &mut sink);
+    if !sink.is_empty() {
+        return Err(sink);
+    }
+    let mut lowerer = Lowerer::new(&model, false);
+    lowerer.pipeline(id, values);
+    let Lowerer { plan, origins, mut sink, .. } = lowerer;
+    let lowered = Lowered { plan, origins };
+    checks::judge(&model, id, &lowered, &mut sink);
+    if sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(sink);
+    }
+    Ok(lowered)
+}
+
+/// As [`lower`], but with every parameter of the pipeline left open, for the checks. Problems that only show up on
+/// the way are given back beside it.
+pub fn lower_open(model: &Model<'_>, pipeline: DeclId) -> (Lowered, Vec<Diagnostic>) {
+    let mut lowerer = Lowerer::new(model, true);
+    lowerer.pipeline(pipeline, HashMap::new());
+    (Lowered { plan: lowerer.plan, origins: lowerer.origins }, lowerer.sink)
+}
+
+fn find_pipeline(model: &Model<'_>, module: ModuleId, name: &str) -> Result<DeclId, Box<Diagnostic>> {
+    let names = model.names(module);
+    if let Some(id) = names.declarations.get(name)
+        && matches!(model.decl(*id).kind, DeclarationKind::Pipeline(_))
+    {
+        return Ok(*id);
+    }
+    let pipelines = model.program.pipelines(module);
+    let file = model.program.module_files(module).next().map(|(file, _)| file);
+    let at = Location { file: file.unwrap_or(crate::program::FileId(0)), span: Default::default() };
+    Err(Box::new(checks::name_unknown::report(at, "pipeline", name, pipelines).label("")))
+}
+
+/// Builds one plan.
+pub struct Lowerer<'a, 'p> {
+    model: &'a Model<'p>,
+    plan: Plan,
+    origins: Origins,
+    sink: Vec<Diagnostic>,
+    /// Whether the pipeline's parameters are open.
+    open: bool,
+    /// The module whose directory paths are relative to.
+    root: ModuleId,
+    conditions: HashMap<Expr, ConditionId>,
+    targets: HashMap<(DeclId, usize), TargetId>,
+    services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
+    barriers: HashMap<(ItemId, String, BarrierKind), BarrierId>,
+    /// Names that secrets, channels, groups and resources have in the plan.
+    named: HashMap<DeclId, String>,
+    /// Values of list parameters that are open, for loops.
+    loops: HashMap<String, Value>,
+    stage_names: HashMap<String, Location>,
+}
+
+impl<'a, 'p> Lowerer<'a, 'p> {
+    fn new(model: &'a Model<'p>, open: bool) -> Self {
+        Lowerer {
+            model,
+            plan: Plan::default(),
+            origins: Origins::default(),
+            sink: Vec::new(),
+            open,
+            root: ModuleId::PRELUDE,
+            conditions: HashMap::new(),
+            targets: HashMap::new(),
+            services: HashMap::new(),
+            barriers: HashMap::new(),
+            named: HashMap::new(),
+            loops: HashMap::new(),
+            stage_names: HashMap::new(),
+        }
+    }
+}

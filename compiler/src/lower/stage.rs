@@ -1,0 +1,545 @@
+//! Lowering of stages: a workflow with its arguments.
+
+use super::Lowerer;
+use super::value::{Frame, Val};
+use crate::checks;
+use crate::diagnostic::Location;
+use crate::model::{DeclId, setting};
+use crate::types::{Implicit, ParamInfo, Ty, implicit, params};
+use lockstep_grammar::ast::{
+    self, ActionKind, Condition, DeclarationKind, ExprKind, Failure, Item, Rollback, Setting, Within,
+    Workflow,
+};
+use lockstep_plan::{
+    Barrier, BarrierId, BarrierKind, BlockItem, Concurrency, ConditionId, Expr, ItemId, Kind, Phase, Place,
+    PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, Undo, Use, Value, Work,
+};
+
+/// Barriers wait that long unless they say otherwise.
+const BARRIER_TIMEOUT: u64 = 600_000;
+
+/// Where a stage is being lowered.
+#[derive(Debug, Clone)]
+pub struct Here {
+    pub stage: StageId,
+    pub name: String,
+    pub item: ItemId,
+    pub branch: u32,
+    pub phase: Option<u32>,
+    pub phase_name: String,
+    pub sections: Vec<String>,
+    /// Conditions of phase and section.
+    pub when: Vec<ConditionId>,
+    /// Failure rules of section, phase and workflow, innermost first.
+    pub scopes: Vec<ScopeId>,
+    /// Whether undoing is derived: no rollback block stands for it.
+    pub derived: bool,
+}
+
+impl<'p> Lowerer<'_, 'p> {
+    /// Lowers one stage; none where its workflow is not known.
+    pub fn stage(
+        &mut self,
+        stage: &'p ast::Stage,
+        frame: &Frame<'p>,
+        item: ItemId,
+        branch: u32,
+    ) -> Option<StageId> {
+        let found = self.model.find(self.model.module(frame.file), &stage.path).ok()?;
+        let DeclarationKind::Workflow(workflow) = &self.model.decl(found.decl).kind else { return None };
+        let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
+        let name = self.distinct(name, frame.at(stage.name.span));
+        let when = self.conditions(&stage.conditions, frame);
+        let infos = params(self.model, found.decl.file, &workflow.params.items, &mut Vec::new());
+        let mut inner = self.arguments(stage, &infos, frame, found.decl);
+        inner.stage = Some(name.clone());
+
+        let id = StageId(self.plan.stages.len() as u32);
+        self.plan.stages.push(Stage {
+            name: name.clone(),
+            workflow: self.model.name(found.decl).to_string(),
+            item,
+            branch,
+            when,
+            phases: Vec::new(),
+            positions: Vec::new(),
+            rollback: None,
+            uses: Vec::new(),
+            concurrency: concurrency(&workflow.settings),
+            notifies: Vec::new(),
+        });
+        self.origins.stages.push(frame.at(stage.name.span));
+        let declared = self.model.decl(found.decl).span;
+        self.origins.workflows.push(Location { file: found.decl.file, span: declared });
+        self.origins.phases.push(Vec::new());
+        let notifies = self.notifies(&workflow.notifies, &inner);
+        let uses = self.uses(&workflow.uses, &inner);
+        let owner = format!("workflow {}", self.model.name(found.decl));
+        let scopes = self.scope(owner, &workflow.failures, &inner);
+        let mut here = Here {
+            stage: id,
+            name,
+            item,
+            branch,
+            phase: None,
+            phase_name: String::new(),
+            sections: Vec::new(),
+            when: Vec::new(),
+            scopes: scopes.into_iter().collect(),
+            derived: workflow.rollbacks.is_empty(),
+        };
+        for (index, phase) in workflow.phases.iter().enumerate() {
+            here.phase = Some(index as u32);
+            self.phase(phase, &mut inner, &infos, &here, stage, frame);
+        }
+        let outer = self.with_things(&inner, &[], &infos);
+        if let Some(block) = workflow.rollbacks.first() {
+            here.phase = None;
+            let lowered = self.block(block, &outer, &here);
+            self.plan.stages[id.index()].rollback = Some(lowered);
+            self.cover(workflow, block, id, None);
+        }
+        let stage = &mut self.plan.stages[id.index()];
+        stage.notifies = notifies;
+        stage.uses = uses;
+        Some(id)
+    }
+
+    /// The workflow's parameters with the values that the stage gives them.
+    fn arguments(
+        &mut self,
+        stage: &'p ast::Stage,
+        infos: &[ParamInfo<'p>],
+        frame: &Frame<'p>,
+        workflow: DeclId,
+    ) -> Frame<'p> {
+        let mut inner = Frame::of(workflow.file);
+        for info in infos {
+            let given = stage.arguments.entries.iter().find(|entry| entry.name.text == info.name());
+            let value = match (given, &info.param.default) {
+                (Some(entry), _) => {
+                    let value = self.eval(&entry.value, &info.ty, frame);
+                    self.restricted(&value, info, frame.at(entry.value.span));
+                    value
+                }
+                (None, Some(default)) => {
+                    let scope = inner.clone();
+                    self.eval(default, &info.ty, &scope)
+                }
+                (None, None) if matches!(info.ty, Ty::Optional(_)) => Val::Absent,
+                (None, None) => Val::Unknown(info.name().to_string()),
+            };
+            inner.vars.push((info.name(), value));
+        }
+        for info in infos {
+            let Some(Within::Name(environment)) = info.within() else { continue };
+            let (Some(Val::Target(target)), Some(Val::Environment(wanted))) =
+                (inner.var(info.name()), inner.var(&environment.text))
+            else {
+                continue;
+            };
+            let given = |name: &str| {
+                let entry = stage.arguments.entries.iter().find(|entry| entry.name.text == name);
+                frame.at(entry.map_or(stage.path.span, |entry| entry.value.span))
+            };
+            if self.environment_of(*target) != Some(*wanted) {
+                let target = &self.plan.targets[target.index()];
+                self.sink.push(checks::template_environment_mismatch::report(
+                    self.model,
+                    (given(info.name()), &target.name),
+                    (given(&environment.text), *wanted),
+                    info,
+                ));
+            }
+        }
+        inner
+    }
+
+    /// The frame with the service and target that these settings or the workflow's parameters give.
+    fn with_things(
+        &mut self,
+        frame: &Frame<'p>,
+        settings: &'p [Setting],
+        infos: &[ParamInfo<'p>],
+    ) -> Frame<'p> {
+        let mut result = frame.clone();
+        let thing = |lowerer: &mut Self, name: &str, is_one: fn(&Ty) -> bool| match implicit(
+            settings, name, infos, is_one,
+        ) {
+            Implicit::Entry(setting) => Some(lowerer.eval(&setting.value, &Ty::Error, frame)),
+            Implicit::Param(index) => frame.var(infos[index].name()).cloned(),
+            Implicit::None | Implicit::Ambiguous(..) => None,
+        };
+        result.service = thing(self, "service", |ty| matches!(ty, Ty::Service(_)));
+        result.infra = thing(self, "infra", |ty| matches!(ty, Ty::Infra(_)));
+        result.own = !settings.is_empty();
+        result
+    }
+
+    fn phase(
+        &mut self,
+        phase: &'p ast::Phase,
+        inner: &mut Frame<'p>,
+        infos: &[ParamInfo<'p>],
+        here: &Here,
+        stage: &'p ast::Stage,
+        outer: &Frame<'p>,
+    ) {
+        let mut frame = self.with_things(inner, &phase.settings, infos);
+        self.matching_things(&frame, infos, stage, outer);
+        let mut here = here.clone();
+        here.phase_name = phase.name.text.to_string();
+        here.when = self.conditions(&phase.conditions, &frame);
+        if let Some(scope) = self.scope(format!("phase {}", phase.name.text), &phase.failures, &frame) {
+            here.scopes.insert(0, scope);
+        }
+        here.derived &= phase.rollbacks.is_empty();
+        let uses = self.uses(&phase.uses, &frame);
+        let at = frame.at(phase.name.span);
+        self.plan.stages[here.stage.index()].phases.push(Phase {
+            name: phase.name.text.to_string(),
+            rollback: None,
+            uses,
+        });
+        self.origins.phases[here.stage.index()].push(at);
+        self.items(&phase.items, &mut frame, &here);
+        inner.outputs = frame.outputs.clone();
+        if let Some(block) = phase.rollbacks.first() {
+            let lowered = self.block(block, &frame, &here);
+            let index = here.phase.unwrap_or_default() as usize;
+            self.plan.stages[here.stage.index()].phases[index].rollback = Some(lowered);
+            self.cover_phase(&phase.items, block, here.stage, here.phase);
+        }
+    }
+
+    /// A service and a target whose types say nothing may still not fit each other.
+    fn matching_things(
+        &mut self,
+        frame: &Frame<'p>,
+        infos: &[ParamInfo<'p>],
+        stage: &'p ast::Stage,
+        outer: &Frame<'p>,
+    ) {
+        let (Some(Val::Service(service, _)), Some(Val::Target(target))) = (&frame.service, &frame.infra)
+        else {
+            return;
+        };
+        let (service, target) = (&self.plan.services[service.index()], &self.plan.targets[target.index()]);
+        let restricted = infos.iter().any(|info| match &info.ty {
+            Ty::Infra(infra) => !infra.providers.is_empty(),
+            _ => false,
+        });
+        if service.provider == target.provider || service.provider.is_empty() || restricted {
+            return;
+        }
+        let given = |is_one: fn(&Ty) -> bool| {
+            let info = infos.iter().find(|info| is_one(&info.ty))?;
+            let entry = stage.arguments.entries.iter().find(|entry| entry.name.text == info.name())?;
+            Some(outer.at(entry.value.span))
+        };
+        let infra_at = given(|ty| matches!(ty, Ty::Infra(_))).unwrap_or(outer.at(stage.name.span));
+        let service_at = given(|ty| matches!(ty, Ty::Service(_)));
+        let diagnostic = checks::template_infrastructure_type::instance(
+            infra_at,
+            (&target.name, &target.provider),
+            service_at,
+            (&service.name, &service.provider),
+        );
+        self.sink.push(diagnostic);
+    }
+
+    fn items(&mut self, items: &'p [Item], frame: &mut Frame<'p>, here: &Here) {
+        for item in items {
+            let work = match item {
+                Item::Section(section) => {
+                    let mut here = here.clone();
+                    here.sections.push(section.name.text.to_string());
+                    here.when.extend(self.conditions(&section.conditions, frame));
+                    let scope =
+                        self.scope(format!("section {}", section.name.text), &section.failures, frame);
+                    here.scopes.splice(0..0, scope);
+                    self.items(&section.items, frame, &here);
+                    continue;
+                }
+                Item::Step(step) => {
+                    let id = self.step(step, frame, here, Role::Forward);
+                    frame.outputs.insert(step.name.text.as_str(), id);
+                    Work::Steps(vec![id])
+                }
+                Item::Steps(parallel) => {
+                    let steps: Vec<_> = parallel
+                        .steps
+                        .iter()
+                        .map(|step| self.step(step, frame, here, Role::Forward))
+                        .collect();
+                    for (step, id) in parallel.steps.iter().zip(&steps) {
+                        frame.outputs.insert(step.name.text.as_str(), *id);
+                    }
+                    if steps.is_empty() {
+                        continue;
+                    }
+                    Work::Steps(steps)
+                }
+                Item::Barrier(barrier) => {
+                    Work::Barrier(self.barrier(barrier, frame, here, BarrierKind::Forward))
+                }
+            };
+            self.plan.stages[here.stage.index()].positions.push(Position {
+                phase: here.phase.unwrap_or_default(),
+                sections: here.sections.clone(),
+                when: here.when.clone(),
+                work,
+            });
+        }
+    }
+
+    fn barrier(
+        &mut self,
+        barrier: &'p ast::Barrier,
+        frame: &Frame<'p>,
+        here: &Here,
+        kind: BarrierKind,
+    ) -> PlaceId {
+        let when = self.conditions(&barrier.conditions, frame);
+        let timeout =
+            setting(&barrier.settings, "timeout").map(|it| self.eval(&it.value, &Ty::Duration, frame));
+        let timeout = match timeout.as_ref().and_then(Val::as_value) {
+            Some(Value::Duration(timeout)) => *timeout,
+            _ => BARRIER_TIMEOUT,
+        };
+        let name = barrier.name.text.to_string();
+        let key = (here.item, name.clone(), kind);
+        let id = match self.barriers.get(&key) {
+            Some(id) => *id,
+            None => {
+                let id = BarrierId(self.plan.barriers.len() as u32);
+                let (name, item) = (name.clone(), here.item);
+                self.plan.barriers.push(Barrier { name, item, kind, places: Vec::new() });
+                self.barriers.insert(key, id);
+                id
+            }
+        };
+        let place = PlaceId(self.plan.places.len() as u32);
+        let full = match (kind, here.phase) {
+            (BarrierKind::Rollback, Some(_)) => format!("{}.{}.rollback.{name}", here.name, here.phase_name),
+            (BarrierKind::Rollback, None) => format!("{}.rollback.{name}", here.name),
+            _ => format!("{}.{}.{name}", here.name, here.phase_name),
+        };
+        self.plan.places.push(Place {
+            name: full,
+            barrier: id,
+            stage: Some(here.stage),
+            branch: here.branch,
+            when,
+            timeout: Some(timeout),
+            scopes: if kind == BarrierKind::Rollback { Vec::new() } else { here.scopes.clone() },
+        });
+        self.origins.places.push(frame.at(barrier.name.span));
+        self.plan.barriers[id.index()].places.push(place);
+        place
+    }
+
+    fn block(&mut self, block: &'p Rollback, frame: &Frame<'p>, here: &Here) -> Vec<BlockItem> {
+        let mut frame = frame.clone();
+        frame.rollback = true;
+        let mut items = Vec::new();
+        for item in &block.items {
+            match item {
+                Item::Step(step) => {
+                    items.push(BlockItem::Steps(vec![self.step(step, &frame, here, Role::Block)]))
+                }
+                Item::Steps(parallel) if !parallel.steps.is_empty() => {
+                    let steps = parallel.steps.iter();
+                    items.push(BlockItem::Steps(
+                        steps.map(|step| self.step(step, &frame, here, Role::Block)).collect(),
+                    ));
+                }
+                Item::Barrier(barrier) => {
+                    items.push(BlockItem::Barrier(self.barrier(
+                        barrier,
+                        &frame,
+                        here,
+                        BarrierKind::Rollback,
+                    )));
+                }
+                Item::Steps(_) | Item::Section(_) => {}
+            }
+        }
+        items
+    }
+
+    /// Ties the steps of all phases to the workflow's rollback block.
+    fn cover(&mut self, workflow: &'p Workflow, block: &'p Rollback, stage: StageId, phase: Option<u32>) {
+        for (index, it) in workflow.phases.iter().enumerate() {
+            for step in crate::types::steps_of(&it.items) {
+                self.cover_step(step, block, stage, index as u32, phase);
+            }
+        }
+    }
+
+    fn cover_phase(&mut self, items: &'p [Item], block: &'p Rollback, stage: StageId, phase: Option<u32>) {
+        for step in crate::types::steps_of(items) {
+            self.cover_step(step, block, stage, phase.unwrap_or_default(), phase);
+        }
+    }
+
+    /// A changing step is undone by the block's step that it names, else by the block's step that its provider names.
+    fn cover_step(
+        &mut self,
+        step: &'p ast::Step,
+        block: &'p Rollback,
+        stage: StageId,
+        phase: u32,
+        block_phase: Option<u32>,
+    ) {
+        let forward = self.plan.steps.iter().rposition(|it| {
+            it.stage == stage
+                && it.phase == Some(phase)
+                && it.role == Role::Forward
+                && it.name.ends_with(&format!(".{}", step.name.text))
+        });
+        let Some(forward) = forward else { return };
+        if !self.plan.steps[forward].changes || self.plan.steps[forward].undo != Undo::None {
+            return;
+        }
+        let named = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by");
+        let named = named.and_then(|entry| match &entry.value.kind {
+            ExprKind::Path(path) => Some(path.names[0].text.as_str()),
+            _ => None,
+        });
+        let action = &self.plan.steps[forward].action;
+        let by_provider = self
+            .model
+            .provider_named(crate::program::ModuleId::PRELUDE, &action.provider)
+            .into_iter()
+            .chain(self.model.declarations().filter(|id| self.model.name(*id) == action.provider))
+            .find_map(|id| self.model.signature(id, &action.step))
+            .and_then(|signature| signature.undone_by.as_ref())
+            .map(|name| name.text.as_str());
+        let provider = action.provider.clone();
+        let found = crate::types::steps_of(&block.items).into_iter().find(|it| match named {
+            Some(name) => it.name.text == name,
+            None => by_provider.is_some_and(|undo| {
+                it.path.names.last().is_some_and(|name| name.text == undo)
+                    && it.path.names.len() >= 2
+                    && it.path.names[it.path.names.len() - 2].text == provider
+            }),
+        });
+        let Some(found) = found else { return };
+        let undo = self.plan.steps.iter().rposition(|it| {
+            it.stage == stage
+                && it.phase == block_phase
+                && it.role == Role::Block
+                && it.name.ends_with(&format!(".{}", found.name.text))
+        });
+        if let Some(undo) = undo {
+            self.plan.steps[forward].undo = Undo::Block(lockstep_plan::StepId(undo as u32));
+        }
+    }
+
+    /// The conditions that are not constantly true.
+    pub fn conditions(&mut self, conditions: &'p [Condition], frame: &Frame<'p>) -> Vec<ConditionId> {
+        let mut ids = Vec::new();
+        for condition in conditions {
+            let value = self.data(&condition.value, &Ty::Bool, frame);
+            let value = if condition.only { value } else { Expr::Not(Box::new(value)) };
+            let Ok(value) = value.fold() else { continue };
+            if value == Expr::Value(Value::Bool(true)) {
+                continue;
+            }
+            let id = match self.conditions.get(&value) {
+                Some(id) => *id,
+                None => {
+                    let id = ConditionId(self.plan.conditions.len() as u32);
+                    self.plan.conditions.push(value.clone());
+                    self.origins.conditions.push(frame.at(condition.span));
+                    self.conditions.insert(value, id);
+                    id
+                }
+            };
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// A scope for these rules, if there are any.
+    pub fn scope(&mut self, owner: String, failures: &'p [Failure], frame: &Frame<'p>) -> Option<ScopeId> {
+        if failures.is_empty() {
+            return None;
+        }
+        let (rules, places) = self.rules(failures, frame);
+        self.plan.scopes.push(Scope { owner, rules });
+        self.origins.scopes.push(places);
+        Some(ScopeId(self.plan.scopes.len() as u32 - 1))
+    }
+
+    /// The plan's form of failure rules, and where they stand.
+    pub fn rules(&mut self, failures: &'p [Failure], frame: &Frame<'p>) -> (Vec<Rule>, Vec<Location>) {
+        let rules = failures
+            .iter()
+            .map(|failure| Rule {
+                kinds: failure.kinds.iter().filter_map(|kind| Kind::from_name(&kind.text)).collect(),
+                under: failure.under.map(|(share, _)| share),
+                reaction: self.reaction(&failure.action.kind, frame),
+            })
+            .collect();
+        (rules, failures.iter().map(|failure| frame.at(failure.span)).collect())
+    }
+
+    fn reaction(&mut self, action: &'p ActionKind, frame: &Frame<'p>) -> Reaction {
+        match action {
+            ActionKind::Ignore => Reaction::Ignore,
+            ActionKind::Succeed => Reaction::Succeed,
+            ActionKind::Fail => Reaction::Fail,
+            ActionKind::Abort => Reaction::Abort,
+            ActionKind::Rollback => Reaction::Rollback,
+            ActionKind::RollbackPhase => Reaction::RollbackPhase,
+            ActionKind::RollbackPipeline => Reaction::RollbackPipeline,
+            ActionKind::Retry { times, every, then } => Reaction::Retry {
+                times: *times,
+                every: every.clone(),
+                then: Box::new(self.reaction(&then.kind, frame)),
+            },
+            ActionKind::Ask { group, within, then } => {
+                let value = match frame.var(&group.text) {
+                    Some(value) => Some(value.clone()),
+                    None => {
+                        let names = self.model.names(self.model.module(frame.file));
+                        names.declarations.get(group.text.as_str()).copied().map(|id| self.declared(id, &[]))
+                    }
+                };
+                let name = match value.as_ref().and_then(Val::as_value) {
+                    Some(Value::Text(name)) => name.clone(),
+                    _ => group.text.to_string(),
+                };
+                let then = Box::new(self.reaction(&then.kind, frame));
+                Reaction::Ask { group: name, within: *within, then }
+            }
+        }
+    }
+
+    fn uses(&mut self, uses: &'p [ast::Use], frame: &Frame<'p>) -> Vec<Use> {
+        let mut lowered = Vec::new();
+        for it in uses {
+            let Ok(found) = self.model.find(self.model.module(frame.file), &it.resource) else { continue };
+            let permits =
+                it.record.as_ref().and_then(|record| self.entry(record, "permits", &Ty::Int, frame));
+            let permits = match permits.as_ref().and_then(Val::as_value) {
+                Some(Value::Int(permits)) => u32::try_from(*permits).unwrap_or(u32::MAX),
+                _ => 1,
+            };
+            lowered.push(Use { resource: self.resource(found.decl), permits });
+        }
+        lowered
+    }
+}
+
+fn concurrency(settings: &[Setting]) -> Concurrency {
+    match crate::model::words(settings, "concurrency").first() {
+        Some(&"reject") => Concurrency::Reject,
+        Some(&"none") => Concurrency::None,
+        _ => Concurrency::Queue,
+    }
+}

@@ -1,0 +1,203 @@
+//! Lowering of steps, and of what undoes them.
+
+use super::Lowerer;
+use super::stage::Here;
+use super::value::{Frame, Val};
+use crate::model::{DeclId, flag};
+use crate::types::{Ty, params, step_timeout_default};
+use lockstep_grammar::ast::{self, ExprKind, Signature};
+use lockstep_plan::{Action, Expr, Role, Step, StepId, Undo, Value, ValueType};
+use std::collections::BTreeMap;
+
+/// Steps may take that long unless they say otherwise.
+const STEP_TIMEOUT: u64 = 600_000;
+/// What a step that lets time pass may take beside that time.
+const GRACE: u64 = 60_000;
+
+impl<'p> Lowerer<'_, 'p> {
+    /// Lowers a step; a forward one together with the step that undoes it.
+    pub fn step(&mut self, step: &'p ast::Step, frame: &Frame<'p>, here: &Here, role: Role) -> StepId {
+        let found = self.model.find_step(self.model.module(frame.file), &step.path);
+        let when = self.conditions(&step.conditions, frame);
+        let scope = self.scope(format!("step {}", step.name.text), &step.failures, frame);
+        let name = match (role, here.phase) {
+            (Role::Block, Some(_)) => {
+                format!("{}.{}.rollback.{}", here.name, here.phase_name, step.name.text)
+            }
+            (Role::Block, None) => format!("{}.rollback.{}", here.name, step.name.text),
+            _ => format!("{}.{}.{}", here.name, here.phase_name, step.name.text),
+        };
+        let action = self.action(step, found, frame);
+        let signature = found.map(|(_, signature)| signature);
+        let says = |name: &str| {
+            step.arguments
+                .entries
+                .iter()
+                .any(|entry| entry.name.text == name && matches!(entry.value.kind, ExprKind::Bool(true)))
+        };
+        let changes =
+            signature.is_some_and(|it| it.changes.is_some()) || (role == Role::Forward && says("changes"));
+        let irreversible = signature.is_some_and(|it| it.irreversible.is_some()) || says("irreversible");
+        let named = step.arguments.entries.iter().any(|entry| entry.name.text == "undone_by");
+        let mut scopes: Vec<_> = scope.into_iter().collect();
+        if role == Role::Forward {
+            scopes.extend(&here.scopes);
+        }
+        let id = StepId(self.plan.steps.len() as u32);
+        let timeout = self.timeout(step, signature, &action, frame);
+        let settings = signature.map(|it| it.settings.as_slice()).unwrap_or_default();
+        let lowered = Step {
+            name: name.clone(),
+            stage: here.stage,
+            phase: here.phase,
+            role,
+            action,
+            when,
+            timeout,
+            changes,
+            undo: if changes && irreversible { Undo::Irreversible } else { Undo::None },
+            idempotent: flag(settings, "idempotent"),
+            interruptible: flag(settings, "interruptible"),
+            scopes,
+            outputs: signature.map(outputs).unwrap_or_default(),
+        };
+        let at = frame.at(step.name.span);
+        self.plan.steps.push(lowered);
+        self.origins.steps.push(at);
+        if role == Role::Forward
+            && changes
+            && !irreversible
+            && here.derived
+            && !named
+            && let Some((provider, signature)) = found
+            && let Some(undo) = &signature.undone_by
+            && let Some(signature) = self.model.signature(provider, &undo.text)
+        {
+            self.undo(id, provider, signature, at);
+        }
+        id
+    }
+
+    /// The step of the derived rollback that undoes a step.
+    fn undo(
+        &mut self,
+        of: StepId,
+        provider: DeclId,
+        signature: &'p Signature,
+        at: crate::diagnostic::Location,
+    ) {
+        let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+        let forward = self.plan.steps[of.index()].clone();
+        let frame = Frame::of(provider.file);
+        let mut arguments = BTreeMap::new();
+        for info in infos.iter().filter(|info| info.name() != "timeout") {
+            // What undoes a step works with the same arguments, where it takes them.
+            let value = match (forward.action.arguments.get(info.name()), &info.param.default) {
+                (Some(value), _) => Some(value.clone()),
+                (None, Some(default)) => Some(self.data(default, &info.ty, &frame)),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                arguments.insert(info.name().to_string(), value);
+            }
+        }
+        let id = StepId(self.plan.steps.len() as u32);
+        self.plan.steps.push(Step {
+            name: format!("{}.undo", forward.name),
+            stage: forward.stage,
+            phase: forward.phase,
+            role: Role::Undo(of),
+            action: Action {
+                provider: forward.action.provider,
+                step: signature.name.text.to_string(),
+                arguments,
+                target: forward.action.target,
+                service: forward.action.service,
+            },
+            when: Vec::new(),
+            timeout: step_timeout_default(signature).unwrap_or(STEP_TIMEOUT),
+            changes: signature.changes.is_some(),
+            undo: Undo::None,
+            idempotent: flag(&signature.settings, "idempotent"),
+            interruptible: flag(&signature.settings, "interruptible"),
+            scopes: Vec::new(),
+            outputs: outputs(signature),
+        });
+        self.origins.steps.push(at);
+        self.plan.steps[of.index()].undo = Undo::Derived(id);
+    }
+
+    fn action(
+        &mut self,
+        step: &'p ast::Step,
+        found: Option<(DeclId, &'p Signature)>,
+        frame: &Frame<'p>,
+    ) -> Action {
+        let target = match &frame.infra {
+            Some(Val::Target(target)) => Some(*target),
+            _ => None,
+        };
+        let service = match &frame.service {
+            Some(Val::Service(service, _)) => Some(*service),
+            _ => None,
+        };
+        let Some((provider, signature)) = found else {
+            let text = self.model.program.text(frame.file, step.path.span);
+            return Action {
+                provider: text.to_string(),
+                step: String::new(),
+                arguments: BTreeMap::new(),
+                target,
+                service,
+            };
+        };
+        let infos: Vec<_> = params(self.model, provider.file, &signature.params.items, &mut Vec::new())
+            .into_iter()
+            .filter(|info| info.name() != "timeout")
+            .collect();
+        Action {
+            provider: self.model.name(provider).to_string(),
+            step: signature.name.text.to_string(),
+            arguments: self.settings(&step.arguments, &infos, frame),
+            target,
+            service,
+        }
+    }
+
+    fn timeout(
+        &mut self,
+        step: &'p ast::Step,
+        signature: Option<&'p Signature>,
+        action: &Action,
+        frame: &Frame<'p>,
+    ) -> u64 {
+        let given = self.entry(&step.arguments, "timeout", &Ty::Duration, frame);
+        if let Some(Value::Duration(timeout)) = given.as_ref().and_then(Val::as_value) {
+            return *timeout;
+        }
+        let lasts = match (action.provider.as_str(), action.step.as_str()) {
+            ("wait", "wait") => action.arguments.get("duration"),
+            ("approval", "approval") => action.arguments.get("within"),
+            _ => None,
+        };
+        if let Some(Value::Duration(lasts)) = lasts.and_then(Expr::as_value) {
+            return lasts.saturating_add(GRACE);
+        }
+        signature.and_then(step_timeout_default).unwrap_or(STEP_TIMEOUT)
+    }
+}
+
+fn outputs(signature: &Signature) -> BTreeMap<String, ValueType> {
+    let fields = signature.outputs.as_ref().map(|fields| fields.items.as_slice()).unwrap_or_default();
+    let value_type = |name: &str| match name {
+        "int" => ValueType::Int,
+        "bool" => ValueType::Bool,
+        "percent" => ValueType::Percent,
+        "duration" => ValueType::Duration,
+        "path" => ValueType::Path,
+        "list" => ValueType::List,
+        "map" => ValueType::Map,
+        _ => ValueType::Text,
+    };
+    fields.iter().map(|field| (field.name.text.to_string(), value_type(&field.ty.name.text))).collect()
+}

@@ -1,0 +1,358 @@
+//! Lowering of declarations: services, targets, secrets, channels, groups, resources.
+
+use super::Lowerer;
+use super::value::{Frame, Val};
+use crate::model::{DeclId, setting};
+use crate::program::ModuleId;
+use crate::types::{ParamInfo, Ty, params};
+use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record};
+use lockstep_plan::{Expr, Service, ServiceId, Source, Target, TargetId, Value};
+use std::collections::BTreeMap;
+
+impl<'p> Lowerer<'_, 'p> {
+    /// What a declaration and the names after it mean.
+    pub fn declared(&mut self, id: DeclId, rest: &'p [Name]) -> Val {
+        match &self.model.decl(id).kind {
+            DeclarationKind::Service { .. } => {
+                let value = self.instance(id, None);
+                self.fields(value, rest)
+            }
+            DeclarationKind::Environment(environment) => match rest {
+                [] => Val::Environment(id),
+                [name, rest @ ..] => {
+                    match environment.infrastructure.iter().position(|it| it.name.text == name.text) {
+                        Some(index) => {
+                            let target = self.target(id, index);
+                            self.fields(Val::Target(target), rest)
+                        }
+                        None => self.fields(Val::Environment(id), std::slice::from_ref(name)),
+                    }
+                }
+            },
+            DeclarationKind::Secret(value) => {
+                let name = self.plan_name(id);
+                if !self.plan.secrets.contains_key(&name) {
+                    let source = self.source(id, value, "secret");
+                    self.plan.secrets.insert(name.clone(), source);
+                }
+                Val::constant(Value::Secret(name))
+            }
+            DeclarationKind::Channel(_) => Val::constant(Value::Text(self.channel(id))),
+            DeclarationKind::Group(_) => Val::constant(Value::Text(self.group(id))),
+            _ => Val::Unknown(self.model.name(id).to_string()),
+        }
+    }
+
+    /// The name that a declaration has in the plan: its own, or a longer one where another module's has it already.
+    fn plan_name(&mut self, id: DeclId) -> String {
+        if let Some(name) = self.named.get(&id) {
+            return name.clone();
+        }
+        let own = self.model.name(id).to_string();
+        let taken = self.named.iter().any(|(_, name)| *name == own);
+        let name = if taken {
+            let dir = self.model.program.module_dir(self.model.module(id.file));
+            format!("{}.{own}", dir.display())
+        } else {
+            own
+        };
+        self.named.insert(id, name.clone());
+        name
+    }
+
+    /// The plan's name of a channel.
+    pub fn channel(&mut self, id: DeclId) -> String {
+        let name = self.plan_name(id);
+        if let DeclarationKind::Channel(value) = &self.model.decl(id).kind
+            && !self.plan.channels.contains_key(&name)
+        {
+            let source = self.source(id, value, "channel");
+            self.plan.channels.insert(name.clone(), source);
+        }
+        name
+    }
+
+    /// The plan's name of a group.
+    pub fn group(&mut self, id: DeclId) -> String {
+        let name = self.plan_name(id);
+        if let DeclarationKind::Group(record) = &self.model.decl(id).kind
+            && !self.plan.groups.contains_key(&name)
+        {
+            let members = self.entry(record, "members", &Ty::List(Box::new(Ty::String)), &Frame::of(id.file));
+            let members = match members {
+                Some(Val::Data(Expr::Value(Value::List(items)))) => {
+                    items.iter().map(Value::to_string).collect()
+                }
+                _ => Vec::new(),
+            };
+            self.plan.groups.insert(name.clone(), members);
+        }
+        name
+    }
+
+    /// The plan's name of a resource.
+    pub fn resource(&mut self, id: DeclId) -> String {
+        let name = self.plan_name(id);
+        if let DeclarationKind::Resource(record) = &self.model.decl(id).kind
+            && !self.plan.resources.contains_key(&name)
+        {
+            let capacity = self.entry(record, "capacity", &Ty::Int, &Frame::of(id.file));
+            let capacity = match capacity.as_ref().and_then(Val::as_value) {
+                Some(Value::Int(capacity)) => u32::try_from(*capacity).unwrap_or(u32::MAX),
+                _ => 1,
+            };
+            self.plan.resources.insert(name.clone(), capacity);
+        }
+        name
+    }
+
+    /// The value of an entry, if there is one.
+    pub fn entry(&mut self, record: &'p Record, name: &str, ty: &Ty, frame: &Frame<'p>) -> Option<Val> {
+        let entry = record.entries.iter().find(|entry| entry.name.text == name)?;
+        Some(self.eval(&entry.value, ty, frame))
+    }
+
+    fn source(&mut self, id: DeclId, value: &'p Construct, family: &str) -> Source {
+        let kind = value.path.names[0].text.to_string();
+        let provider = self.model.names(ModuleId::PRELUDE).declarations.get(family).copied();
+        let signature = provider.and_then(|id| self.model.signature(id, &kind));
+        let settings = match (provider, signature) {
+            (Some(provider), Some(signature)) => {
+                let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+                self.settings(&value.record, &infos, &Frame::of(id.file))
+            }
+            _ => BTreeMap::new(),
+        };
+        Source { kind, settings }
+    }
+
+    /// What a record gives to parameters, defaults included, optional ones that are not given missing.
+    pub fn settings(
+        &mut self,
+        record: &'p Record,
+        infos: &[ParamInfo<'p>],
+        frame: &Frame<'p>,
+    ) -> BTreeMap<String, Expr> {
+        let mut defaults = infos.first().map(|info| Frame::of(info.file));
+        let mut settings = BTreeMap::new();
+        for info in infos {
+            let given = record.entries.iter().find(|entry| entry.name.text == info.name());
+            let value = match (given, &info.param.default, &mut defaults) {
+                (Some(entry), ..) => {
+                    let value = self.eval(&entry.value, &info.ty, frame);
+                    self.restricted(&value, info, frame.at(entry.value.span));
+                    value
+                }
+                (None, Some(default), Some(frame)) => self.eval(default, &info.ty, frame),
+                _ => Val::Absent,
+            };
+            if let Some(frame) = &mut defaults {
+                frame.vars.push((info.name(), value.clone()));
+            }
+            if value != Val::Absent {
+                settings.insert(info.name().to_string(), value.into_expr());
+            }
+        }
+        settings
+    }
+
+    /// Reports a constant that its parameter does not allow.
+    pub fn restricted(&mut self, value: &Val, info: &ParamInfo<'p>, at: crate::diagnostic::Location) {
+        if let Some(value) = value.as_value()
+            && let Some(found) = crate::checks::type_not_allowed_value::check(self.model, at, value, info)
+        {
+            self.sink.push(found);
+        }
+    }
+
+    /// `checkout { version }`
+    pub fn service(&mut self, construct: &'p Construct, frame: &Frame<'p>) -> Val {
+        let module = self.model.module(frame.file);
+        match self.model.find(module, &construct.path) {
+            Ok(found) if matches!(self.model.decl(found.decl).kind, DeclarationKind::Service { .. }) => {
+                self.instance(found.decl, Some((&construct.record, frame)))
+            }
+            _ => Val::Unknown(self.model.program.text(frame.file, construct.span).to_string()),
+        }
+    }
+
+    /// A service with these arguments.
+    fn instance(&mut self, id: DeclId, given: Option<(&'p Record, &Frame<'p>)>) -> Val {
+        let DeclarationKind::Service { params: declared, value } = &self.model.decl(id).kind else {
+            return Val::Unknown("?".into());
+        };
+        let infos = params(self.model, id.file, &declared.items, &mut Vec::new());
+        let mut frame = Frame::of(id.file);
+        for info in &infos {
+            let entry = given.and_then(|(record, outer)| {
+                let entry = record.entries.iter().find(|entry| entry.name.text == info.name())?;
+                Some((entry, outer))
+            });
+            let value = match (entry, &info.param.default) {
+                (Some((entry, outer)), _) => {
+                    let value = self.eval(&entry.value, &info.ty, outer);
+                    self.restricted(&value, info, outer.at(entry.value.span));
+                    value
+                }
+                (None, Some(default)) => {
+                    let inner = frame.clone();
+                    self.eval(default, &info.ty, &inner)
+                }
+                (None, None) => Val::Absent,
+            };
+            frame.vars.push((info.name(), value));
+        }
+        let key = (id, frame.vars.iter().map(|(_, value)| value.clone().into_expr()).collect::<Vec<_>>());
+        if let Some(service) = self.services.get(&key) {
+            return Val::Service(*service, id);
+        }
+        let module = self.model.module(id.file);
+        let Some(provider) = self.model.find_provider(module, &value.path) else {
+            return Val::Unknown(self.model.name(id).to_string());
+        };
+        let fields = self.model.as_provider(provider.decl).and_then(|it| it.service.as_ref());
+        let infos = fields
+            .map(|fields| params(self.model, provider.decl.file, &fields.items, &mut Vec::new()))
+            .unwrap_or_default();
+        let settings = self.settings(&value.record, &infos, &frame);
+        let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
+        let (artifact_type, artifact) = match artifact.map(|entry| &entry.value.kind) {
+            Some(ExprKind::Construct(construct)) => {
+                let name = construct.path.names[0].text.as_str();
+                let infos = self
+                    .model
+                    .artifact(name)
+                    .map(|artifact| params(self.model, id.file, &artifact.fields.items, &mut Vec::new()))
+                    .unwrap_or_default();
+                (name.to_string(), self.settings(&construct.record, &infos, &frame))
+            }
+            _ => (String::new(), BTreeMap::new()),
+        };
+        let service = ServiceId(self.plan.services.len() as u32);
+        self.plan.services.push(Service {
+            name: self.model.name(id).to_string(),
+            provider: self.model.name(provider.decl).to_string(),
+            artifact_type,
+            artifact,
+            settings,
+        });
+        self.services.insert(key, service);
+        Val::Service(service, id)
+    }
+
+    /// The target of an environment with that index.
+    pub fn target(&mut self, id: DeclId, index: usize) -> TargetId {
+        if let Some(target) = self.targets.get(&(id, index)) {
+            return *target;
+        }
+        let environment = self.model.as_environment(id);
+        let infrastructure = environment.and_then(|environment| environment.infrastructure.get(index));
+        let target = TargetId(self.plan.targets.len() as u32);
+        if let (Some(environment), Some(infrastructure)) = (environment, infrastructure) {
+            let module = self.model.module(id.file);
+            let provider = self.model.find_provider(module, &infrastructure.value.path);
+            let fields = provider
+                .and_then(|found| self.model.as_provider(found.decl))
+                .and_then(|provider| provider.infrastructure.as_ref());
+            let file = provider.map_or(id.file, |found| found.decl.file);
+            let infos = fields
+                .map(|fields| params(self.model, file, &fields.items, &mut Vec::new()))
+                .unwrap_or_default();
+            let settings = self.settings(&infrastructure.value.record, &infos, &Frame::of(id.file));
+            let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
+            let kind = match kind {
+                Some(ExprKind::Path(path)) => path.names[0].text.to_string(),
+                _ => "non_production".into(),
+            };
+            self.plan.targets.push(Target {
+                name: format!("{}.{}", self.model.name(id), infrastructure.name.text),
+                provider: provider.map_or("", |found| self.model.name(found.decl)).to_string(),
+                environment: self.model.name(id).to_string(),
+                kind,
+                settings,
+            });
+            self.origins
+                .targets
+                .push(crate::diagnostic::Location { file: id.file, span: infrastructure.name.span });
+        }
+        self.targets.insert((id, index), target);
+        target
+    }
+
+    /// `production.*`
+    pub fn star(&mut self, path: &'p Path, frame: &Frame<'p>) -> Val {
+        let of = match frame.var(path.names[0].text.as_str()) {
+            Some(value) => self.fields(value.clone(), &path.names[1..]),
+            None => match self.model.find(self.model.module(frame.file), path) {
+                Ok(found) => self.declared(found.decl, &path.names[found.taken..]),
+                Err(_) => Val::Unknown("?".into()),
+            },
+        };
+        match of {
+            Val::Environment(id) => {
+                let count = self.model.as_environment(id).map_or(0, |it| it.infrastructure.len());
+                Val::List((0..count).map(|index| Val::Target(self.target(id, index))).collect())
+            }
+            _ => Val::Unknown(self.model.program.text(frame.file, path.span).to_string()),
+        }
+    }
+
+    /// The environment that a target belongs to.
+    pub fn environment_of(&self, target: TargetId) -> Option<DeclId> {
+        self.targets.iter().find(|(_, id)| **id == target).map(|((environment, _), _)| *environment)
+    }
+
+    /// Follows the fields of a value.
+    pub fn fields(&mut self, value: Val, names: &[Name]) -> Val {
+        let Some((name, rest)) = names.split_first() else { return value };
+        let field = name.text.as_str();
+        let text = |text: &str| Val::constant(Value::Text(text.to_string()));
+        let unknown = |owner: &str| Val::Unknown(format!("{owner}.{field}"));
+        let found = match &value {
+            Val::Service(id, _) => {
+                let service = &self.plan.services[id.index()];
+                match (field, rest) {
+                    ("name", _) => text(&service.name),
+                    ("artifact", [inner, ..]) => service
+                        .artifact
+                        .get(inner.text.as_str())
+                        .map_or_else(|| unknown(&service.name), |value| Val::Data(value.clone())),
+                    _ => service.settings.get(field).map_or(Val::Absent, |value| Val::Data(value.clone())),
+                }
+            }
+            Val::Target(id) => match field {
+                "name" => text(short_name(&self.plan.targets[id.index()].name)),
+                "environment" => {
+                    self.environment_of(*id).map_or_else(|| unknown("environment"), Val::Environment)
+                }
+                _ => self.plan.targets[id.index()]
+                    .settings
+                    .get(field)
+                    .map_or(Val::Absent, |value| Val::Data(value.clone())),
+            },
+            Val::Environment(id) => match field {
+                "name" => text(self.model.name(*id)),
+                _ => {
+                    let settings = self.model.as_environment(*id).map(|it| it.settings.as_slice());
+                    match setting(settings.unwrap_or_default(), field).map(|it| &it.value.kind) {
+                        Some(ExprKind::Path(path)) => text(&path.names[0].text),
+                        _ if field == "kind" => text("non_production"),
+                        _ => unknown("environment"),
+                    }
+                }
+            },
+            Val::Data(Expr::Value(Value::Map(entries))) => {
+                entries.get(field).map_or(Val::Absent, |value| Val::constant(value.clone()))
+            }
+            Val::Data(Expr::Param(name)) | Val::Unknown(name) => unknown(name),
+            _ => unknown("?"),
+        };
+        let skip = usize::from(matches!(value, Val::Service(..)) && field == "artifact");
+        self.fields(found, rest.get(skip..).unwrap_or_default())
+    }
+}
+
+/// `region1` of `production.region1`
+pub fn short_name(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, short)| short)
+}

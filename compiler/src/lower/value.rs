@@ -1,0 +1,99 @@
+//! Values while lowering: data that the plan can hold, and things that are known by their declaration.
+
+use crate::diagnostic::Location;
+use crate::model::DeclId;
+use crate::program::FileId;
+use lockstep_plan::{Expr, ServiceId, StepId, TargetId, Value};
+use std::collections::HashMap;
+
+/// What an expression comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Val {
+    /// Something the plan can hold.
+    Data(Expr),
+    /// An optional parameter that was not given.
+    Absent,
+    /// A service instance.
+    Service(ServiceId, DeclId),
+    /// A target.
+    Target(TargetId),
+    /// An environment.
+    Environment(DeclId),
+    /// A list with things in it.
+    List(Vec<Val>),
+    /// Not known; the text tells it from others.
+    Unknown(String),
+}
+
+impl Val {
+    /// A constant.
+    pub fn constant(value: Value) -> Val {
+        Val::Data(Expr::Value(value))
+    }
+
+    /// The constant, where it is one.
+    pub fn as_value(&self) -> Option<&Value> {
+        match self {
+            Val::Data(expr) => expr.as_value(),
+            _ => None,
+        }
+    }
+
+    /// As the plan holds it; things that are no data are open.
+    pub fn into_expr(self) -> Expr {
+        match self {
+            Val::Data(expr) => expr,
+            Val::List(items) => Expr::List(items.into_iter().map(Val::into_expr).collect()),
+            Val::Unknown(name) => Expr::Param(name),
+            Val::Absent => Expr::Param("?".into()),
+            Val::Service(..) | Val::Target(_) | Val::Environment(_) => Expr::Param("?".into()),
+        }
+    }
+}
+
+/// What names mean in one place.
+#[derive(Debug, Clone)]
+pub struct Frame<'p> {
+    /// The file that the names stand in.
+    pub file: FileId,
+    /// Parameters and loop variables, innermost last.
+    pub vars: Vec<(&'p str, Val)>,
+    /// The service of the phase.
+    pub service: Option<Val>,
+    /// The target of the phase.
+    pub infra: Option<Val>,
+    /// Whether they are the phase's own and win over parameters of the same name.
+    pub own: bool,
+    /// The stage's name, inside a workflow.
+    pub stage: Option<String>,
+    /// Steps whose outputs can be read.
+    pub outputs: HashMap<&'p str, StepId>,
+    /// Whether `failure` means something.
+    pub rollback: bool,
+}
+
+impl<'p> Frame<'p> {
+    /// Where nothing but declarations are known.
+    pub fn of(file: FileId) -> Self {
+        Frame {
+            file,
+            vars: Vec::new(),
+            service: None,
+            infra: None,
+            own: false,
+            stage: None,
+            outputs: HashMap::new(),
+            rollback: false,
+        }
+    }
+
+    /// A place in the frame's file.
+    pub fn at(&self, span: lockstep_grammar::ast::Span) -> Location {
+        Location { file: self.file, span }
+    }
+
+    /// What a parameter or loop variable means.
+    pub fn var(&self, name: &str) -> Option<&Val> {
+        self.vars.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}

@@ -1,0 +1,251 @@
+//! Who is called what: an index from names to declarations, over all modules of a program.
+
+use crate::diagnostic::Location;
+use crate::program::{FileId, ModuleId, Program};
+use compact_str::CompactString;
+use lockstep_grammar::ast::{
+    ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Path, Provider, Setting, Signature,
+    Span,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// A declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeclId {
+    pub file: FileId,
+    pub index: u32,
+}
+
+/// An import: the module, if it could be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Imported {
+    pub module: Option<ModuleId>,
+}
+
+/// The names of one module.
+#[derive(Debug, Default)]
+pub struct Names<'p> {
+    pub declarations: BTreeMap<&'p str, DeclId>,
+    pub imports: BTreeMap<CompactString, Imported>,
+}
+
+/// All names of a program.
+pub struct Model<'p> {
+    pub program: &'p Program,
+    modules: Vec<Names<'p>>,
+    artifacts: HashMap<&'p str, (DeclId, &'p ArtifactType)>,
+}
+
+/// What a path begins with, and how many of its names that takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub decl: DeclId,
+    pub taken: usize,
+}
+
+/// Why a path leads nowhere: which of its names, and whether that is some other report's matter.
+#[derive(Debug, Clone, Copy)]
+pub struct Lost {
+    pub at: usize,
+    pub module: ModuleId,
+    pub known_cause: bool,
+}
+
+impl<'p> Model<'p> {
+    pub fn new(program: &'p Program) -> Self {
+        let mut modules: Vec<Names<'p>> = Vec::new();
+        let mut artifacts = HashMap::new();
+        for module in 0..program.modules.len() {
+            let mut names = Names::default();
+            for (file, source) in program.module_files(ModuleId(module as u32)) {
+                for (index, import) in source.parse.file.imports.iter().enumerate() {
+                    let module = source.imports.get(index).and_then(|found| found.as_ref().ok()).copied();
+                    if let Some((name, _)) = import_name(import) {
+                        let imported = Imported { module };
+                        names.imports.entry(name).or_insert(imported);
+                    }
+                }
+                for (index, declaration) in source.parse.file.declarations.iter().enumerate() {
+                    let id = DeclId { file, index: index as u32 };
+                    names.declarations.entry(declaration.name.text.as_str()).or_insert(id);
+                    if let DeclarationKind::Provider(provider) = &declaration.kind {
+                        for artifact in &provider.artifacts {
+                            artifacts.entry(artifact.name.text.as_str()).or_insert((id, artifact));
+                        }
+                    }
+                }
+            }
+            modules.push(names);
+        }
+        Model { program, modules, artifacts }
+    }
+
+    pub fn names(&self, module: ModuleId) -> &Names<'p> {
+        &self.modules[module.0 as usize]
+    }
+
+    pub fn module(&self, file: FileId) -> ModuleId {
+        self.program.file(file).module
+    }
+
+    pub fn decl(&self, id: DeclId) -> &'p Declaration {
+        &self.program.declarations(id.file)[id.index as usize]
+    }
+
+    pub fn name(&self, id: DeclId) -> &'p str {
+        self.decl(id).name.text.as_str()
+    }
+
+    /// Where its name is written.
+    pub fn location(&self, id: DeclId) -> Location {
+        Location { file: id.file, span: self.decl(id).name.span }
+    }
+
+    /// Every declaration outside the prelude, in order.
+    pub fn declarations(&self) -> impl Iterator<Item = DeclId> + use<'p> {
+        self.program.files().filter(|(_, file)| file.module != ModuleId::PRELUDE).flat_map(
+            |(file, source)| {
+                (0..source.parse.file.declarations.len())
+                    .map(move |index| DeclId { file, index: index as u32 })
+            },
+        )
+    }
+
+    /// The declaration that a path names, seen from a module.
+    pub fn find(&self, module: ModuleId, path: &Path) -> Result<Found, Lost> {
+        let head = path.names[0].text.as_str();
+        if let Some(decl) = self.names(module).declarations.get(head) {
+            return Ok(Found { decl: *decl, taken: 1 });
+        }
+        let Some(import) = self.names(module).imports.get(head) else {
+            return Err(Lost { at: 0, module, known_cause: false });
+        };
+        let Some(module) = import.module else {
+            return Err(Lost { at: 0, module, known_cause: true });
+        };
+        let found =
+            path.names.get(1).and_then(|name| self.names(module).declarations.get(name.text.as_str()));
+        match found {
+            Some(decl) => Ok(Found { decl: *decl, taken: 2 }),
+            None => Err(Lost { at: 1, module, known_cause: false }),
+        }
+    }
+
+    /// The provider that a single name means: the module's own, one of an imported module, or a built-in one.
+    pub fn provider_named(&self, module: ModuleId, name: &str) -> Option<DeclId> {
+        let of = |module: ModuleId| {
+            self.names(module).declarations.get(name).copied().filter(|id| self.as_provider(*id).is_some())
+        };
+        of(module)
+            .or_else(|| self.names(module).imports.values().filter_map(|import| import.module).find_map(of))
+            .or_else(|| of(ModuleId::PRELUDE))
+    }
+
+    /// The provider at the start of a path, and how many names that takes.
+    pub fn find_provider(&self, module: ModuleId, path: &Path) -> Option<Found> {
+        if let Ok(found) = self.find(module, path)
+            && self.as_provider(found.decl).is_some()
+        {
+            return Some(found);
+        }
+        self.provider_named(module, &path.names[0].text).map(|decl| Found { decl, taken: 1 })
+    }
+
+    /// Names of every provider that a module sees.
+    pub fn provider_names(&self, module: ModuleId) -> Vec<&'p str> {
+        let imports = self.names(module).imports.values().filter_map(|import| import.module);
+        let mut names: Vec<&str> = [module, ModuleId::PRELUDE]
+            .into_iter()
+            .chain(imports)
+            .flat_map(|module| self.names(module).declarations.values())
+            .filter(|id| self.as_provider(**id).is_some())
+            .map(|id| self.name(*id))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    pub fn as_provider(&self, id: DeclId) -> Option<&'p Provider> {
+        match &self.decl(id).kind {
+            DeclarationKind::Provider(provider) => Some(provider),
+            _ => None,
+        }
+    }
+
+    pub fn as_environment(&self, id: DeclId) -> Option<&'p Environment> {
+        match &self.decl(id).kind {
+            DeclarationKind::Environment(environment) => Some(environment),
+            _ => None,
+        }
+    }
+
+    /// A step of a provider; without a name the one that is called like the provider.
+    pub fn signature(&self, provider: DeclId, step: &str) -> Option<&'p Signature> {
+        self.as_provider(provider)?.steps.iter().find(|signature| signature.name.text == step)
+    }
+
+    /// The step that a path names: its provider and signature.
+    pub fn find_step(&self, module: ModuleId, path: &Path) -> Option<(DeclId, &'p Signature)> {
+        let found = self.find_provider(module, path)?;
+        let step = match &path.names[found.taken..] {
+            [] => self.name(found.decl),
+            [step] => step.text.as_str(),
+            _ => return None,
+        };
+        Some((found.decl, self.signature(found.decl, step)?))
+    }
+
+    /// An artifact type, with the provider that declares it.
+    pub fn artifact(&self, name: &str) -> Option<&'p ArtifactType> {
+        self.artifacts.get(name).map(|(_, artifact)| *artifact)
+    }
+
+    /// The artifact types that a provider takes.
+    pub fn artifacts_of(&self, provider: DeclId) -> Vec<&'p str> {
+        self.as_provider(provider).map(|provider| words(&provider.settings, "artifacts")).unwrap_or_default()
+    }
+
+    /// Whether services and targets of this type exist: it is not one of the general ones.
+    pub fn is_deployment_type(&self, provider: DeclId) -> bool {
+        self.as_provider(provider)
+            .is_some_and(|provider| provider.infrastructure.is_some() || provider.service.is_some())
+    }
+}
+
+/// What an import is called: its alias, else the last name of its path. None where that is no identifier.
+pub fn import_name(import: &lockstep_grammar::ast::Import) -> Option<(CompactString, Span)> {
+    if let Some(alias) = &import.alias {
+        return Some((alias.text.clone(), alias.span));
+    }
+    let last = import.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let mut chars = last.chars();
+    let good = chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    good.then(|| (last.into(), import.path_span))
+}
+
+/// The setting of that name.
+pub fn setting<'p>(settings: &'p [Setting], name: &str) -> Option<&'p Setting> {
+    settings.iter().find(|setting| setting.name.text == name)
+}
+
+/// The word, or the words of the list, that a setting is given.
+pub fn words<'p>(settings: &'p [Setting], name: &str) -> Vec<&'p str> {
+    fn word(kind: &ExprKind) -> Option<&str> {
+        match kind {
+            ExprKind::Path(path) if path.names.len() == 1 => Some(path.names[0].text.as_str()),
+            _ => None,
+        }
+    }
+    match setting(settings, name).map(|setting| &setting.value.kind) {
+        Some(ExprKind::List(items)) => items.iter().filter_map(|item| word(&item.kind)).collect(),
+        Some(kind) => word(kind).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// Whether a setting says `true`.
+pub fn flag(settings: &[Setting], name: &str) -> bool {
+    matches!(setting(settings, name).map(|setting| &setting.value.kind), Some(ExprKind::Bool(true)))
+}

@@ -1,0 +1,247 @@
+//! A program: the files of every module that is reached, read and parsed, the prelude among them.
+
+use lockstep_grammar::ast::{Declaration, File, Span};
+use lockstep_grammar::{LineIndex, Parse, parse};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Index into [`Program::files`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u32);
+
+/// Index of a module; the prelude is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModuleId(pub u32);
+
+impl ModuleId {
+    /// The module of the built-in providers.
+    pub const PRELUDE: ModuleId = ModuleId(0);
+}
+
+/// Where the files of modules come from.
+pub trait Loader {
+    /// The `.lockstep` files of one directory with their text, sorted by name.
+    ///
+    /// # Errors
+    /// When the directory or one of its files cannot be read.
+    fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>>;
+
+    /// What tells whether two spellings mean the same directory.
+    fn identity(&self, dir: &Path) -> PathBuf {
+        normalise(dir)
+    }
+}
+
+/// A directory that was asked for could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the module `{}`: {source}", dir.display())]
+pub struct LoadError {
+    /// Which directory.
+    pub dir: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// As the loader named it; files of the prelude are `<prelude>/NAME.lockstep`.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its module.
+    pub module: ModuleId,
+    /// What it says.
+    pub parse: Parse,
+    /// From offsets to lines and columns.
+    pub lines: Arc<LineIndex>,
+    /// For each import of the file the module, or why there is none.
+    pub(crate) imports: Vec<Result<ModuleId, String>>,
+}
+
+/// One directory.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub dir: PathBuf,
+    pub files: Vec<FileId>,
+}
+
+/// All files of the modules that were asked for, of those they import, and of the prelude.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) modules: Vec<Module>,
+    pub(crate) files: Vec<SourceFile>,
+    identities: HashMap<PathBuf, ModuleId>,
+}
+
+const PRELUDE: &[(&str, &str)] = &[
+    ("general", include_str!("prelude/general.lockstep")),
+    ("kubernetes", include_str!("prelude/kubernetes.lockstep")),
+    ("local", include_str!("prelude/local.lockstep")),
+    ("others", include_str!("prelude/others.lockstep")),
+    ("sources", include_str!("prelude/sources.lockstep")),
+    ("ssh", include_str!("prelude/ssh.lockstep")),
+];
+
+impl Program {
+    /// Reads the modules in these directories and everything they import.
+    ///
+    /// # Errors
+    /// When one of `roots` cannot be read. An import that cannot be read is a diagnostic instead.
+    pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
+        let mut program = Program { modules: Vec::new(), files: Vec::new(), identities: HashMap::new() };
+        let prelude = PRELUDE
+            .iter()
+            .map(|(name, text)| (format!("<prelude>/{name}.lockstep").into(), (*text).to_string()));
+        program.add(PathBuf::from("<prelude>"), prelude.collect());
+        let mut todo: Vec<FileId> = Vec::new();
+        for root in roots {
+            program
+                .module(loader, root, &mut todo)
+                .map_err(|source| LoadError { dir: root.clone(), source })?;
+        }
+        while let Some(file) = todo.pop() {
+            let dir = program.modules[program.file(file).module.0 as usize].dir.clone();
+            let paths: Vec<String> =
+                program.file(file).parse.file.imports.iter().map(|import| import.path.to_string()).collect();
+            let imports = paths
+                .iter()
+                .map(|path| {
+                    let dir = normalise(&dir.join(path));
+                    program.module(loader, &dir, &mut todo).map_err(|error| error.to_string())
+                })
+                .collect();
+            program.files[file.0 as usize].imports = imports;
+        }
+        Ok(program)
+    }
+
+    /// The module in that directory, read unless it has been.
+    fn module(&mut self, loader: &dyn Loader, dir: &Path, todo: &mut Vec<FileId>) -> io::Result<ModuleId> {
+        let identity = loader.identity(dir);
+        if let Some(module) = self.identities.get(&identity) {
+            return Ok(*module);
+        }
+        let files = loader.read_module(dir)?;
+        let first = self.files.len() as u32;
+        let module = self.add(normalise(dir), files);
+        self.identities.insert(identity, module);
+        todo.extend((first..self.files.len() as u32).rev().map(FileId));
+        Ok(module)
+    }
+
+    fn add(&mut self, dir: PathBuf, files: Vec<(PathBuf, String)>) -> ModuleId {
+        let module = ModuleId(self.modules.len() as u32);
+        let first = self.files.len() as u32;
+        for (path, text) in files {
+            let parse = parse(&text);
+            let lines = Arc::new(LineIndex::new(&text));
+            self.files.push(SourceFile {
+                path,
+                text: text.into(),
+                module,
+                parse,
+                lines,
+                imports: Vec::new(),
+            });
+        }
+        let files = (first..self.files.len() as u32).map(FileId).collect();
+        self.modules.push(Module { dir, files });
+        module
+    }
+
+    /// A file.
+    pub fn file(&self, id: FileId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    /// Every file, those of the prelude first.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.files.iter().enumerate().map(|(index, file)| (FileId(index as u32), file))
+    }
+
+    /// The module in that directory, if it was read.
+    pub fn module_of(&self, dir: &Path) -> Option<ModuleId> {
+        let dir = normalise(dir);
+        let found = self.modules.iter().position(|module| module.dir == dir);
+        found.map(|index| ModuleId(index as u32)).or_else(|| self.identities.get(&dir).copied())
+    }
+
+    /// The files of a module.
+    pub fn module_files(&self, module: ModuleId) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.modules[module.0 as usize].files.iter().map(|id| (*id, self.file(*id)))
+    }
+
+    /// The directory of a module, normalised.
+    pub fn module_dir(&self, module: ModuleId) -> &Path {
+        &self.modules[module.0 as usize].dir
+    }
+
+    /// Names of the pipelines of a module, in source order.
+    pub fn pipelines(&self, module: ModuleId) -> Vec<&str> {
+        use lockstep_grammar::ast::DeclarationKind::Pipeline;
+        self.module_files(module)
+            .flat_map(|(_, file)| &file.parse.file.declarations)
+            .filter(|declaration| matches!(declaration.kind, Pipeline(_)))
+            .map(|declaration| declaration.name.text.as_str())
+            .collect()
+    }
+
+    pub(crate) fn tree(&self, id: FileId) -> &File {
+        &self.file(id).parse.file
+    }
+
+    pub(crate) fn declarations(&self, id: FileId) -> &[Declaration] {
+        &self.tree(id).declarations
+    }
+
+    /// Whether something in that range was not understood, so that what is missing there may be a consequence.
+    pub(crate) fn is_damaged(&self, id: FileId, span: Span) -> bool {
+        self.file(id).parse.is_damaged(span)
+    }
+
+    /// The text at that place.
+    pub(crate) fn text(&self, id: FileId, span: Span) -> &str {
+        self.file(id).text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+}
+
+/// Whether a file of that name belongs to its directory's module.
+pub(crate) fn is_source(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "lockstep")
+}
+
+/// Without `.` and, as far as the spelling tells, without `..`. Empty is the current directory.
+pub(crate) fn normalise(path: &Path) -> PathBuf {
+    let mut result = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => match result.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    result.pop();
+                }
+                Some(Component::RootDir | Component::Prefix(_)) => {}
+                _ => result.push(".."),
+            },
+            other => result.push(other),
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised_by_spelling() {
+        for (path, expected) in
+            [("./a/../b", "b"), ("../a", "../a"), ("a/..", ""), ("/a/../../b", "/b"), ("a//b/.", "a/b")]
+        {
+            assert_eq!(normalise(Path::new(path)), Path::new(expected), "{path}");
+        }
+    }
+}

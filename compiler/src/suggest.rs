@@ -1,0 +1,62 @@
+//! *Did you mean*: the nearest name, and lists of names for people.
+
+/// The candidate nearest to `name`, if it is near enough to be a slip.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = match name.chars().count() {
+        0..=2 => 1,
+        3..=6 => 2,
+        _ => 3,
+    };
+    candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name)
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// "did you mean `x`?" or, without a near name, "`a`, `b` and `c` exist": nothing when there are no candidates.
+pub fn help<'a>(what: &str, name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut candidates: Vec<&str> = candidates.into_iter().collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    if let Some(near) = nearest(name, candidates.iter().copied()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    match candidates.as_slice() {
+        [] => None,
+        [only] => Some(format!("the only {what} here is `{only}`")),
+        many => Some(format!("{} are: {}", plural(what), list(many))),
+    }
+}
+
+/// Backquoted, separated by commas; long lists are cut.
+pub fn list<S: AsRef<str>>(names: &[S]) -> String {
+    const MOST: usize = 12;
+    let mut text =
+        names.iter().take(MOST).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text.push_str(&format!(" and {} more", names.len() - MOST));
+    }
+    text
+}
+
+fn plural(what: &str) -> String {
+    match what.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_found_and_a_stranger_is_not() {
+        assert_eq!(nearest("all_region", ["all_regions", "done"]), Some("all_regions"));
+        assert_eq!(nearest("xyz", ["all_regions", "done"]), None);
+        assert_eq!(nearest("a", ["b"]), None);
+    }
+}

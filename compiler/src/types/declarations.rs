@@ -1,0 +1,383 @@
+//! The types of declarations: services, environments, sources, groups, resources and providers.
+
+use super::expr::{Because, Typer, Used};
+use super::{ParamInfo, Ty, params};
+use crate::checks;
+use crate::diagnostic::Diagnostic;
+use crate::model::{DeclId, Model};
+use lockstep_grammar::ast::{
+    Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
+};
+
+/// Checks names and types in every declaration outside the prelude.
+pub fn check_declarations(model: &Model<'_>, sink: &mut Vec<Diagnostic>) -> Used {
+    let mut used = Used::default();
+    for id in model.declarations() {
+        check_declaration(model, id, sink, &mut used);
+    }
+    used
+}
+
+/// Checks names and types in one declaration.
+pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnostic>, used: &mut Used) {
+    let declaration = model.decl(id);
+    let mut typer = Typer::new(model, id.file, sink, used);
+    typer.damaged = model.program.is_damaged(id.file, declaration.span).then_some(declaration.span);
+    match &declaration.kind {
+        DeclarationKind::Service { params, value } => typer.service(declaration, params, value),
+        DeclarationKind::Environment(environment) => typer.environment(declaration, environment),
+        DeclarationKind::Secret(value) => typer.source(value, "secret", "secret source"),
+        DeclarationKind::Channel(value) => typer.source(value, "channel", "channel kind"),
+        DeclarationKind::Group(record) => {
+            typer.settings_record(declaration, record, &[("members", Ty::List(Box::new(Ty::String)), true)]);
+        }
+        DeclarationKind::Resource(record) => {
+            typer.settings_record(declaration, record, &[("capacity", Ty::Int, true)]);
+        }
+        DeclarationKind::Workflow(workflow) => typer.workflow(declaration, workflow),
+        DeclarationKind::Pipeline(pipeline) => typer.pipeline(pipeline),
+        DeclarationKind::Provider(provider) => typer.provider(declaration, provider),
+    }
+}
+
+impl<'p> Typer<'_, 'p> {
+    /// The provider that a construct is an instance of.
+    fn constructor(&mut self, path: &'p Path, what: &str, of_infrastructure: bool) -> Option<DeclId> {
+        let module = self.module();
+        let head = &path.names[0].text;
+        if self.model.names(module).imports.contains_key(head) {
+            self.used.imports.insert((module, head.to_string()));
+        }
+        let found = self.model.find_provider(module, path).filter(|found| found.taken == path.names.len());
+        let known = || {
+            self.model
+                .provider_names(module)
+                .into_iter()
+                .filter(|name| {
+                    let id = self.model.provider_named(module, name);
+                    id.is_some_and(|id| self.model.is_deployment_type(id))
+                })
+                .collect::<Vec<_>>()
+        };
+        let at = self.at(path.span);
+        let Some(found) = found else {
+            let text = self.model.program.text(self.file, path.span);
+            let diagnostic = checks::name_unknown::report(at, "deployment type", text, known());
+            self.sink.push(diagnostic);
+            return None;
+        };
+        let provider = self.model.as_provider(found.decl)?;
+        let fine =
+            if of_infrastructure { provider.infrastructure.is_some() } else { provider.service.is_some() };
+        if !fine && !(self.model.is_deployment_type(found.decl)) {
+            let diagnostic = checks::type_mismatch::not_a_deployment_type(at, what, head, &known());
+            self.sink.push(diagnostic);
+            return None;
+        }
+        Some(found.decl)
+    }
+
+    fn service(&mut self, declaration: &'p Declaration, params: &'p Params, value: &'p Construct) {
+        self.declare_params(&params.items);
+        let Some(id) = self.constructor(&value.path, "service", false) else {
+            for entry in value.record.entries.iter().filter(|entry| entry.name.text != "artifact") {
+                self.infer_quietly(&entry.value);
+            }
+            return;
+        };
+        let infos = self.fields_of(id, false);
+        let what = format!("service `{}`", declaration.name.text);
+        self.record(&value.record, &infos, value.path.span, &what, &["artifact"]);
+        let accepted = self.model.artifacts_of(id);
+        let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
+            if !accepted.is_empty() && !self.model.program.is_damaged(self.file, value.record.span) {
+                let at = self.at(value.path.span);
+                self.sink.push(checks::type_argument_missing::artifact(at, &what, &accepted));
+            }
+            return;
+        };
+        let construct = match &entry.value.kind {
+            ExprKind::Construct(construct) => construct,
+            ExprKind::Path(path) => {
+                let at = self.at(path.span);
+                self.sink.push(checks::type_mismatch::artifact(at, &accepted));
+                return;
+            }
+            _ => {
+                let at = self.at(entry.value.span);
+                self.sink.push(checks::type_mismatch::artifact(at, &accepted));
+                self.infer_quietly(&entry.value);
+                return;
+            }
+        };
+        let name = construct.path.names[0].text.as_str();
+        let at = self.at(construct.path.span);
+        let Some(artifact) = self.model.artifact(name).filter(|_| construct.path.names.len() == 1) else {
+            self.sink.push(checks::name_unknown::report(at, "artifact type", name, accepted));
+            return;
+        };
+        if !accepted.contains(&name) {
+            let provider = self.at(value.path.span);
+            let diagnostic =
+                checks::template_artifact_type::not_taken(at, name, provider, self.model.name(id), &accepted);
+            self.sink.push(diagnostic);
+        }
+        let infos = super::params(self.model, id.file, &artifact.fields.items, &mut Vec::new());
+        self.record(&construct.record, &infos, construct.path.span, &format!("artifact type `{name}`"), &[]);
+    }
+
+    /// The fields that a provider's services or targets have.
+    pub fn fields_of(&self, id: DeclId, of_infrastructure: bool) -> Vec<ParamInfo<'p>> {
+        let Some(provider) = self.model.as_provider(id) else { return Vec::new() };
+        let fields = if of_infrastructure { &provider.infrastructure } else { &provider.service };
+        let items = fields.as_ref().map(|fields| fields.items.as_slice()).unwrap_or_default();
+        params(self.model, id.file, items, &mut Vec::new())
+    }
+
+    fn environment(&mut self, declaration: &'p Declaration, environment: &'p Environment) {
+        const SETTINGS: [&str; 5] = ["kind", "may_run", "may_rollback", "may_abort", "may_answer"];
+        self.settings_once(&environment.settings);
+        for setting in &environment.settings {
+            match setting.name.text.as_str() {
+                "kind" => self.word(setting, &["production", "non_production"]),
+                name if SETTINGS.contains(&name) => {
+                    self.expect(&setting.value, &Ty::List(Box::new(Ty::Group)), &None);
+                }
+                name => {
+                    let what = format!("environment `{}`", declaration.name.text);
+                    let at = self.at(setting.name.span);
+                    self.sink.push(checks::type_argument_unknown::report(at, &what, name, SETTINGS));
+                    self.infer_quietly(&setting.value);
+                }
+            }
+        }
+        for (index, infrastructure) in environment.infrastructure.iter().enumerate() {
+            let name = &infrastructure.name;
+            if let Some(first) =
+                environment.infrastructure[..index].iter().find(|it| it.name.text == name.text)
+            {
+                let (at, first) = (self.at(name.span), self.at(first.name.span));
+                self.sink.push(checks::name_duplicate::report(at, first, "infrastructure", &name.text));
+            }
+            let value = &infrastructure.value;
+            let Some(id) = self.constructor(&value.path, "infrastructure", true) else {
+                for entry in &value.record.entries {
+                    self.infer_quietly(&entry.value);
+                }
+                continue;
+            };
+            let infos = self.fields_of(id, true);
+            self.record(
+                &value.record,
+                &infos,
+                value.path.span,
+                &format!("infrastructure `{}`", name.text),
+                &[],
+            );
+        }
+    }
+
+    /// A setting that takes one of a few words.
+    pub fn word(&mut self, setting: &'p Setting, allowed: &[&str]) {
+        let at = self.at(setting.value.span);
+        match &setting.value.kind {
+            ExprKind::Path(path) if path.names.len() == 1 => {
+                let word = path.names[0].text.as_str();
+                if !allowed.contains(&word) {
+                    self.sink.push(checks::type_not_allowed_value::word(
+                        at,
+                        &setting.name.text,
+                        word,
+                        allowed,
+                    ));
+                }
+            }
+            _ => {
+                let found = self.model.program.text(self.file, setting.value.span);
+                self.sink.push(checks::type_not_allowed_value::word(at, &setting.name.text, found, allowed));
+            }
+        }
+    }
+
+    pub fn settings_once(&mut self, settings: &[Setting]) {
+        for (index, setting) in settings.iter().enumerate() {
+            if let Some(first) = settings[..index].iter().find(|other| other.name.text == setting.name.text) {
+                let (at, first) = (self.at(setting.name.span), self.at(first.name.span));
+                self.sink.push(checks::name_duplicate::report(at, first, "setting", &setting.name.text));
+            }
+        }
+    }
+
+    /// `secret NAME = env { … }`, `channel NAME = slack { … }`
+    fn source(&mut self, value: &'p Construct, family: &str, what: &str) {
+        let signatures = self.model.provider_named(crate::program::ModuleId::PRELUDE, family);
+        let provider = signatures.and_then(|id| self.model.as_provider(id));
+        let name = value.path.names[0].text.as_str();
+        let steps = provider.map(|provider| provider.steps.as_slice()).unwrap_or_default();
+        let found = steps.iter().find(|signature| signature.name.text == name && value.path.names.len() == 1);
+        let (Some(signature), Some(id)) = (found, signatures) else {
+            let at = self.at(value.path.span);
+            let known = steps.iter().map(|signature| signature.name.text.as_str());
+            self.sink.push(checks::name_unknown::report(at, what, name, known));
+            return;
+        };
+        let infos = params(self.model, id.file, &signature.params.items, &mut Vec::new());
+        self.record(&value.record, &infos, value.path.span, &format!("`{name}`"), &[]);
+        self.one_of(signature, &value.record, value.path.span, &format!("`{name}`"));
+    }
+
+    /// Settings that the language itself knows: name, type, and whether it must be given.
+    pub fn settings_record(
+        &mut self,
+        declaration: &Declaration,
+        record: &'p Record,
+        settings: &[(&'static str, Ty, bool)],
+    ) {
+        let what = format!("`{}`", declaration.name.text);
+        let owner = declaration.name.span;
+        self.known_entries(record, settings, owner, &what);
+    }
+
+    pub fn known_entries(
+        &mut self,
+        record: &'p Record,
+        settings: &[(&'static str, Ty, bool)],
+        owner: lockstep_grammar::ast::Span,
+        what: &str,
+    ) {
+        self.keys_once(record);
+        for entry in &record.entries {
+            match settings.iter().find(|(name, _, _)| entry.name.text == *name) {
+                Some((_, ty, _)) => self.expect(&entry.value, ty, &Because::None),
+                None => {
+                    let at = self.at(entry.name.span);
+                    let known = settings.iter().map(|(name, _, _)| *name);
+                    self.sink.push(checks::type_argument_unknown::report(at, what, &entry.name.text, known));
+                    self.infer_quietly(&entry.value);
+                }
+            }
+        }
+        let missing: Vec<&str> = settings
+            .iter()
+            .filter(|(name, _, needed)| {
+                *needed && !record.entries.iter().any(|entry| entry.name.text == *name)
+            })
+            .map(|(name, _, _)| *name)
+            .collect();
+        if !missing.is_empty() && !self.model.program.is_damaged(self.file, record.span) {
+            let at = self.at(owner);
+            self.sink.push(checks::type_argument_missing::settings(at, what, &missing));
+        }
+    }
+
+    fn provider(&mut self, declaration: &'p Declaration, provider: &'p Provider) {
+        const SETTINGS: [&str; 4] = ["artifacts", "strategies", "identity", "program"];
+        self.settings_once(&provider.settings);
+        for setting in &provider.settings {
+            let name = setting.name.text.as_str();
+            match name {
+                "program" => self.expect(&setting.value, &Ty::String, &None),
+                "artifacts" | "strategies" | "identity" => {
+                    self.word_list(setting, declaration, provider);
+                }
+                _ => {
+                    let at = self.at(setting.name.span);
+                    let what = format!("provider `{}`", declaration.name.text);
+                    self.sink.push(checks::type_argument_unknown::report(at, &what, name, SETTINGS));
+                }
+            }
+        }
+        let groups = [&provider.service, &provider.infrastructure]
+            .into_iter()
+            .flatten()
+            .map(|fields| fields.items.as_slice())
+            .chain(provider.artifacts.iter().map(|artifact| artifact.fields.items.as_slice()));
+        for items in groups {
+            self.declare_params(items);
+            self.vars.clear();
+        }
+        for (index, signature) in provider.steps.iter().enumerate() {
+            if let Some(first) = provider.steps[..index].iter().find(|it| it.name.text == signature.name.text)
+            {
+                let (at, first) = (self.at(signature.name.span), self.at(first.name.span));
+                self.sink.push(checks::name_duplicate::report(at, first, "step", &signature.name.text));
+            }
+            self.declare_params(&signature.params.items);
+            self.vars.clear();
+            if let Some(outputs) = &signature.outputs {
+                self.declare_params(&outputs.items);
+                self.vars.clear();
+            }
+            if let Some(undo) = &signature.undone_by
+                && !provider.steps.iter().any(|it| it.name.text == undo.text)
+            {
+                let at = self.at(undo.span);
+                let known = provider.steps.iter().map(|it| it.name.text.as_str());
+                self.sink.push(checks::name_unknown::report(at, "step", &undo.text, known));
+            }
+            self.signature_settings(signature);
+        }
+    }
+
+    fn signature_settings(&mut self, signature: &'p lockstep_grammar::ast::Signature) {
+        const SETTINGS: [&str; 4] = ["one_of", "place", "idempotent", "interruptible"];
+        for setting in &signature.settings {
+            let at = self.at(setting.name.span);
+            match setting.name.text.as_str() {
+                "idempotent" | "interruptible" => self.expect(&setting.value, &Ty::Bool, &None),
+                "one_of" => {
+                    let known: Vec<&str> =
+                        signature.params.items.iter().map(|param| param.name.text.as_str()).collect();
+                    self.words_among(setting, &known);
+                }
+                "place" => self.words_among(setting, &["forward", "rollback"]),
+                name => {
+                    let what = format!("step `{}`", signature.name.text);
+                    self.sink.push(checks::type_argument_unknown::report(at, &what, name, SETTINGS));
+                }
+            }
+        }
+    }
+
+    fn word_list(&mut self, setting: &'p Setting, _declaration: &Declaration, provider: &'p Provider) {
+        let known: Vec<&str> = match setting.name.text.as_str() {
+            "strategies" => super::workflow::STRATEGIES.to_vec(),
+            "identity" => {
+                let fields = provider.infrastructure.as_ref().map(|fields| fields.items.as_slice());
+                fields.unwrap_or_default().iter().map(|field| field.name.text.as_str()).collect()
+            }
+            _ => {
+                for word in crate::model::words(std::slice::from_ref(setting), "artifacts") {
+                    if self.model.artifact(word).is_none() {
+                        let at = self.at(setting.value.span);
+                        self.sink.push(checks::name_unknown::report(at, "artifact type", word, []));
+                    }
+                }
+                return;
+            }
+        };
+        self.words_among(setting, &known);
+    }
+
+    fn words_among(&mut self, setting: &'p Setting, known: &[&str]) {
+        let items = match &setting.value.kind {
+            ExprKind::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(&setting.value),
+        };
+        for item in items {
+            let at = self.at(item.span);
+            match &item.kind {
+                ExprKind::Path(path) if known.contains(&path.names[0].text.as_str()) => {}
+                _ => {
+                    let found = self.model.program.text(self.file, item.span);
+                    self.sink.push(checks::type_not_allowed_value::word(
+                        at,
+                        &setting.name.text,
+                        found,
+                        known,
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Types, and what fits where.
+
+mod declarations;
+mod expr;
+mod pipeline;
+mod read;
+mod scope;
+mod steps;
+mod template;
+mod workflow;
+
+pub use declarations::check_declarations;
+pub use expr::{Because, Typer, Used};
+pub use read::{ParamInfo, params};
+pub use scope::{Implicit, implicit};
+pub use steps::{allows, step_timeout_default, steps_of};
+pub use template::targets;
+pub use workflow::STRATEGIES;
+
+use crate::model::{DeclId, Model};
+
+/// A type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ty {
+    /// Not known because of an error that is reported elsewhere: fits everything.
+    Error,
+    String,
+    Int,
+    Bool,
+    Duration,
+    Percent,
+    Path,
+    Secret,
+    Group,
+    Channel,
+    Environment,
+    List(Box<Ty>),
+    Map(Box<Ty>),
+    Optional(Box<Ty>),
+    Service(ServiceTy),
+    Infra(InfraTy),
+}
+
+/// `service<P | Q, A | B>`; empty lists restrict nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceTy {
+    pub providers: Vec<DeclId>,
+    pub artifacts: Vec<String>,
+}
+
+/// `infrastructure<P | Q>`; an empty list restricts nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InfraTy {
+    pub providers: Vec<DeclId>,
+}
+
+impl Ty {
+    /// Whether a value of this type can stand where `to` is expected.
+    pub fn fits(&self, to: &Ty) -> bool {
+        match (self, to) {
+            (Ty::Error, _) | (_, Ty::Error) => true,
+            (Ty::Optional(from), Ty::Optional(to)) => from.fits(to),
+            (from, Ty::Optional(to)) => from.fits(to),
+            (Ty::String, Ty::Path) => true,
+            (Ty::List(from), Ty::List(to)) | (Ty::Map(from), Ty::Map(to)) => from.fits(to),
+            (Ty::Service(from), Ty::Service(to)) => {
+                subset(&from.providers, &to.providers) && subset(&from.artifacts, &to.artifacts)
+            }
+            (Ty::Infra(from), Ty::Infra(to)) => subset(&from.providers, &to.providers),
+            (from, to) => from == to,
+        }
+    }
+
+    /// Whether it is the same kind of thing, whatever deployment or artifact type.
+    pub fn same_kind(&self, to: &Ty) -> bool {
+        match (self, to) {
+            (Ty::Service(_), Ty::Service(_)) | (Ty::Infra(_), Ty::Infra(_)) => true,
+            (Ty::List(from), Ty::List(to)) => from.same_kind(to),
+            (from, Ty::Optional(to)) => from.same_kind(to),
+            _ => self.fits(to),
+        }
+    }
+
+    /// Whether `"${…}"` can take it.
+    pub fn is_textual(&self) -> bool {
+        matches!(self, Ty::Error | Ty::String | Ty::Int | Ty::Bool | Ty::Duration | Ty::Percent | Ty::Path)
+    }
+
+    /// Whether its values are data: known by their content, not by their declaration.
+    pub fn is_data(&self) -> bool {
+        match self {
+            Ty::Environment | Ty::Service(_) | Ty::Infra(_) => false,
+            Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => inner.is_data(),
+            _ => true,
+        }
+    }
+
+    /// Without `?`.
+    pub fn required(&self) -> &Ty {
+        match self {
+            Ty::Optional(inner) => inner,
+            other => other,
+        }
+    }
+
+    /// As the language spells it.
+    pub fn show(&self, model: &Model<'_>) -> String {
+        let providers = |ids: &[DeclId]| ids.iter().map(|id| model.name(*id)).collect::<Vec<_>>().join(" | ");
+        match self {
+            Ty::Error => "unknown".into(),
+            Ty::String => "string".into(),
+            Ty::Int => "int".into(),
+            Ty::Bool => "bool".into(),
+            Ty::Duration => "duration".into(),
+            Ty::Percent => "percent".into(),
+            Ty::Path => "path".into(),
+            Ty::Secret => "secret".into(),
+            Ty::Group => "group".into(),
+            Ty::Channel => "channel".into(),
+            Ty::Environment => "environment".into(),
+            Ty::List(inner) => format!("list<{}>", inner.show(model)),
+            Ty::Map(inner) => format!("map<{}>", inner.show(model)),
+            Ty::Optional(inner) => format!("{}?", inner.show(model)),
+            Ty::Service(ty) if ty.providers.is_empty() => "service".into(),
+            Ty::Service(ty) if ty.artifacts.is_empty() => format!("service<{}>", providers(&ty.providers)),
+            Ty::Service(ty) => format!("service<{}, {}>", providers(&ty.providers), ty.artifacts.join(" | ")),
+            Ty::Infra(ty) if ty.providers.is_empty() => "infrastructure".into(),
+            Ty::Infra(ty) => format!("infrastructure<{}>", providers(&ty.providers)),
+        }
+    }
+}
+
+/// Whether everything in `from` is allowed by `to`; an empty `to` allows all, an empty `from` may be anything.
+pub fn subset<T: PartialEq>(from: &[T], to: &[T]) -> bool {
+    to.is_empty() || (!from.is_empty() && from.iter().all(|item| to.contains(item)))
+}

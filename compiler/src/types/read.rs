@@ -1,0 +1,147 @@
+//! Types as they are written, and what parameters say.
+
+use super::{InfraTy, ServiceTy, Ty};
+use crate::checks;
+use crate::diagnostic::{Diagnostic, Location};
+use crate::model::Model;
+use crate::program::FileId;
+use lockstep_grammar::ast::{Param, Type, Within};
+
+/// A parameter or a field with its type resolved.
+#[derive(Debug, Clone)]
+pub struct ParamInfo<'p> {
+    pub param: &'p Param,
+    pub file: FileId,
+    pub ty: Ty,
+}
+
+impl<'p> ParamInfo<'p> {
+    pub fn name(&self) -> &'p str {
+        self.param.name.text.as_str()
+    }
+
+    /// Where its name and type are written.
+    pub fn location(&self) -> Location {
+        Location { file: self.file, span: self.param.name.span.to(self.param.ty.span) }
+    }
+
+    /// What is allowed of its type.
+    pub fn within(&self) -> Option<&'p Within> {
+        self.param.ty.within.as_ref()
+    }
+
+    /// Whether an argument must be given.
+    pub fn is_required(&self) -> bool {
+        self.param.default.is_none() && !matches!(self.ty, Ty::Optional(_))
+    }
+}
+
+/// What a list of parameters says. Problems go to `sink`.
+pub fn params<'p>(
+    model: &Model<'p>,
+    file: FileId,
+    items: &'p [Param],
+    sink: &mut Vec<Diagnostic>,
+) -> Vec<ParamInfo<'p>> {
+    items.iter().map(|param| ParamInfo { param, file, ty: read(model, file, &param.ty, sink) }).collect()
+}
+
+/// The names of types that take no arguments.
+const PLAIN: [(&str, Ty); 10] = [
+    ("string", Ty::String),
+    ("int", Ty::Int),
+    ("bool", Ty::Bool),
+    ("duration", Ty::Duration),
+    ("percent", Ty::Percent),
+    ("path", Ty::Path),
+    ("secret", Ty::Secret),
+    ("group", Ty::Group),
+    ("channel", Ty::Channel),
+    ("environment", Ty::Environment),
+];
+
+fn read(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
+    let inner = read_required(model, file, ty, sink);
+    if ty.optional.is_some() && inner != Ty::Error { Ty::Optional(Box::new(inner)) } else { inner }
+}
+
+fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
+    let at = Location { file, span: ty.span };
+    let name = ty.name.text.as_str();
+    if let Some((_, plain)) = PLAIN.iter().find(|(plain, _)| *plain == name) {
+        if !ty.arguments.is_empty() {
+            sink.push(checks::type_mismatch::type_arguments(at, name, 0));
+        }
+        return plain.clone();
+    }
+    match name {
+        "list" | "map" => {
+            let [alternatives] = ty.arguments.as_slice() else {
+                sink.push(checks::type_mismatch::type_arguments(at, name, 1));
+                return Ty::Error;
+            };
+            let [element] = alternatives.as_slice() else {
+                sink.push(checks::type_mismatch::type_arguments(at, name, 1));
+                return Ty::Error;
+            };
+            let element = Box::new(read(model, file, element, sink));
+            if name == "list" { Ty::List(element) } else { Ty::Map(element) }
+        }
+        "service" => {
+            if ty.arguments.len() > 2 {
+                sink.push(checks::type_mismatch::type_arguments(at, name, 2));
+                return Ty::Error;
+            }
+            let Some(providers) = providers(model, file, ty, sink) else { return Ty::Error };
+            let mut artifacts = Vec::new();
+            for alternative in ty.arguments.get(1).into_iter().flatten() {
+                let name = alternative.name.text.as_str();
+                if model.artifact(name).is_none() {
+                    let taken: Vec<&str> = providers.iter().flat_map(|id| model.artifacts_of(*id)).collect();
+                    let at = Location { file, span: alternative.span };
+                    sink.push(checks::name_unknown::report(at, "artifact type", name, taken));
+                    return Ty::Error;
+                }
+                artifacts.push(name.to_string());
+            }
+            Ty::Service(ServiceTy { providers, artifacts })
+        }
+        "infrastructure" => {
+            if ty.arguments.len() > 1 {
+                sink.push(checks::type_mismatch::type_arguments(at, name, 1));
+                return Ty::Error;
+            }
+            providers(model, file, ty, sink).map_or(Ty::Error, |providers| Ty::Infra(InfraTy { providers }))
+        }
+        _ => {
+            let known =
+                PLAIN.iter().map(|(name, _)| *name).chain(["list", "map", "service", "infrastructure"]);
+            let at = Location { file, span: ty.name.span };
+            sink.push(checks::name_unknown::report(at, "type", name, known));
+            Ty::Error
+        }
+    }
+}
+
+fn providers(
+    model: &Model<'_>,
+    file: FileId,
+    ty: &Type,
+    sink: &mut Vec<Diagnostic>,
+) -> Option<Vec<crate::model::DeclId>> {
+    let module = model.module(file);
+    let mut providers = Vec::new();
+    for alternative in ty.arguments.first().into_iter().flatten() {
+        let name = alternative.name.text.as_str();
+        match model.provider_named(module, name) {
+            Some(id) => providers.push(id),
+            None => {
+                let known = model.provider_names(module);
+                let at = Location { file, span: alternative.span };
+                sink.push(checks::name_unknown::report(at, "deployment type", name, known));
+                return None;
+            }
+        }
+    }
+    Some(providers)
+}

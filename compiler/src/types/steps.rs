@@ -1,0 +1,192 @@
+//! The types of steps and what every step takes beside its own parameters.
+
+use super::expr::Typer;
+use super::{Ty, params};
+use crate::checks;
+use crate::model::{self, DeclId};
+use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
+
+/// Entries that every step takes.
+pub const COMMON: [&str; 4] = ["timeout", "changes", "undone_by", "irreversible"];
+
+/// The default timeout that a signature declares, in milliseconds.
+pub fn step_timeout_default(signature: &Signature) -> Option<u64> {
+    let param = signature.params.items.iter().find(|param| param.name.text == "timeout")?;
+    match param.default.as_ref()?.kind {
+        ExprKind::Duration(milliseconds) => Some(milliseconds),
+        _ => None,
+    }
+}
+
+impl<'p> Typer<'_, 'p> {
+    pub fn conditions(&mut self, conditions: &'p [Condition]) {
+        for condition in conditions {
+            self.expect(&condition.value, &Ty::Bool, &None);
+        }
+    }
+
+    /// A step in a phase, or in the rollback block that is given.
+    pub fn step(&mut self, step: &'p Step, rollback: Option<&'p Rollback>) {
+        self.conditions(&step.conditions);
+        let module = self.module();
+        let head = &step.path.names[0].text;
+        if self.model.names(module).imports.contains_key(head) {
+            self.used.imports.insert((module, head.to_string()));
+        }
+        let Some((provider, signature)) = self.model.find_step(module, &step.path) else {
+            self.unknown_step(step);
+            for entry in &step.arguments.entries {
+                if !COMMON.contains(&entry.name.text.as_str()) {
+                    self.infer_quietly(&entry.value);
+                }
+            }
+            return;
+        };
+        let place = if rollback.is_some() { "rollback" } else { "forward" };
+        let places = model::words(&signature.settings, "place");
+        if !places.is_empty() && !places.contains(&place) {
+            let at = self.at(step.path.span);
+            self.sink.push(checks::step_place::report(at, &signature.name.text, &places));
+        }
+        checks::step_provider::step(self, step, provider);
+        let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+        let what = format!("step `{}`", self.model.program.text(self.file, step.path.span));
+        let mut others: Vec<&str> = COMMON.to_vec();
+        // A signature may declare the timeout itself, to give it another default.
+        others.retain(|name| *name != "timeout" || !infos.iter().any(|info| info.name() == "timeout"));
+        self.record(&step.arguments, &infos, step.path.span, &what, &others);
+        self.one_of(signature, &step.arguments, step.path.span, &what);
+        checks::shell_injection::step(self, step);
+        self.common(step, rollback, &others);
+    }
+
+    fn unknown_step(&mut self, step: &'p Step) {
+        let module = self.module();
+        let at = self.at(step.path.span);
+        let text = self.model.program.text(self.file, step.path.span);
+        let diagnostic = match self.model.find_provider(module, &step.path) {
+            Some(found) => {
+                let provider = self.model.name(found.decl);
+                let signatures = self.model.as_provider(found.decl).map(|it| it.steps.as_slice());
+                let known = signatures.unwrap_or_default().iter().map(|it| it.name.text.as_str());
+                match step.path.names.get(found.taken) {
+                    Some(name) => {
+                        let at = self.at(name.span);
+                        checks::name_unknown::member(at, provider, &name.text, known)
+                    }
+                    None => checks::name_unknown::step_of(at, provider, known),
+                }
+            }
+            None => {
+                let known = self.model.provider_names(module);
+                checks::name_unknown::report(at, "step", text, known)
+            }
+        };
+        self.sink.push(diagnostic);
+    }
+
+    /// Exactly one of the parameters that `one_of` lists.
+    pub fn one_of(&mut self, signature: &'p Signature, record: &'p Record, owner: Span, what: &str) {
+        let choices = model::words(&signature.settings, "one_of");
+        if choices.is_empty() {
+            return;
+        }
+        let given: Vec<_> =
+            record.entries.iter().filter(|entry| choices.contains(&entry.name.text.as_str())).collect();
+        match given.as_slice() {
+            [] if self.model.program.is_damaged(self.file, record.span) => {}
+            [] => {
+                let at = self.at(owner);
+                self.sink.push(checks::type_argument_missing::one_of(at, what, &choices));
+            }
+            [first, second, ..] => {
+                let (at, first_at) = (self.at(second.name.span), self.at(first.name.span));
+                self.sink.push(checks::type_argument_unknown::one_of(
+                    at,
+                    &second.name.text,
+                    first_at,
+                    &first.name.text,
+                ));
+            }
+            [_] => {}
+        }
+    }
+
+    fn common(&mut self, step: &'p Step, rollback: Option<&'p Rollback>, others: &[&str]) {
+        for entry in &step.arguments.entries {
+            let name = entry.name.text.as_str();
+            if !others.contains(&name) {
+                continue;
+            }
+            let at = self.at(entry.name.span);
+            if rollback.is_some() && name != "timeout" {
+                let what = "a step of a rollback block";
+                self.sink.push(checks::type_argument_unknown::report(at, what, name, []));
+                continue;
+            }
+            match name {
+                "timeout" => self.expect(&entry.value, &Ty::Duration, &None),
+                "undone_by" => {} // A step of the phase's rollback block: the workflow sees to it.
+                _ => {
+                    if !matches!(entry.value.kind, ExprKind::Bool(_)) {
+                        let at = self.at(entry.value.span);
+                        self.sink.push(checks::type_not_allowed_value::word(
+                            at,
+                            name,
+                            self.model.program.text(self.file, entry.value.span),
+                            &["true", "false"],
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `undone_by = NAME` names a step of one of these rollback blocks.
+    pub fn undone_by(&mut self, step: &'p Step, blocks: &[&'p Rollback]) {
+        let Some(entry) = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by") else {
+            return;
+        };
+        let known: Vec<&str> = blocks
+            .iter()
+            .flat_map(|block| steps_of(&block.items))
+            .map(|step| step.name.text.as_str())
+            .collect();
+        let at = self.at(entry.value.span);
+        match &entry.value.kind {
+            ExprKind::Path(path) if path.names.len() == 1 => {
+                let name = path.names[0].text.as_str();
+                if !known.contains(&name) {
+                    self.sink.push(checks::name_unknown::rollback_step(at, name, known));
+                }
+            }
+            _ => {
+                let found = self.model.program.text(self.file, entry.value.span);
+                self.sink.push(checks::type_not_allowed_value::word(at, "undone_by", found, &known));
+            }
+        }
+    }
+}
+
+/// Every step among these items, those of sections and parallel blocks included, in order.
+pub fn steps_of(items: &[Item]) -> Vec<&Step> {
+    let mut steps = Vec::new();
+    for item in items {
+        match item {
+            Item::Step(step) => steps.push(step),
+            Item::Steps(parallel) => steps.extend(&parallel.steps),
+            Item::Section(section) => steps.extend(steps_of(&section.items)),
+            Item::Barrier(_) => {}
+        }
+    }
+    steps
+}
+
+/// Whether a phase works on that provider's services and targets.
+pub fn allows(provider: DeclId, ty: &Ty) -> bool {
+    match ty {
+        Ty::Service(service) => service.providers.is_empty() || service.providers.contains(&provider),
+        Ty::Infra(infra) => infra.providers.is_empty() || infra.providers.contains(&provider),
+        _ => true,
+    }
+}

@@ -1,0 +1,102 @@
+//! Diagnostics as people see them.
+
+mod support;
+
+use lockstep_compiler::{check, check_output};
+use support::{program, rendered, rules_of, single};
+
+/// One file with every fault that the first pipeline's checks know, all of them found in one run.
+const ALL: &str = include_str!("support/all.lockstep");
+
+#[test]
+fn all_in_one_run() {
+    let program = single(ALL);
+    let found = check(&program);
+    let rules: std::collections::BTreeSet<&str> = found.iter().map(|it| it.rule).collect();
+    for rule in [
+        "barrier/alone",
+        "barrier/deadlock",
+        "barrier/duplicate",
+        "phase/parallel",
+        "template/artifact-type",
+        "template/deployment-type",
+    ] {
+        assert!(rules.contains(rule), "{rule} is missing");
+    }
+    insta::assert_snapshot!(rendered(&program, &found));
+}
+
+#[test]
+fn every_rule_rendered() {
+    let mut text = String::new();
+    for rule in lockstep_compiler::rules().iter().filter(|rule| !rule.name.starts_with("syntax/")) {
+        let wrong = rule.page.split("```").find_map(|part| part.strip_prefix("lockstep\n")).unwrap();
+        let files = [
+            ("work/main.lockstep", wrong),
+            ("2024/main.lockstep", "channel ops = webhook { url = \"http://localhost\" }\n"),
+        ];
+        let program = program(&files);
+        text.push_str(&rendered(&program, &check(&program)));
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_json_form() {
+    let program = single("group sre { member = [\"Zoë\"] }\n");
+    let output = check_output(&program, &check(&program));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&output).unwrap());
+}
+
+#[test]
+fn fixes_leave_a_file_that_checks() {
+    let source = "workflow w {\n  parallel {\n    phase a { step a = shell { script = \"a\" } }\n    phase b { step b = shell { script = \"b\" } }\n  }\n}\n";
+    let found = check(&single(source));
+    assert_eq!(found.len(), 1);
+    let mut edits = found[0].fix.clone().unwrap().edits;
+    edits.sort_by_key(|(at, _)| std::cmp::Reverse(at.span.start));
+    let mut fixed = source.to_string();
+    for (at, text) in edits {
+        fixed.replace_range(at.span.start as usize..at.span.end as usize, &text);
+    }
+    assert_eq!(rules_of(&fixed), Vec::<&str>::new(), "{fixed}");
+}
+
+#[test]
+fn a_syntax_error_has_no_consequences() {
+    // The workflow is damaged, and so is one environment: nothing that uses them is to blame.
+    let source = "environment test {\n  infrastructure a = local { root = \"a\" }\n  infrastructure b local\n}\n
+workflow deploy(infra: infrastructure<local>, x: ) {\n  phase deploy {\n    step deploy = local.deploy { timeout = }\n  }\n}\n
+pipeline release {\n  stage a = deploy { infra = test.a, x = 1 }\n  stage b = deploy { infra = test.b, x = 2 }\n}\n";
+    let rules = rules_of(source);
+    assert!(!rules.is_empty());
+    assert!(rules.iter().all(|rule| rule.starts_with("syntax/")), "{}", {
+        let program = single(source);
+        rendered(&program, &check(&program))
+    });
+}
+
+#[test]
+fn allow_silences_the_next_line_only() {
+    let source = "service a(\n  // allow(name/unused): for later\n  x: int,\n  y: int,\n) = local { artifact = other { path = \"a\" } }\n";
+    let found = check(&single(source));
+    assert_eq!(
+        found.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
+        ["parameter `y` is never read"]
+    );
+}
+
+#[test]
+fn modules_see_each_other_by_their_import() {
+    let common = "service web = local { artifact = other { path = \"web\" } }\n";
+    let main = "import \"../common\"\n\nenvironment test {\n  infrastructure a = local { root = \"a\" }\n}\n
+workflow deploy(service: service<local>, infra: infrastructure<local>) {\n  phase deploy { step deploy = local.deploy {} }\n}\n
+pipeline release {\n  stage a = deploy { service = common.web, infra = test.a }\n}\n";
+    let it = program(&[("app/main.lockstep", main), ("common/web.lockstep", common)]);
+    assert_eq!(check(&it), []);
+    let lowered = lockstep_compiler::lower(&it, "app".as_ref(), "release", &Default::default()).unwrap();
+    let path = &lowered.plan.services[0].artifact["path"];
+    assert_eq!(format!("{path:?}"), "Value(Path(\"../common/web\"))");
+    assert_eq!(rules_of(&main.replace("\"../common\"", "\"../commn\" as common")), ["import/unreadable"]);
+}

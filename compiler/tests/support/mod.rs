@@ -1,0 +1,58 @@
+//! Programs from texts, for tests.
+#![allow(dead_code)]
+
+use lockstep_compiler::{Diagnostic, Loader, Program, check, report};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Files by path.
+pub struct Texts(BTreeMap<PathBuf, String>);
+
+impl Loader for Texts {
+    fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+        let files: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(dir))
+            .map(|(path, text)| (path.clone(), text.clone()))
+            .collect();
+        if files.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such directory"));
+        }
+        Ok(files)
+    }
+}
+
+/// A program of several files; the module of the first one is the root.
+pub fn program(files: &[(&str, &str)]) -> Program {
+    let texts = Texts(files.iter().map(|(path, text)| (path.into(), (*text).to_string())).collect());
+    let root = Path::new(files[0].0).parent().unwrap().to_path_buf();
+    Program::load(&texts, &[root]).unwrap()
+}
+
+/// A program of one file.
+pub fn single(source: &str) -> Program {
+    program(&[("main.lockstep", source)])
+}
+
+/// The names of the rules that report something.
+pub fn rules_of(source: &str) -> Vec<&'static str> {
+    check(&single(source)).iter().map(|it| it.rule).collect()
+}
+
+/// All reports as the terminal shows them, without colour.
+pub fn rendered(program: &Program, diagnostics: &[Diagnostic]) -> String {
+    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .with_links(false);
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        handler.render_report(&mut text, &report(program, diagnostic)).unwrap();
+        text.push('\n');
+    }
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// The example of the language's description.
+pub const EXAMPLE: &str = include_str!("example.lockstep");

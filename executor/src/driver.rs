@@ -1,0 +1,219 @@
+//! Drivers: what carries a provider's steps out.
+//!
+//! A driver is told a [`lockstep_plan::Call`] and an idempotency key, and answers with an outcome. After a crash it is
+//! asked what became of a key ([`Driver::probe`]) before anything is repeated.
+
+use crate::observer::{Line, Observer, Stream};
+use crate::secrets::{Redactor, Secrets};
+use lockstep_plan::{Call, Failure, Kind, Outcome, StepId, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Work that a driver has begun. Dropping it detaches: separate processes go on, work of this process stops where it is.
+pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Carries out the steps of one provider.
+pub trait Driver: Send + Sync {
+    /// The steps that it knows.
+    fn steps(&self) -> &[&str];
+
+    /// Carries an attempt out. Must end soon after [`Cancel::cancelled`], with the work stopped, or say
+    /// [`Outcome::Lost`].
+    fn start(&self, attempt: Attempt) -> Work<Outcome>;
+
+    /// What became of an attempt that was to be started by a process that is gone.
+    fn probe(&self, attempt: Attempt) -> Work<Probe>;
+
+    /// Whether an attempt of that step may be repeated when nobody knows how it ended.
+    fn repeatable(&self, step: &str) -> bool {
+        let _ = step;
+        false
+    }
+
+    /// What the call's target runs now, in the form that the provider's undo takes.
+    fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
+        let _ = context;
+        let provider = call.target.map_or(call.provider, |target| target.provider);
+        let message = format!("provider `{provider}` cannot tell what a target runs");
+        Box::pin(async move { Err(Failure::new(Kind::Policy, message)) })
+    }
+}
+
+/// What became of an attempt.
+pub enum Probe {
+    /// Nothing was done.
+    NeverStarted,
+    /// It goes on; this is its end.
+    Running(Work<Outcome>),
+    /// It ended.
+    Ended(Outcome),
+    /// It is not going on, and nobody can tell what it did.
+    Unknown,
+}
+
+/// Names an attempt, for ever: `RUN/STEP/ATTEMPT`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The run.
+    pub run: String,
+    /// The step's name.
+    pub step: String,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.run, self.step, self.attempt)
+    }
+}
+
+/// What all attempts of a run share.
+#[derive(Debug)]
+pub struct Context {
+    /// The run.
+    pub run: String,
+    /// Counts the processes that have carried the run out, from 1: a target refuses a lower one than it has seen.
+    pub epoch: u64,
+    /// Where relative paths start from.
+    pub module: PathBuf,
+    /// What its secrets hold.
+    pub secrets: Secrets,
+}
+
+/// One attempt of a step.
+#[derive(Clone)]
+pub struct Attempt {
+    /// Its name.
+    pub key: Key,
+    /// What to do.
+    pub call: Call,
+    /// A folder for whatever the driver has to keep; made by the driver that needs it.
+    pub directory: PathBuf,
+    /// How long it may take, from `commanded_at`.
+    pub timeout: Duration,
+    /// When the machine asked for it: milliseconds since 1970.
+    pub commanded_at: u64,
+    /// Where its output goes.
+    pub output: Output,
+    /// Says when it is to end.
+    pub cancel: Cancel,
+    /// What all attempts of the run share.
+    pub context: Arc<Context>,
+}
+
+impl Attempt {
+    /// The argument's text, empty when it was not given.
+    pub fn text(&self, name: &str) -> &str {
+        self.call.arguments.get(name).and_then(Value::as_text).unwrap_or_default()
+    }
+}
+
+/// Takes the lines of one attempt.
+#[derive(Clone)]
+pub struct Output {
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) step: StepId,
+    pub(crate) attempt: u32,
+    pub(crate) redactor: Redactor,
+}
+
+impl Output {
+    /// Passes a line on, with secrets struck out.
+    pub fn line(&self, stream: Stream, text: &str) {
+        let text = self.redactor.redact(text);
+        self.observer.line(&Line { step: self.step, attempt: self.attempt, stream, text: &text });
+    }
+
+    /// Says what the driver does or waits for.
+    pub fn say(&self, text: &str) {
+        self.line(Stream::Driver, text);
+    }
+}
+
+/// Says when an attempt is to end.
+#[derive(Clone)]
+pub struct Cancel(watch::Receiver<bool>);
+
+/// Makes an attempt end.
+pub(crate) struct Canceller(watch::Sender<bool>);
+
+impl Canceller {
+    pub fn new() -> (Canceller, Cancel) {
+        let (sender, receiver) = watch::channel(false);
+        (Canceller(sender), Cancel(receiver))
+    }
+
+    /// What the attempt sees of it.
+    pub fn watch(&self) -> Cancel {
+        Cancel(self.0.subscribe())
+    }
+
+    pub fn cancel(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Cancel {
+    /// Returns once the attempt is to end.
+    pub async fn cancelled(&self) {
+        let mut receiver = self.0.clone();
+        // A canceller that is gone will never cancel: the whole run is being detached.
+        if receiver.wait_for(|cancelled| *cancelled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it is to end.
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Says that an attempt was stopped. The machine knows why it had it stopped.
+pub(crate) fn stopped() -> Outcome {
+    Outcome::Failed(Failure::new(Kind::Timeout, "it was stopped before its end"))
+}
+
+/// Drivers by the provider whose steps they carry out.
+#[derive(Clone)]
+pub struct Drivers {
+    by_provider: BTreeMap<String, Arc<dyn Driver>>,
+}
+
+impl Drivers {
+    /// No driver at all.
+    pub fn none() -> Drivers {
+        Drivers { by_provider: BTreeMap::new() }
+    }
+
+    /// The drivers of this crate.
+    pub fn built_in() -> Drivers {
+        let mut drivers = Drivers::none();
+        drivers.add("local", Arc::new(crate::drivers::Local));
+        drivers.add("shell", Arc::new(crate::drivers::Shell::SHELL));
+        drivers.add("verify", Arc::new(crate::drivers::Shell::VERIFY));
+        drivers.add("wait", Arc::new(crate::drivers::Wait));
+        drivers
+    }
+
+    /// Adds or replaces the driver of a provider.
+    pub fn add(&mut self, provider: &str, driver: Arc<dyn Driver>) {
+        self.by_provider.insert(provider.into(), driver);
+    }
+
+    /// The driver of a provider.
+    pub fn provider(&self, provider: &str) -> Option<&Arc<dyn Driver>> {
+        self.by_provider.get(provider)
+    }
+
+    /// The driver that knows that step.
+    pub fn step(&self, provider: &str, step: &str) -> Option<&Arc<dyn Driver>> {
+        self.provider(provider).filter(|driver| driver.steps().contains(&step))
+    }
+}

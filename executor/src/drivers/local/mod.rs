@@ -1,0 +1,165 @@
+//! The provider `local`: services on this machine, a directory for each target.
+//!
+//! Every step finds out what is done already and does the rest, so that repeating one after a crash is always right.
+
+mod release;
+mod root;
+mod service;
+
+use super::shell;
+use crate::driver::{Attempt, Canceller, Context, Driver, Probe, Work};
+use lockstep_plan::{Call, Failure, Kind, Outcome, Value};
+use release::Release;
+use root::{Root, RootLock, wrong};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The provider `local`.
+pub struct Local;
+
+impl Driver for Local {
+    fn steps(&self) -> &[&str] {
+        &["deploy", "stop", "start", "command", "rollback"]
+    }
+
+    fn start(&self, attempt: Attempt) -> Work<Outcome> {
+        Box::pin(async move {
+            if attempt.call.step == "command" {
+                return command(attempt).await;
+            }
+            match change(&attempt).await {
+                Ok(()) => Outcome::Succeeded { outputs: BTreeMap::new() },
+                Err(failure) => Outcome::Failed(failure),
+            }
+        })
+    }
+
+    fn probe(&self, attempt: Attempt) -> Work<Probe> {
+        Box::pin(async move {
+            match attempt.call.step.as_str() {
+                "command" => shell::probe(attempt),
+                // Work of the process that is gone; its traces are read when it is repeated.
+                _ => Probe::Unknown,
+            }
+        })
+    }
+
+    fn repeatable(&self, step: &str) -> bool {
+        step != "command"
+    }
+
+    fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
+        Box::pin(async move {
+            let root = Root::of(&call, &context)?;
+            let (_canceller, cancel) = Canceller::new();
+            let _lock = root.lock(&context, &cancel, |_| {}).await?;
+            let running = service::works(&root, &context, &cancel).await?;
+            let release = current(&root)?.unwrap_or_default();
+            Ok(Value::Map(BTreeMap::from([
+                ("release".to_string(), Value::Text(release)),
+                ("running".to_string(), Value::Bool(running)),
+            ])))
+        })
+    }
+}
+
+async fn command(attempt: Attempt) -> Outcome {
+    let prepared = async {
+        let root = Root::of(&attempt.call, &attempt.context)?;
+        let lock = root.lock_for(&attempt).await?;
+        Ok((root.path().to_path_buf(), lock))
+    };
+    match prepared.await {
+        Ok((directory, lock)) => shell::run(attempt, directory, Some(lock.file)).await,
+        Err(failure) => Outcome::Failed(failure),
+    }
+}
+
+/// Carries out a step that changes the target.
+async fn change(attempt: &Attempt) -> Result<(), Failure> {
+    let root = Root::of(&attempt.call, &attempt.context)?;
+    let lock = Arc::new(root.lock_for(attempt).await?);
+    match attempt.call.step.as_str() {
+        "deploy" => deploy(&root, lock, attempt).await,
+        "stop" => service::stop(&root, attempt).await,
+        "start" => {
+            let name = current(&root)?;
+            let name =
+                name.ok_or_else(|| wrong(format!("nothing is deployed in `{}`", root.path().display())))?;
+            service::start(&root, &lock, &Release::read(&root, &name)?, attempt).await
+        }
+        "rollback" => roll_back(&root, &lock, attempt).await,
+        other => Err(wrong(format!("the provider `local` has no step `{other}`"))),
+    }
+}
+
+async fn deploy(root: &Root, lock: Arc<RootLock>, attempt: &Attempt) -> Result<(), Failure> {
+    let release = Release::wanted(attempt)?;
+    refuse_other_service(root, &release)?;
+    let (files, files_root, held) = (release.clone(), root.clone(), lock.clone());
+    // The lock goes along: should this be dropped, the copying goes on, and nobody may come between.
+    let installed = tokio::task::spawn_blocking(move || {
+        let _held = held;
+        files.install(&files_root)
+    });
+    installed.await.map_err(|error| wrong(format!("copying the artifact failed: {error}")))??;
+    put_in_place(root, &lock, &release, true, attempt).await
+}
+
+/// A root holds one service: another's files and process would be lost.
+fn refuse_other_service(root: &Root, release: &Release) -> Result<(), Failure> {
+    let Some(name) = current(root)? else { return Ok(()) };
+    // A release that somebody removed by hand is nobody's any more.
+    let Ok(Release { service: there, .. }) = Release::read(root, &name) else { return Ok(()) };
+    if there == release.service {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` holds the service `{there}`; give `{}` an infrastructure with a `root` of its own, or remove `{there}` first",
+        root.path().display(),
+        release.service
+    );
+    Err(Failure::new(Kind::Policy, message))
+}
+
+/// Goes back to what the record says, which may be nothing at all.
+async fn roll_back(root: &Root, lock: &RootLock, attempt: &Attempt) -> Result<(), Failure> {
+    let Some(Value::Map(record)) = &attempt.call.record else {
+        return Err(wrong("it was not recorded what ran here before, so nothing can be returned to".into()));
+    };
+    let release = record.get("release").and_then(Value::as_text).unwrap_or_default();
+    let run = record.get("running").and_then(Value::as_bool).unwrap_or(false);
+    if release.is_empty() {
+        service::stop(root, attempt).await?;
+        return root.switch(None).map_err(|error| wrong(format!("`current` cannot be removed: {error}")));
+    }
+    put_in_place(root, lock, &Release::read(root, release)?, run, attempt).await
+}
+
+/// Makes a release the one that counts, running or not.
+async fn put_in_place(
+    root: &Root,
+    lock: &RootLock,
+    release: &Release,
+    run: bool,
+    attempt: &Attempt,
+) -> Result<(), Failure> {
+    let wanted = (run && !release.start.is_empty()).then(|| release.name.clone());
+    if service::running(root)? != wanted {
+        service::stop(root, attempt).await?;
+    }
+    if attempt.cancel.is_cancelled() {
+        return Err(Failure::new(Kind::Timeout, "it was stopped before its end"));
+    }
+    if current(root)?.as_deref() != Some(release.name.as_str()) {
+        attempt.output.say(&format!("switching to release {}", release.name));
+        root.switch(Some(&release.name))
+            .map_err(|error| wrong(format!("`current` cannot be switched to {}: {error}", release.name)))?;
+    }
+    if run { service::start(root, lock, release, attempt).await } else { Ok(()) }
+}
+
+fn current(root: &Root) -> Result<Option<String>, Failure> {
+    root.current()
+        .map_err(|error| wrong(format!("`{}` cannot be read: {error}", root.join("current").display())))
+}

@@ -1,0 +1,91 @@
+//! What can go wrong around a run, as opposed to in it.
+
+use crate::preflight::Unsupported;
+use std::io;
+use std::path::PathBuf;
+
+/// The state directory, a run's record in it, or a run itself cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory of the state cannot be read or written.
+    #[error("cannot {what} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried: `create`, `open`, …
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The journal cannot be read or written.
+    #[error("the journal `{}` cannot be used: {source}", path.display())]
+    Journal {
+        /// The database.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// The journal was written by a newer program.
+    #[error(
+        "the journal `{}` has schema version {found}, this program knows versions up to {known}: use the newer `dsl` that \
+         wrote it, or another state directory (`--state`)",
+        path.display()
+    )]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// The version it says.
+        found: i64,
+        /// The newest version that is understood.
+        known: i64,
+    },
+    /// What is stored does not read back.
+    #[error("the journal's record of {what} is damaged: {message}")]
+    Damaged {
+        /// Of what.
+        what: String,
+        /// How.
+        message: String,
+    },
+    /// There is no such run.
+    #[error("there is no run `{0}` in this state directory; `dsl runs` lists them")]
+    NoRun(String),
+    /// More than one run fits.
+    #[error("`{given}` could be any of {}: give more characters", candidates.join(", "))]
+    Ambiguous {
+        /// The prefix.
+        given: String,
+        /// The runs that begin so.
+        candidates: Vec<String>,
+    },
+    /// Another process carries the run out.
+    #[error("run {run} is being carried out by another process ({holder}); `dsl status {run}` shows it")]
+    Locked {
+        /// The run.
+        run: String,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The plan needs what this program cannot do.
+    #[error("the plan needs what cannot be carried out yet:{}", list(.0))]
+    Unsupported(Vec<Unsupported>),
+    /// Secrets are missing.
+    #[error("secrets are missing:{}", list(.0))]
+    Secrets(Vec<String>),
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!("\n  - {item}")).collect()
+}
+
+/// Names the path in an I/O error.
+pub(crate) trait At<T> {
+    /// `what` was tried with `path`.
+    fn at(self, what: &'static str, path: &std::path::Path) -> Result<T, Error>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, what: &'static str, path: &std::path::Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { what, path: path.into(), source })
+    }
+}

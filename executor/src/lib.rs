@@ -1,0 +1,28 @@
+//! Carries plans out: runner, journal and drivers.
+//!
+//! [`Store`] is the state directory with the journal, [`Runner`] starts or resumes a run, [`Driver`]s do what steps say.
+//! What a plan means is decided by [`lockstep_plan::machine`] alone: nothing here knows what a barrier or a rollback is.
+
+mod driver;
+mod drivers;
+mod error;
+mod id;
+mod observer;
+mod preflight;
+mod process;
+mod replay;
+mod runner;
+mod script;
+mod secrets;
+mod store;
+mod tasks;
+
+pub use driver::{Attempt, Cancel, Context, Driver, Drivers, Key, Output, Probe, Work};
+pub use drivers::{Local, Shell, Wait};
+pub use error::Error;
+pub use observer::{Line, Nobody, Observer, Stream};
+pub use preflight::{Unsupported, unsupported};
+pub use replay::{Replay, replay};
+pub use runner::{End, Handle, Interrupt, Point, Runner};
+pub use secrets::Secrets;
+pub use store::{Entry, RunInfo, RunLock, Store};

@@ -1,0 +1,136 @@
+//! Folding a journal: what a run has come to, and which commands still wait for their answer.
+
+use crate::error::Error;
+use crate::store::{Entry, Store};
+use lockstep_plan::machine::{State, step};
+use lockstep_plan::{
+    Answer, Call, Clock, Command, Event, Happening, Plan, Question, ServiceId, StageId, StepId, TargetId,
+    Timer,
+};
+use std::collections::BTreeMap;
+
+/// A run as its journal tells it.
+pub struct Replay {
+    /// Its plan.
+    pub plan: Plan,
+    /// What it has come to.
+    pub state: State,
+    /// What happened, with its time in milliseconds since 1970.
+    pub happenings: Vec<(u64, Happening)>,
+    /// Questions that wait for an answer: who may give it, and which there are.
+    pub questions: BTreeMap<Question, (String, Vec<Answer>)>,
+    /// When each attempt that has not ended was asked for.
+    pub running: BTreeMap<(StepId, u32), u64>,
+}
+
+/// Reads a run and folds its journal.
+///
+/// # Errors
+/// There is no such run, or its record cannot be read.
+pub fn replay(store: &Store, run: &str) -> Result<Replay, Error> {
+    let plan = store.plan(run)?;
+    let mut state = State::new(&plan);
+    let mut pending = Pending::default();
+    let mut happenings = Vec::new();
+    for entry in store.history(run)? {
+        happenings.extend(pending.fold(&plan, &mut state, entry));
+    }
+    let running = pending.attempts.iter().map(|(key, attempt)| (*key, attempt.at)).collect();
+    Ok(Replay { plan, state, happenings, questions: pending.questions, running })
+}
+
+/// Commands without an answer.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub attempts: BTreeMap<(StepId, u32), PendingAttempt>,
+    pub records: BTreeMap<(StageId, TargetId, Option<ServiceId>), Call>,
+    pub timers: BTreeMap<Timer, PendingTimer>,
+    pub questions: BTreeMap<Question, (String, Vec<Answer>)>,
+}
+
+#[derive(Clone)]
+pub(crate) struct PendingAttempt {
+    pub call: Call,
+    /// When it was asked for.
+    pub at: u64,
+    pub cancelled: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct PendingTimer {
+    pub after: u64,
+    pub clock: Clock,
+    /// When it was started.
+    pub at: u64,
+}
+
+impl Pending {
+    /// Folds an entry into the state without doing what it asks for.
+    pub fn fold(&mut self, plan: &Plan, state: &mut State, entry: Entry) -> Vec<(u64, Happening)> {
+        self.answered(&entry.event);
+        let mut happenings = Vec::new();
+        for command in step(plan, state, entry.event) {
+            self.commanded(&command, entry.at);
+            if let Command::Announce(happening) = command {
+                happenings.push((entry.at, happening));
+            }
+        }
+        happenings
+    }
+
+    /// Notes that an event answers a command.
+    pub fn answered(&mut self, event: &Event) {
+        match event {
+            Event::Recorded { stage, target, service, .. } => {
+                self.records.remove(&(*stage, *target, *service));
+            }
+            Event::StepEnded { step, attempt, .. } => {
+                self.attempts.remove(&(*step, *attempt));
+            }
+            Event::TimerFired(timer) => {
+                self.timers.remove(timer);
+                if let Timer::Question(question) = timer {
+                    self.questions.remove(question);
+                }
+            }
+            Event::Answered { question, answer, .. } => {
+                // The machine ignores an answer that it did not offer; the question stays.
+                if self.questions.get(question).is_some_and(|(_, answers)| answers.contains(answer)) {
+                    self.questions.remove(question);
+                }
+            }
+            Event::Started { .. } | Event::AbortRequested { .. } | Event::RollbackRequested { .. } => {}
+        }
+    }
+
+    /// Notes a command of the entry of that time.
+    pub fn commanded(&mut self, command: &Command, at: u64) {
+        match command {
+            Command::Record { stage, target, service, call } => {
+                self.records.insert((*stage, *target, *service), (**call).clone());
+            }
+            Command::StartStep { step, attempt, call } => {
+                let pending = PendingAttempt { call: (**call).clone(), at, cancelled: false };
+                self.attempts.insert((*step, *attempt), pending);
+            }
+            Command::CancelStep { step, attempt } => {
+                if let Some(pending) = self.attempts.get_mut(&(*step, *attempt)) {
+                    pending.cancelled = true;
+                }
+            }
+            Command::StartTimer { timer, after, clock } => {
+                self.timers.insert(*timer, PendingTimer { after: *after, clock: *clock, at });
+            }
+            Command::StopTimer(timer) => {
+                self.timers.remove(timer);
+            }
+            Command::Ask { question, group, answers } => {
+                self.questions.insert(*question, (group.clone(), answers.clone()));
+            }
+            Command::Unask(question) => {
+                self.questions.remove(question);
+            }
+            Command::Notify { .. } | Command::Announce(_) | Command::Finish(_) => {}
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The runner: journals each event, lets the machine say what follows, and has it done.
+//!
+//! An event is on disk before the machine is told and before anything that follows from it is begun: so what is about
+//! to be done is known before, its outcome after. Events that are ready together share one transaction. Resuming is
+//! folding the journal and going on with the commands that have no answer yet.
+
+use crate::driver::{Context, Drivers};
+use crate::error::Error;
+use crate::observer::Observer;
+use crate::preflight::unsupported;
+use crate::replay::Pending;
+use crate::secrets::Secrets;
+use crate::store::{Entry, Life, RunInfo, RunLock, Store};
+use crate::tasks::Tasks;
+use crate::{id, process};
+use lockstep_plan::machine::{State, step};
+use lockstep_plan::{Answer, Clock, Command, Event, Plan, Question, RunOutcome, Timer};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// How often requests of other processes are looked for.
+const REQUESTS: Duration = Duration::from_millis(50);
+
+/// After how many of those the runner says that it lives.
+const HEARTBEAT: u32 = 20;
+
+/// Carries one run out. Nobody else can while it lives.
+pub struct Runner {
+    store: Arc<Store>,
+    plan: Arc<Plan>,
+    info: RunInfo,
+    drivers: Drivers,
+    secrets: Secrets,
+    _lock: RunLock,
+    control: (mpsc::UnboundedSender<Control>, mpsc::UnboundedReceiver<Control>),
+    interrupt: Option<Interrupt>,
+}
+
+/// How [`Runner::run`] came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The run has ended.
+    Finished(RunOutcome),
+    /// The run has not ended; what runs on this machine by itself goes on, and the run can be resumed.
+    Detached,
+}
+
+/// A place at which a test may have the runner vanish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// The journal entry of that number is on disk, and the machine has not been told.
+    Appended(u64),
+    /// The machine has been told, and its next command is about to be carried out.
+    Command,
+}
+
+/// Says at which points the runner vanishes, as a crash would have it.
+pub type Interrupt = Arc<dyn Fn(Point) -> bool + Send + Sync>;
+
+enum Control {
+    Event(Event),
+    Detach,
+}
+
+/// Speaks to a [`Runner`] of this process. For one of another process see [`Store::request`].
+#[derive(Clone)]
+pub struct Handle(mpsc::UnboundedSender<Control>);
+
+impl Handle {
+    /// Stops the run, without rollback.
+    pub fn abort(&self, by: &str) {
+        self.send(Control::Event(Event::AbortRequested { by: by.into() }));
+    }
+
+    /// Stops the run and rolls it back.
+    pub fn roll_back(&self, by: &str) {
+        self.send(Control::Event(Event::RollbackRequested { by: by.into() }));
+    }
+
+    /// Answers a question. An answer that was not offered, or to a question that nobody asks, changes nothing.
+    pub fn answer(&self, question: Question, answer: Answer, by: &str, comment: Option<String>) {
+        self.send(Control::Event(Event::Answered { question, answer, by: by.into(), comment }));
+    }
+
+    /// Leaves the run as it is: processes of steps go on, and it can be resumed.
+    pub fn detach(&self) {
+        self.send(Control::Detach);
+    }
+
+    fn send(&self, control: Control) {
+        // A runner that is gone has nothing left to be told.
+        let _ = self.0.send(control);
+    }
+}
+
+impl Runner {
+    /// Records a new run of that plan, and gets ready to carry it out. Relative paths start from `module`.
+    ///
+    /// # Errors
+    /// Nothing is begun when the plan needs what the drivers cannot do, secrets are missing, or the state directory
+    /// cannot be used.
+    pub fn start(
+        store: Arc<Store>,
+        drivers: Drivers,
+        plan: Plan,
+        module: &Path,
+        by: &str,
+    ) -> Result<Runner, Error> {
+        let missing = unsupported(&plan, &drivers);
+        if !missing.is_empty() {
+            return Err(Error::Unsupported(missing));
+        }
+        let secrets = Secrets::resolve(&plan, module).map_err(Error::Secrets)?;
+        let info = store.create_run(&plan, module, by)?;
+        let lock = store.lock_run(&info.id)?;
+        Ok(Runner::new(store, drivers, plan, info, secrets, lock))
+    }
+
+    /// Gets ready to go on with a run.
+    ///
+    /// # Errors
+    /// There is no such run, another process carries it out, secrets are missing, or its record cannot be read.
+    pub fn resume(store: Arc<Store>, drivers: Drivers, run: &str) -> Result<Runner, Error> {
+        let info = store.run(run)?;
+        let lock = store.lock_run(run)?;
+        let plan = store.plan(run)?;
+        let secrets = match info.outcome {
+            None => Secrets::resolve(&plan, &info.module).map_err(Error::Secrets)?,
+            Some(_) => Secrets::default(),
+        };
+        Ok(Runner::new(store, drivers, plan, info, secrets, lock))
+    }
+
+    fn new(
+        store: Arc<Store>,
+        drivers: Drivers,
+        plan: Plan,
+        info: RunInfo,
+        secrets: Secrets,
+        lock: RunLock,
+    ) -> Runner {
+        let plan = Arc::new(plan);
+        Runner {
+            store,
+            plan,
+            info,
+            drivers,
+            secrets,
+            _lock: lock,
+            control: mpsc::unbounded_channel(),
+            interrupt: None,
+        }
+    }
+
+    /// What is known of the run.
+    pub fn info(&self) -> &RunInfo {
+        &self.info
+    }
+
+    /// Its plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Speaks to the run while [`Runner::run`] carries it out.
+    pub fn handle(&self) -> Handle {
+        Handle(self.control.0.clone())
+    }
+
+    /// Has the runner vanish at some point, for tests of what is left behind.
+    pub fn interrupt(&mut self, interrupt: Interrupt) {
+        self.interrupt = Some(interrupt);
+    }
+
+    /// Carries the run out to its end, or until it is told to detach. Dropping the future detaches too.
+    ///
+    /// # Errors
+    /// The journal cannot be written or read. Nothing is lost: the run can be resumed.
+    pub async fn run(self, observer: Arc<dyn Observer>) -> Result<End, Error> {
+        let (lives, epoch) = self.store.begin_life(&self.info.id, &process::boot_id())?;
+        let context = Arc::new(Context {
+            run: self.info.id.clone(),
+            epoch,
+            module: self.info.module.clone(),
+            secrets: self.secrets,
+        });
+        let tasks =
+            Tasks::new(self.plan.clone(), self.store.clone(), self.drivers, context, observer.clone());
+        let active = Active {
+            state: State::new(&self.plan),
+            pending: Pending::default(),
+            seq: 0,
+            at: 0,
+            store: self.store,
+            plan: self.plan,
+            info: self.info,
+            epoch,
+            lives,
+            tasks,
+            observer,
+            interrupt: self.interrupt,
+            live: true,
+            _lock: self._lock,
+        };
+        active.run(self.control.1).await
+    }
+}
+
+/// A run that is being carried out.
+struct Active {
+    store: Arc<Store>,
+    plan: Arc<Plan>,
+    info: RunInfo,
+    epoch: u64,
+    lives: Vec<Life>,
+    state: State,
+    pending: Pending,
+    /// Number and time of the last journal entry.
+    seq: u64,
+    at: u64,
+    tasks: Tasks,
+    observer: Arc<dyn Observer>,
+    interrupt: Option<Interrupt>,
+    /// False once an [`Interrupt`] has had the runner vanish.
+    live: bool,
+    _lock: RunLock,
+}
+
+impl Active {
+    async fn run(mut self, mut control: mpsc::UnboundedReceiver<Control>) -> Result<End, Error> {
+        self.recover().await?;
+        let mut tick = tokio::time::interval(REQUESTS);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0;
+        loop {
+            if !self.live {
+                return Ok(End::Detached);
+            }
+            if let Some(outcome) = self.state.outcome().filter(|_| self.state.is_finished()) {
+                self.store.finish(&self.info.id, outcome)?;
+                return Ok(End::Finished(outcome));
+            }
+            let mut events = Vec::new();
+            let mut taken = Vec::new();
+            tokio::select! {
+                Some(event) = self.tasks.next() => events.push(event),
+                control = control.recv() => match control {
+                    Some(Control::Event(event)) => events.push(event),
+                    Some(Control::Detach) | None => return Ok(End::Detached),
+                },
+                _ = tick.tick() => {
+                    for request in self.store.requests(&self.info.id)? {
+                        taken.push(request.id);
+                        events.push(request.event);
+                    }
+                    ticks += 1;
+                    if ticks % HEARTBEAT == 0 {
+                        self.store.heartbeat(&self.info.id, self.epoch)?;
+                    }
+                }
+            }
+            while let Some(event) = self.tasks.try_next() {
+                events.push(event);
+            }
+            self.apply(events, taken).await?;
+        }
+    }
+
+    /// Brings the run to where its journal has it, and goes on with what was under way.
+    async fn recover(&mut self) -> Result<(), Error> {
+        for entry in self.store.history(&self.info.id)? {
+            (self.seq, self.at) = (entry.seq, entry.at);
+            for (at, happening) in self.pending.fold(&self.plan, &mut self.state, entry) {
+                self.observer.happening(at, &happening, true);
+            }
+        }
+        if self.state.is_finished() {
+            return Ok(());
+        }
+        if self.seq == 0 {
+            let event = Event::Started { run: self.info.id.clone(), by: self.info.by.clone() };
+            return self.apply(vec![event], Vec::new()).await;
+        }
+        let boot = process::boot_id();
+        let rebooted = self.lives.iter().any(|life| life.boot != boot);
+        let attempts = self.pending.attempts.iter().map(|(key, attempt)| (*key, attempt.clone())).collect();
+        let records = self.pending.records.clone();
+        let timers = self.pending.timers.clone();
+        let (ended, found) = self.tasks.probe(attempts, rebooted).await;
+        for ((stage, target, service), call) in records {
+            self.tasks.record(stage, target, service, call);
+        }
+        for attempt in found {
+            self.tasks.go_on(attempt);
+        }
+        // What the probes said is journalled before any timer can fire.
+        self.apply(ended, Vec::new()).await?;
+        let now = id::now();
+        for (timer, pending) in timers {
+            if self.pending.timers.contains_key(&timer) && self.live {
+                let passed = match pending.clock {
+                    Clock::Wall => now.saturating_sub(pending.at),
+                    Clock::Runner => lived_since(&self.lives, pending.at),
+                };
+                self.tasks.start_timer(timer, pending.after.saturating_sub(passed));
+            }
+        }
+        Ok(())
+    }
+
+    /// Journals the events, then tells the machine one after another and begins what it says.
+    async fn apply(&mut self, mut events: Vec<Event>, taken: Vec<i64>) -> Result<(), Error> {
+        // A timer that was stopped while its event was on the way.
+        events.retain(|event| !matches!(event, Event::TimerFired(timer) if !self.is_pending(timer)));
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.at = self.at.max(id::now());
+        let first = self.seq + 1;
+        let at = self.at;
+        let entries: Vec<Entry> =
+            (first..).zip(events).map(|(seq, event)| Entry { seq, at, event }).collect();
+        self.seq += entries.len() as u64;
+        let (store, run) = (self.store.clone(), self.info.id.clone());
+        let append = move || store.append(&run, &entries, &taken).map(|()| entries);
+        let entries = match tokio::task::spawn_blocking(append).await {
+            Ok(result) => result?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        for entry in entries {
+            if self.vanishes_at(Point::Appended(entry.seq)) {
+                return Ok(());
+            }
+            self.pending.answered(&entry.event);
+            for command in step(&self.plan, &mut self.state, entry.event) {
+                self.pending.commanded(&command, at);
+                let effect = !matches!(command, Command::Announce(_) | Command::Finish(_));
+                if effect && self.vanishes_at(Point::Command) {
+                    return Ok(());
+                }
+                self.carry_out(command);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_pending(&self, timer: &Timer) -> bool {
+        self.pending.timers.contains_key(timer)
+    }
+
+    fn vanishes_at(&mut self, point: Point) -> bool {
+        if self.interrupt.as_ref().is_some_and(|interrupt| interrupt(point)) {
+            self.live = false;
+        }
+        !self.live
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Record { stage, target, service, call } => {
+                self.tasks.record(stage, target, service, *call)
+            }
+            Command::StartStep { step, attempt, call } => self.tasks.start(step, attempt, *call, self.at),
+            Command::CancelStep { step, attempt } => self.tasks.cancel(step, attempt),
+            Command::StartTimer { timer, after, .. } => self.tasks.start_timer(timer, after),
+            Command::StopTimer(timer) => self.tasks.stop_timer(timer),
+            Command::Announce(happening) => self.observer.happening(self.at, &happening, false),
+            // Questions wait in `pending` and in the journal; plans with channels are refused before they begin. How
+            // the run ended is read off the state.
+            Command::Ask { .. } | Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
+        }
+    }
+}
+
+/// For how many milliseconds a process carried the run out since then, as far as it said so (about every second).
+fn lived_since(lives: &[Life], since: u64) -> u64 {
+    lives.iter().map(|life| life.seen_at.saturating_sub(life.started_at.max(since))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_time_of_runners_counts() {
+        let life = |epoch, started_at, seen_at| Life { epoch, boot: String::new(), started_at, seen_at };
+        let lives = [life(1, 0, 100), life(2, 500, 600), life(3, 900, 900)];
+        assert_eq!(lived_since(&lives, 0), 200);
+        assert_eq!(lived_since(&lives, 40), 160);
+        assert_eq!(lived_since(&lives, 550), 50);
+        assert_eq!(lived_since(&lives, 700), 0);
+    }
+}

@@ -1,0 +1,334 @@
+//! Scripts whose end is known whatever becomes of this process.
+//!
+//! A small supervising shell runs the script in a session of its own, its output going to files. It holds a lock (its
+//! standard input is the lock file) as long as it lives, and leaves the exit status in a file: so a later process can
+//! tell running from ended from lost, and wait for the end, without having been the parent.
+
+use crate::driver::{Cancel, Output, Probe, Work, stopped};
+use crate::observer::Stream;
+use crate::process::{self, Spawned};
+use lockstep_plan::{Failure, Kind, Outcome, Value};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// The trap is a handler, not "ignore", so that the script itself does not inherit it.
+const SUPERVISOR: &str = r#"trap : TERM INT HUP
+echo $$ >"$1/started" || exit 1
+sh "$1/script" </dev/null >"$1/stdout" 2>"$1/stderr"
+echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit""#;
+
+/// How much of what a script prints becomes its output, in bytes.
+const OUTPUT_LIMIT: u64 = 1024 * 1024;
+
+/// How often files are looked at for new lines. Only what is shown live depends on it, never what is decided.
+const FOLLOW: Duration = Duration::from_millis(100);
+
+/// How many of the last lines a failure quotes.
+const QUOTED_LINES: usize = 8;
+
+/// What to run.
+pub(crate) struct Script {
+    pub text: String,
+    pub directory: PathBuf,
+    pub environment: Vec<(String, OsString)>,
+    pub without: Vec<String>,
+    /// A locked file that stays locked until the script has ended.
+    pub hold: Option<File>,
+}
+
+/// The folder of one supervised script.
+#[derive(Clone)]
+pub(crate) struct Supervised {
+    pub directory: PathBuf,
+    pub output: Output,
+    pub cancel: Cancel,
+}
+
+impl Supervised {
+    /// Starts the script and waits for its end.
+    pub async fn run(self, script: Script) -> Outcome {
+        let program = script.directory.clone();
+        match self.spawn(script) {
+            Ok(Spawned { pid, ended }) => self.follow(Some(pid), ended).await,
+            Err(error) => {
+                let message = format!("the script could not be started in `{}`: {error}", program.display());
+                Outcome::Failed(Failure::new(Kind::Application, message))
+            }
+        }
+    }
+
+    fn spawn(&self, script: Script) -> io::Result<Spawned> {
+        fs::create_dir_all(&self.directory)?;
+        fs::write(self.path("script"), &script.text)?;
+        let lock = File::create(self.path("lock"))?;
+        lock.lock()?;
+        // What an attempt of the same key left that is being repeated.
+        for name in ["started", "exit"] {
+            remove_if_there(&self.path(name))?;
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", SUPERVISOR, "lockstep"]).arg(&self.directory).current_dir(&script.directory);
+        for name in &script.without {
+            command.env_remove(name);
+        }
+        command.envs(script.environment).stdin(lock).stderr(Stdio::null());
+        match script.hold {
+            Some(file) => command.stdout(file),
+            None => command.stdout(Stdio::null()),
+        };
+        process::spawn(command)
+    }
+
+    /// What became of the script that an earlier process was to start.
+    pub fn probe(self) -> io::Result<Probe> {
+        let lock = match File::open(self.path("lock")) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Probe::NeverStarted),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock_shared() {
+            Err(fs::TryLockError::WouldBlock) => return Ok(Probe::Running(self.attach(lock)?)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        // Nobody holds it, so the supervisor is gone, or never was.
+        if !self.path("started").exists() {
+            return Ok(Probe::NeverStarted);
+        }
+        Ok(match self.exit_code() {
+            Some(code) => Probe::Ended(self.outcome(code)),
+            None => Probe::Unknown,
+        })
+    }
+
+    /// Waits for the end of a script that runs: a thread blocks on its lock.
+    fn attach(self, lock: File) -> io::Result<Work<Outcome>> {
+        let (sender, ended) = oneshot::channel();
+        std::thread::Builder::new().name("attached".into()).stack_size(128 * 1024).spawn(move || {
+            let _ = lock.lock_shared();
+            let _ = sender.send(());
+        })?;
+        Ok(Box::pin(self.follow(None, ended)))
+    }
+
+    /// Passes on what the script prints until its supervisor has ended or is to end.
+    async fn follow(self, pid: Option<u32>, ended: impl Future + Send) -> Outcome {
+        tokio::pin!(ended);
+        let (done, finished) = watch::channel(false);
+        let followers = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)].map(|(name, stream)| {
+            let lines = Lines { path: self.path(name), at: 0, rest: Vec::new() };
+            tokio::spawn(lines.follow(self.output.clone(), stream, finished.clone()))
+        });
+        let cancelled = tokio::select! {
+            _ = &mut ended => false,
+            () = self.cancel.cancelled() => true,
+        };
+        let gone = match (cancelled, pid.or_else(|| self.supervisor())) {
+            (true, Some(pid)) => process::stop_group(pid).await,
+            // It has not said its number yet: it is a moment from its start, and nothing can be stopped.
+            (true, None) => tokio::time::timeout(process::GRACE, &mut ended).await.is_ok(),
+            (false, _) => true,
+        };
+        done.send_replace(true);
+        for follower in followers {
+            let _ = follower.await;
+        }
+        match (gone, self.exit_code()) {
+            (false, _) => Outcome::Lost { message: "the script does not end, not even by SIGKILL".into() },
+            (true, Some(0)) => self.outcome(0),
+            (true, _) if cancelled => stopped(),
+            (true, Some(code)) => self.outcome(code),
+            (true, None) => self.supervisor_died().await,
+        }
+    }
+
+    /// The supervisor was killed from outside. What it ran must not go on unseen.
+    async fn supervisor_died(&self) -> Outcome {
+        match self.supervisor() {
+            Some(pid) if !process::stop_group(pid).await => Outcome::Lost {
+                message: "the script's shell was killed, and what it ran does not end".into(),
+            },
+            _ => Outcome::Failed(Failure::new(Kind::Application, "the script was killed from outside")),
+        }
+    }
+
+    fn outcome(&self, code: i32) -> Outcome {
+        if let Err(error) = self.redact_files() {
+            let message = format!("what the script printed cannot be read back: {error}");
+            return Outcome::Failed(Failure::new(Kind::Application, message));
+        }
+        let stdout = self.read("stdout");
+        if code == 0 {
+            let text = stdout
+                .strip_suffix('\n')
+                .map(|text| text.strip_suffix('\r').unwrap_or(text))
+                .unwrap_or(&stdout);
+            let outputs = BTreeMap::from([("stdout".to_string(), Value::Text(text.to_string()))]);
+            return Outcome::Succeeded { outputs };
+        }
+        let stderr = self.read("stderr");
+        let said = if stderr.trim().is_empty() { &stdout } else { &stderr };
+        let mut message = describe_exit(code);
+        let lines = last_lines(said);
+        if !lines.is_empty() {
+            message.push_str(": ");
+            message.push_str(&lines);
+        }
+        Outcome::Failed(Failure::new(Kind::Application, self.output.redactor.redact(&message)))
+    }
+
+    /// Secrets that the script printed are struck out of what is kept.
+    fn redact_files(&self) -> io::Result<()> {
+        if self.output.redactor.is_empty() {
+            return Ok(());
+        }
+        for name in ["stdout", "stderr"] {
+            let text = String::from_utf8_lossy(&fs::read(self.path(name))?).into_owned();
+            let redacted = self.output.redactor.redact(&text);
+            if redacted != text {
+                fs::write(self.path("redacted"), redacted)?;
+                fs::rename(self.path("redacted"), self.path(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At most [`OUTPUT_LIMIT`] of what was printed, with a note when there was more.
+    fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        let mut bytes = Vec::new();
+        let size = File::open(&path)
+            .and_then(|file| {
+                let size = file.metadata()?.len();
+                file.take(OUTPUT_LIMIT).read_to_end(&mut bytes)?;
+                Ok(size)
+            })
+            .unwrap_or(0);
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        if size > OUTPUT_LIMIT {
+            text.push_str(&format!(
+                "\n[cut: the first {OUTPUT_LIMIT} of {size} bytes; all of it is in `{}`]",
+                path.display()
+            ));
+        }
+        text
+    }
+
+    fn exit_code(&self) -> Option<i32> {
+        fs::read_to_string(self.path("exit")).ok()?.trim().parse().ok()
+    }
+
+    fn supervisor(&self) -> Option<u32> {
+        fs::read_to_string(self.path("started")).ok()?.trim().parse().ok()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The exit status as a shell would give it: 128 and the signal's number for a process that a signal ended.
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// What an exit status of a shell means.
+pub(crate) fn describe_exit(code: i32) -> String {
+    match code {
+        126 => "exit status 126 (a command could not be executed)".into(),
+        127 => "exit status 127 (a command was not found)".into(),
+        129..=192 => format!("exit status {code} (ended by signal {})", code - 128),
+        _ => format!("exit status {code}"),
+    }
+}
+
+/// The last few lines of a text, on one line each.
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let quoted: Vec<String> = lines[lines.len().saturating_sub(QUOTED_LINES)..]
+        .iter()
+        .map(|line| line.chars().take(300).collect())
+        .collect();
+    quoted.join("\n")
+}
+
+/// Reads a growing file line by line.
+struct Lines {
+    path: PathBuf,
+    at: u64,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    async fn follow(mut self, output: Output, stream: Stream, mut finished: watch::Receiver<bool>) {
+        loop {
+            // Read after the end is known, so that nothing printed before it is missed.
+            let last = tokio::time::timeout(FOLLOW, finished.wait_for(|done| *done)).await.is_ok();
+            let _ = self.pass_on(&output, stream);
+            if last {
+                if !self.rest.is_empty() {
+                    output.line(stream, &String::from_utf8_lossy(&self.rest));
+                }
+                return;
+            }
+        }
+    }
+
+    fn pass_on(&mut self, output: &Output, stream: Stream) -> io::Result<()> {
+        let mut file = File::open(&self.path)?;
+        if file.metadata()?.len() <= self.at {
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(self.at))?;
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            let count = file.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.at += count as u64;
+            self.rest.extend_from_slice(&chunk[..count]);
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                output.line(stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+            }
+        }
+    }
+}
+
+/// Runs a short command to its end in a session of its own: its exit status and the end of what it printed to `log`.
+/// It is stopped when `cancel` says so or its time is up; then there is no status.
+pub(crate) async fn run_briefly(
+    mut command: Command,
+    log: &Path,
+    limit: Duration,
+    cancel: &Cancel,
+) -> io::Result<(Option<i32>, String)> {
+    let file = File::create(log)?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let spawned = process::spawn(command)?;
+    let status = tokio::select! {
+        status = spawned.ended => Some(status.map_err(io::Error::other)??),
+        () = tokio::time::sleep(limit) => None,
+        () = cancel.cancelled() => None,
+    };
+    if status.is_none() {
+        process::stop_group(spawned.pid).await;
+    }
+    let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    Ok((status.map(exit_code), last_lines(&text)))
+}

@@ -1,0 +1,218 @@
+//! The state directory: the journal database, a lock file for each run, a folder for each attempt.
+//!
+//! One SQLite database in WAL mode, `synchronous=FULL`: what [`Store::append`] has returned from survives a power
+//! cut. Plans and long events are kept once, by the hash of what they hold.
+
+mod journal;
+mod output;
+mod runs;
+
+pub use journal::Entry;
+pub(crate) use runs::Life;
+pub use runs::RunInfo;
+
+use crate::error::{At, Error};
+use crate::id;
+use rusqlite::{Connection, Transaction, params};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The version of the schema below, kept in `user_version`.
+const SCHEMA: i64 = 1;
+
+const CREATE: &str = "
+    CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, plan TEXT NOT NULL REFERENCES blobs(hash),
+        module TEXT NOT NULL, created_at INTEGER NOT NULL, by TEXT NOT NULL, outcome TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE runners (
+        run TEXT NOT NULL REFERENCES runs(id), epoch INTEGER NOT NULL, boot TEXT NOT NULL,
+        started_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, PRIMARY KEY (run, epoch)
+    ) WITHOUT ROWID;
+    CREATE TABLE journal (
+        run TEXT NOT NULL REFERENCES runs(id), seq INTEGER NOT NULL, at INTEGER NOT NULL,
+        event TEXT, blob TEXT REFERENCES blobs(hash), PRIMARY KEY (run, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE requests (
+        id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), at INTEGER NOT NULL,
+        event TEXT NOT NULL, taken INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX open_requests ON requests(run) WHERE taken = 0;
+";
+
+/// Longer events (a step's captured output) go to the blobs.
+const INLINE_EVENT: usize = 4096;
+
+/// A process that was killed while it started another is survived by the beginnings of that other, for a moment, and
+/// they hold what it held. A lock is not taken for held before this has passed.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The state directory. Cheap to share; one connection writes.
+pub struct Store {
+    directory: PathBuf,
+    database: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+/// The right to carry a run out: nobody else does while this lives. The kernel frees it with the process.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+pub(crate) fn hash(data: &[u8]) -> String {
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Store {
+    /// Opens the state directory, and makes it (mode 0700) when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, the database cannot be opened, or a newer program wrote it.
+    pub fn open(directory: &Path) -> Result<Store, Error> {
+        private_directory(directory)?;
+        let directory = fs::canonicalize(directory).at("open", directory)?;
+        let database = directory.join("journal.db");
+        // SQLite does not wait for others while it makes a database: one at a time.
+        let opening = directory.join("opening.lock");
+        let opening =
+            File::create(&opening).and_then(|file| file.lock().map(|()| file)).at("lock", &opening)?;
+        let wrap = |source| Error::Journal { path: database.clone(), source };
+        let connection = Connection::open(&database).map_err(wrap)?;
+        prepare(&connection).map_err(wrap)?;
+        let found: i64 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(wrap)?;
+        if found > SCHEMA {
+            return Err(Error::NewerSchema { path: database, found, known: SCHEMA });
+        }
+        if found == 0 {
+            create(&connection).map_err(wrap)?;
+        }
+        drop(opening);
+        Ok(Store { directory, database, connection: Mutex::new(connection) })
+    }
+
+    /// Where it is, absolute.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The folder of one attempt: what it was given, what it printed, how it ended.
+    pub fn attempt_directory(&self, run: &str, step: &str, attempt: u32) -> PathBuf {
+        self.directory.join("attempts").join(run).join(id::file_name(step)).join(attempt.to_string())
+    }
+
+    /// Takes the right to carry the run out.
+    ///
+    /// # Errors
+    /// Another process has it, or the lock file cannot be made.
+    pub fn lock_run(&self, run: &str) -> Result<RunLock, Error> {
+        let (mut file, path) = self.lock_file(run)?;
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
+                    std::thread::sleep(LOCK_PAUSE)
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder).at("read", &path)?;
+                    return Err(Error::Locked { run: run.into(), holder: holder.trim().into() });
+                }
+                Err(fs::TryLockError::Error(source)) => return Err(Error::Io { what: "lock", path, source }),
+            }
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "process {}", std::process::id())
+        };
+        write(&mut file).at("write", &path)?;
+        Ok(RunLock { _file: file })
+    }
+
+    /// Whether some process carries the run out at this moment.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn is_carried_out(&self, run: &str) -> Result<bool, Error> {
+        let (file, path) = self.lock_file(run)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(source)) => Err(Error::Io { what: "lock", path, source }),
+        }
+    }
+
+    fn lock_file(&self, run: &str) -> Result<(File, PathBuf), Error> {
+        let folder = self.directory.join("runs");
+        private_directory(&folder)?;
+        let path = folder.join(format!("{run}.lock"));
+        let mut options = File::options();
+        let file =
+            options.read(true).write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+        Ok((file, path))
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere leaves the connection usable: an unfinished transaction was rolled back as it was dropped.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        query(&self.connection()).map_err(|source| Error::Journal { path: self.database.clone(), source })
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let mut connection = self.connection();
+        let transact = || {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let result = change(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        transact().map_err(|source| Error::Journal { path: self.database.clone(), source })
+    }
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// Two processes may find an empty database at once: the second finds the tables made.
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        connection.execute_batch(CREATE)?;
+        connection.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    connection.execute_batch("COMMIT")
+}
+
+fn put_blob(transaction: &Transaction<'_>, data: &[u8]) -> rusqlite::Result<String> {
+    let hash = hash(data);
+    transaction.execute("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)", params![hash, data])?;
+    Ok(hash)
+}
+
+fn damaged(what: &str, error: &serde_json::Error) -> Error {
+    Error::Damaged { what: what.into(), message: error.to_string() }
+}
+
+/// Makes a directory that only its owner may look into; leaves one that is there as it is.
+pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create the directory", path)
+}

@@ -1,0 +1,297 @@
+//! Everything of a run that is under way: attempts, records, timers. Each ends in one event.
+
+use crate::driver::{Attempt, Canceller, Context, Driver, Drivers, Key, Output, Probe, Work, stopped};
+use crate::observer::Observer;
+use crate::replay::PendingAttempt;
+use crate::store::Store;
+use lockstep_plan::{
+    Call, Event, Failure, Kind, Outcome, Plan, ServiceId, StageId, StepId, TargetId, Timer, Value,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+/// How long a driver may take to stop what it was told to. Drivers have shorter limits of their own.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What is under way. Dropping it detaches.
+pub(crate) struct Tasks {
+    plan: Arc<Plan>,
+    store: Arc<Store>,
+    drivers: Drivers,
+    context: Arc<Context>,
+    observer: Arc<dyn Observer>,
+    set: JoinSet<Event>,
+    /// What to say for a task that panicked.
+    otherwise: BTreeMap<Id, Event>,
+    cancellers: BTreeMap<(StepId, u32), Canceller>,
+    timers: BTreeMap<Timer, AbortHandle>,
+}
+
+impl Tasks {
+    pub fn new(
+        plan: Arc<Plan>,
+        store: Arc<Store>,
+        drivers: Drivers,
+        context: Arc<Context>,
+        observer: Arc<dyn Observer>,
+    ) -> Tasks {
+        Tasks {
+            plan,
+            store,
+            drivers,
+            context,
+            observer,
+            set: JoinSet::new(),
+            otherwise: BTreeMap::new(),
+            cancellers: BTreeMap::new(),
+            timers: BTreeMap::new(),
+        }
+    }
+
+    /// The next event; none when nothing is under way.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let joined = self.set.join_next_with_id().await?;
+            if let Some(event) = self.ended(joined) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event that is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        loop {
+            let joined = self.set.try_join_next_with_id()?;
+            if let Some(event) = self.ended(joined) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// A timer that was stopped gives none.
+    fn ended(&mut self, joined: Result<(Id, Event), tokio::task::JoinError>) -> Option<Event> {
+        let event = match joined {
+            Ok((id, event)) => {
+                self.otherwise.remove(&id);
+                event
+            }
+            Err(error) => {
+                let otherwise = self.otherwise.remove(&error.id());
+                if error.is_cancelled() {
+                    return None;
+                }
+                otherwise?
+            }
+        };
+        match &event {
+            Event::StepEnded { step, attempt, .. } => drop(self.cancellers.remove(&(*step, *attempt))),
+            Event::TimerFired(timer) => drop(self.timers.remove(timer)),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// The attempt as its driver sees it, and the driver.
+    fn attempt(
+        &mut self,
+        step: StepId,
+        attempt: u32,
+        call: Call,
+        at: u64,
+    ) -> (Attempt, Option<Arc<dyn Driver>>) {
+        let data = &self.plan.steps[step.index()];
+        let (canceller, cancel) = Canceller::new();
+        self.cancellers.insert((step, attempt), canceller);
+        let redactor = self.context.secrets.redactor(secrets_of(&call).into_iter());
+        let driver = self.drivers.step(&call.provider, &call.step).cloned();
+        let attempt = Attempt {
+            key: Key { run: self.context.run.clone(), step: data.name.clone(), attempt },
+            directory: self.store.attempt_directory(&self.context.run, &data.name, attempt),
+            timeout: Duration::from_millis(data.timeout),
+            commanded_at: at,
+            output: Output { observer: self.observer.clone(), step, attempt, redactor },
+            cancel,
+            context: self.context.clone(),
+            call,
+        };
+        (attempt, driver)
+    }
+
+    /// Starts an attempt that the machine asked for at that time.
+    pub fn start(&mut self, step: StepId, number: u32, call: Call, at: u64) {
+        let (attempt, driver) = self.attempt(step, number, call, at);
+        let work = match driver {
+            Some(driver) => driver.start(attempt),
+            None => no_driver(&attempt.call),
+        };
+        self.follow(step, number, work);
+    }
+
+    fn follow(&mut self, step: StepId, attempt: u32, work: Work<Outcome>) {
+        let cancel = self.cancellers.get(&(step, attempt)).map(Canceller::watch);
+        let work = async move {
+            let overdue = async {
+                match cancel {
+                    Some(cancel) => cancel.cancelled().await,
+                    None => std::future::pending().await,
+                }
+                tokio::time::sleep(STOP_LIMIT).await;
+            };
+            let outcome = tokio::select! {
+                outcome = work => outcome,
+                () = overdue => Outcome::Lost { message: "its driver does not confirm that it has stopped".into() },
+            };
+            Event::StepEnded { step, attempt, outcome }
+        };
+        let message = "its driver failed in an unforeseen way; the step may still be working".to_string();
+        let otherwise = Event::StepEnded { step, attempt, outcome: Outcome::Lost { message } };
+        self.spawn(work, otherwise);
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Event> + Send + 'static, otherwise: Event) -> AbortHandle {
+        let handle = self.set.spawn(work);
+        self.otherwise.insert(handle.id(), otherwise);
+        handle
+    }
+
+    /// Makes an attempt end soon.
+    pub fn cancel(&mut self, step: StepId, attempt: u32) {
+        if let Some(canceller) = self.cancellers.get(&(step, attempt)) {
+            canceller.cancel();
+        }
+    }
+
+    /// Finds out what the target runs.
+    pub fn record(&mut self, stage: StageId, target: TargetId, service: Option<ServiceId>, call: Call) {
+        let provider = call.target.as_ref().map_or(call.provider.as_str(), |target| target.provider.as_str());
+        let work: Work<Result<Value, Failure>> = match self.drivers.provider(provider) {
+            Some(driver) => driver.inspect(call, self.context.clone()),
+            None => {
+                let message = format!("there is no driver for provider `{provider}`");
+                Box::pin(async move { Err(Failure::new(Kind::Policy, message)) })
+            }
+        };
+        let event = async move { Event::Recorded { stage, target, service, record: work.await } };
+        let record = Err(Failure::new(Kind::Application, "the driver failed in an unforeseen way"));
+        self.spawn(event, Event::Recorded { stage, target, service, record });
+    }
+
+    /// Starts a timer that fires after `after` milliseconds.
+    pub fn start_timer(&mut self, timer: Timer, after: u64) {
+        let event = async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            Event::TimerFired(timer)
+        };
+        let handle = self.spawn(event, Event::TimerFired(timer));
+        if let Some(earlier) = self.timers.insert(timer, handle) {
+            earlier.abort();
+        }
+    }
+
+    /// Stops a timer.
+    pub fn stop_timer(&mut self, timer: Timer) {
+        if let Some(handle) = self.timers.remove(&timer) {
+            handle.abort();
+        }
+    }
+
+    /// Asks the drivers what became of attempts that an earlier process was to carry out: how those ended that did,
+    /// and the others. With `rebooted`, traces of a start may have been lost with the machine.
+    pub async fn probe(
+        &mut self,
+        pending: Vec<((StepId, u32), PendingAttempt)>,
+        rebooted: bool,
+    ) -> (Vec<Event>, Vec<Found>) {
+        let mut probes = Vec::new();
+        for ((step, number), pending) in pending {
+            let (attempt, driver) = self.attempt(step, number, pending.call.clone(), pending.at);
+            let data = &self.plan.steps[step.index()];
+            let driver_repeats = driver.as_ref().is_some_and(|driver| driver.repeatable(&pending.call.step));
+            let repeatable = data.idempotent || !data.changes || driver_repeats;
+            let probe = driver.map(|driver| tokio::spawn(driver.probe(attempt)));
+            probes.push((step, number, pending, repeatable, probe));
+        }
+        let (mut events, mut found) = (Vec::new(), Vec::new());
+        for (step, attempt, pending, repeatable, probe) in probes {
+            let answer = match probe {
+                Some(probe) => probe.await.unwrap_or(Probe::Unknown),
+                None => Probe::NeverStarted,
+            };
+            let answer = match answer {
+                Probe::NeverStarted if rebooted => Probe::Unknown,
+                other => other,
+            };
+            let outcome = match answer {
+                Probe::Running(work) => {
+                    found.push(Found { step, attempt, pending, work: Some(work) });
+                    continue;
+                }
+                Probe::Ended(outcome) => outcome,
+                Probe::NeverStarted | Probe::Unknown if pending.cancelled => stopped(),
+                Probe::NeverStarted => {
+                    found.push(Found { step, attempt, pending, work: None });
+                    continue;
+                }
+                Probe::Unknown if repeatable => {
+                    found.push(Found { step, attempt, pending, work: None });
+                    continue;
+                }
+                Probe::Unknown => Outcome::Failed(Failure::new(
+                    Kind::Application,
+                    "the process that ran it is gone, and nobody knows how it ended",
+                )),
+            };
+            self.cancellers.remove(&(step, attempt));
+            events.push(Event::StepEnded { step, attempt, outcome });
+        }
+        (events, found)
+    }
+
+    /// Goes on with an attempt as the probe found it.
+    pub fn go_on(&mut self, found: Found) {
+        let Found { step, attempt, pending, work } = found;
+        match work {
+            Some(work) => {
+                self.follow(step, attempt, work);
+                if pending.cancelled {
+                    self.cancel(step, attempt);
+                }
+            }
+            None => self.start(step, attempt, pending.call, pending.at),
+        }
+    }
+}
+
+/// An attempt that goes on after a resume.
+pub(crate) struct Found {
+    pub step: StepId,
+    pub attempt: u32,
+    pending: PendingAttempt,
+    /// Its end, when it runs; else it is to be started.
+    work: Option<Work<Outcome>>,
+}
+
+fn no_driver(call: &Call) -> Work<Outcome> {
+    let message = format!("there is no driver for the step `{}.{}`", call.provider, call.step);
+    Box::pin(async move { Outcome::Failed(Failure::new(Kind::Policy, message)) })
+}
+
+/// Names of the secrets that a call hands over.
+fn secrets_of(call: &Call) -> Vec<&str> {
+    fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
+        match value {
+            Value::Secret(name) => names.push(name),
+            Value::List(items) => items.iter().for_each(|item| collect(item, names)),
+            Value::Map(entries) => entries.values().for_each(|item| collect(item, names)),
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    let settings = call.target.iter().flat_map(|target| target.settings.values());
+    let service =
+        call.service.iter().flat_map(|service| service.settings.values().chain(service.artifact.values()));
+    call.arguments.values().chain(settings).chain(service).for_each(|value| collect(value, &mut names));
+    names
+}

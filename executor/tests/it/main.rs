@@ -1,0 +1,10 @@
+//! The executor against real files, processes and the real machine.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod crash;
+mod journal;
+mod kill;
+mod local;
+mod shell;
+mod support;

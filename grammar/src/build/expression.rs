@@ -1,0 +1,283 @@
+//! Expressions: the parser gives operands and operators in a row, precedence is applied here.
+
+use super::{Build, Nodes};
+use crate::ast::{Construct, Expr, ExprKind, Operator, Span};
+use crate::message;
+use crate::place::Place;
+use crate::syntax::{Pair, Rule};
+
+/// An infix operator and where it stands.
+type Infix = (Operator, Span);
+
+impl<'s> Build<'s> {
+    /// An expression. Nothing when part of it was not understood, which has been reported then.
+    pub(super) fn expr(&mut self, pair: Pair<'s>) -> Option<Expr> {
+        let span = self.span(&pair);
+        let nodes = self.children(pair);
+        // Every operator may nest the operands before it one deeper.
+        let levels = 1 + nodes.pairs.len() as u32 / 2;
+        self.nested(span, levels, |build| build.operands(nodes))
+    }
+
+    fn operands(&mut self, mut nodes: Nodes<'s>) -> Option<Expr> {
+        let mut complete = true;
+        let mut operands = Vec::new();
+        let mut operators: Vec<Infix> = Vec::new();
+        let Some(first) = self.next(&mut nodes) else { return None };
+        let conditional = first.as_rule() == Rule::conditional;
+        let first = self.operand(first, &mut nodes);
+        if nodes.pairs.peek().is_none() {
+            return first;
+        }
+        if conditional {
+            self.bare_conditional(first.as_ref());
+        }
+        match first {
+            Some(first) => operands.push(first),
+            None => complete = false,
+        }
+        while let Some(pair) = self.next(&mut nodes) {
+            operators.push((Self::operator(&pair), self.span(&pair)));
+            let operand = match nodes.pairs.peek().map(Pair::as_rule) {
+                None | Some(Rule::operator) => {
+                    self.expected(nodes.end, &[Rule::operand]);
+                    self.damage();
+                    None
+                }
+                Some(_) => self.next(&mut nodes).and_then(|pair| {
+                    let conditional = pair.as_rule() == Rule::conditional;
+                    let operand = self.operand(pair, &mut nodes);
+                    if conditional {
+                        self.bare_conditional(operand.as_ref());
+                    }
+                    operand
+                }),
+            };
+            match operand {
+                Some(operand) => operands.push(operand),
+                None => complete = false,
+            }
+        }
+        if !complete {
+            return None;
+        }
+        let mut operands = operands.into_iter();
+        let mut operators = operators.into_iter().peekable();
+        let first = operands.next()?;
+        Some(self.climb(first, &mut operands, &mut operators, 0))
+    }
+
+    /// Joins operands as long as their operators bind at least as tight as `level`.
+    fn climb(
+        &mut self,
+        mut left: Expr,
+        operands: &mut std::vec::IntoIter<Expr>,
+        operators: &mut std::iter::Peekable<std::vec::IntoIter<Infix>>,
+        level: u8,
+    ) -> Expr {
+        while let Some((operator, operator_span)) =
+            operators.next_if(|(operator, _)| binding(*operator) >= level)
+        {
+            let Some(mut right) = operands.next() else { return left };
+            while let Some((next, span)) = operators.peek().copied() {
+                if binding(next) == COMPARISON && binding(operator) == COMPARISON {
+                    self.report(
+                        message::unexpected(span, "comparisons cannot be chained", "a second comparison")
+                            .help("join two comparisons with `&&`, or put one in parentheses"),
+                    );
+                    break;
+                }
+                if binding(next) <= binding(operator) {
+                    break;
+                }
+                right = self.climb(right, operands, operators, binding(next));
+            }
+            let span = left.span.to(right.span);
+            let kind =
+                ExprKind::Binary { operator, operator_span, left: Box::new(left), right: Box::new(right) };
+            left = Expr { span, kind };
+        }
+        left
+    }
+
+    fn operator(pair: &Pair<'s>) -> Operator {
+        match pair.as_str() {
+            "||" => Operator::Or,
+            "&&" => Operator::And,
+            "==" => Operator::Equal,
+            "!=" => Operator::NotEqual,
+            "<" => Operator::Less,
+            "<=" => Operator::LessEqual,
+            ">" => Operator::Greater,
+            ">=" => Operator::GreaterEqual,
+            _ => Operator::In,
+        }
+    }
+
+    /// An `if` beside an operator needs parentheses: its last branch would take in all that follows.
+    fn bare_conditional(&mut self, value: Option<&Expr>) {
+        if let Some(Expr { span, .. }) = value {
+            let edits = vec![
+                (Span { start: span.start, end: span.start }, "(".to_owned()),
+                (Span { start: span.end, end: span.end }, ")".to_owned()),
+            ];
+            self.report(
+                message::unexpected(
+                    *span,
+                    "`if` beside an operator needs parentheses",
+                    "put this in parentheses",
+                )
+                .edits("add parentheses", edits),
+            );
+        }
+    }
+
+    /// An operand that starts with this pair.
+    fn operand(&mut self, pair: Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+        if pair.as_rule() != Rule::not {
+            return self.primary(pair, nodes);
+        }
+        let mut starts = vec![self.span(&pair).start];
+        while let Some(pair) = self.take(nodes, Rule::not) {
+            starts.push(self.span(&pair).start);
+        }
+        let inner = self.next(nodes)?;
+        let conditional = inner.as_rule() == Rule::conditional;
+        let mut value = self.primary(inner, nodes)?;
+        if conditional {
+            self.bare_conditional(Some(&value));
+        }
+        for start in starts.into_iter().rev() {
+            let span = Span { start, end: value.span.end };
+            value = Expr { span, kind: ExprKind::Not(Box::new(value)) };
+        }
+        Some(value)
+    }
+
+    /// An expression that starts with this pair and has no operators.
+    pub(super) fn primary(&mut self, pair: Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+        let span = self.span(&pair);
+        let kind = match pair.as_rule() {
+            Rule::path => return self.named(&pair, nodes),
+            Rule::text | Rule::long_text => return self.text_expr(pair),
+            Rule::number => {
+                let unit = self.take(nodes, Rule::unit);
+                return self.number_expr(&pair, unit);
+            }
+            Rule::list => ExprKind::List(self.elements(pair, Place::List)),
+            Rule::record => ExprKind::Record(self.record(pair)),
+            Rule::paren => ExprKind::Paren(Box::new(self.bracketed(pair, Rule::closing_parenthesis)?)),
+            _ => return self.conditional(pair),
+        };
+        Some(Expr { span, kind })
+    }
+
+    /// A path and what belongs to it.
+    fn named(&mut self, pair: &Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+        let span = self.span(pair);
+        let follows =
+            nodes.pairs.next_if(|next| matches!(next.as_rule(), Rule::star | Rule::record | Rule::arguments));
+        let Some(next) = follows else {
+            let kind = match pair.as_str() {
+                "true" => ExprKind::Bool(true),
+                "false" => ExprKind::Bool(false),
+                _ => ExprKind::Path(self.path(pair)),
+            };
+            return Some(Expr { span, kind });
+        };
+        nodes.end = next.as_span().end();
+        let mut path = self.path(pair);
+        let span = span.to(self.span(&next));
+        let kind = match next.as_rule() {
+            Rule::star => ExprKind::Star(path),
+            Rule::record => ExprKind::Construct(Construct { span, path, record: self.record(next) }),
+            _ => {
+                let arguments = self.elements(next, Place::Arguments);
+                if path.names.len() > 1 {
+                    let message = "functions belong to the language and have no dots in their names";
+                    self.report(message::unexpected(path.span, message, "not a function"));
+                    self.damage();
+                    return None;
+                }
+                ExprKind::Call { name: path.names.swap_remove(0), arguments }
+            }
+        };
+        Some(Expr { span, kind })
+    }
+
+    /// What a list or a call holds.
+    pub(super) fn elements(&mut self, pair: Pair<'s>, place: Place) -> Vec<Expr> {
+        let mut elements = Vec::new();
+        let mut members = self.members(pair, place);
+        while let Some(member) = self.member(&mut members) {
+            self.undocumented(member.docs);
+            match member.pair.as_rule() {
+                Rule::expr => elements.extend(self.expr(member.pair)),
+                _ => self.stray(&member.pair, place),
+            }
+        }
+        elements
+    }
+
+    /// One expression between brackets.
+    pub(super) fn bracketed(&mut self, pair: Pair<'s>, close: Rule) -> Option<Expr> {
+        let start = pair.as_span().start() + 1;
+        let mut nodes = self.children(pair);
+        nodes.end = start;
+        let value = match self.take(&mut nodes, Rule::expr) {
+            Some(pair) => self.expr(pair),
+            None => {
+                self.expected(start, &[Rule::expr]);
+                self.damage();
+                None
+            }
+        };
+        self.leftover(&mut nodes, &[close]);
+        value
+    }
+
+    /// `if c then a else b`
+    fn conditional(&mut self, pair: Pair<'s>) -> Option<Expr> {
+        let span = self.span(&pair);
+        let mut nodes = self.keyworded(pair, "if");
+        let condition = self.branch(&mut nodes);
+        let mut complete = condition.is_some();
+        let mut part = |build: &mut Self, word: Rule| -> Option<Expr> {
+            let mut value = None;
+            if build.take(&mut nodes, word).is_some() {
+                value = build.branch(&mut nodes);
+            } else if complete {
+                build.expected(nodes.end, &[word]);
+                build.damage();
+            }
+            complete &= value.is_some();
+            value
+        };
+        let then = part(self, Rule::then_word);
+        let otherwise = part(self, Rule::else_word);
+        let (condition, then, otherwise) = (Box::new(condition?), Box::new(then?), Box::new(otherwise?));
+        Some(Expr { span, kind: ExprKind::If { condition, then, otherwise } })
+    }
+
+    fn branch(&mut self, nodes: &mut Nodes<'s>) -> Option<Expr> {
+        match self.take(nodes, Rule::expr) {
+            Some(pair) => self.expr(pair),
+            None => {
+                self.expected(nodes.end, &[Rule::expr]);
+                self.damage();
+                None
+            }
+        }
+    }
+}
+
+/// How tight a comparison binds.
+const COMPARISON: u8 = 3;
+
+fn binding(operator: Operator) -> u8 {
+    match operator {
+        Operator::Or => 1,
+        Operator::And => 2,
+        _ => COMPARISON,
+    }
+}

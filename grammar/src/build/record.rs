@@ -1,0 +1,255 @@
+//! Records, their entries, and settings.
+
+use super::{Build, Nodes};
+use crate::ast::{Entry, Expr, ExprKind, Name, Path, Record, Setting, Span};
+use crate::message;
+use crate::place::Place;
+use crate::syntax::{Pair, Rule};
+
+impl<'s> Build<'s> {
+    /// `{ a = 1, version }`
+    pub(super) fn record(&mut self, pair: Pair<'s>) -> Record {
+        let mut record = Record { span: self.span(&pair), entries: Vec::new() };
+        let mut members = self.members(pair, Place::Record);
+        while let Some(member) = self.member(&mut members) {
+            self.undocumented(member.docs);
+            match member.pair.as_rule() {
+                Rule::entry => record.entries.extend(self.entry(member.pair)),
+                Rule::short => record.entries.extend(self.short(member.pair, Place::Record)),
+                _ => self.stray(&member.pair, Place::Record),
+            }
+        }
+        record
+    }
+
+    /// `a = 1`, `"b.c/d" = 2`
+    pub(super) fn entry(&mut self, pair: Pair<'s>) -> Option<Entry> {
+        let span = self.span(&pair);
+        let mut nodes = self.children(pair);
+        let (name, quoted) = self.key(&mut nodes)?;
+        let value = self.value(&mut nodes, &name)?;
+        Some(Entry { span, name, quoted, value, short: false })
+    }
+
+    /// `version`
+    pub(super) fn short(&mut self, pair: Pair<'s>, place: Place) -> Option<Entry> {
+        let mut nodes = self.children(pair.clone());
+        let (name, quoted) = self.key(&mut nodes)?;
+        let junk = self.take(&mut nodes, Rule::junk);
+        if quoted || junk.is_some() {
+            let at = nodes.end;
+            match junk {
+                Some(_) => self.unknown_member(pair.as_span().start(), place),
+                None => self.expected(at, &[Rule::equals]),
+            }
+            self.damage();
+            return None;
+        }
+        let span = name.span;
+        let path = Path { names: vec![name.clone()], span };
+        Some(Entry { span, name, quoted, value: Expr { span, kind: ExprKind::Path(path) }, short: true })
+    }
+
+    /// `timeout = 10m`
+    pub(super) fn setting(&mut self, pair: Pair<'s>) -> Option<Setting> {
+        let span = self.span(&pair);
+        let mut nodes = self.children(pair);
+        let (name, _) = self.key(&mut nodes)?;
+        let value = self.value(&mut nodes, &name)?;
+        Some(Setting { span, name, value })
+    }
+
+    fn key(&mut self, nodes: &mut Nodes<'s>) -> Option<(Name, bool)> {
+        let key = self.next(nodes)?;
+        match key.as_rule() {
+            Rule::name => Some((self.name(&key), false)),
+            _ => Some((self.plain(key, "a key"), true)),
+        }
+    }
+
+    /// What follows a key: `=` (or what was written for it), the value, and what is left over.
+    fn value(&mut self, nodes: &mut Nodes<'s>, name: &Name) -> Option<Expr> {
+        if self.indented_block(nodes, name) {
+            return None;
+        }
+        self.assign(nodes);
+        let value = self.assigned(nodes);
+        if let Some(junk) = self.take(nodes, Rule::junk) {
+            self.junk(&junk, &[Rule::separator]);
+            // What follows the value may have been meant to be part of it.
+            self.damage();
+        }
+        value
+    }
+
+    /// `name:` and nothing else on its line: a block by indentation.
+    fn indented_block(&mut self, nodes: &mut Nodes<'s>, name: &Name) -> bool {
+        let Some(colon) = nodes.pairs.peek().filter(|pair| pair.as_str() == ":") else { return false };
+        let at = colon.as_span().end();
+        if message::token(self.text, at).text != "\n" {
+            return false;
+        }
+        let span = name.span.to(self.span(colon));
+        let word = &name.text;
+        self.report(
+            message::spelling(span, format!("`{word}:` begins no block"), "indentation means nothing")
+                .help("blocks are written with braces, lists as `[a, b]`, and values are given with `=`"),
+        );
+        self.mute = Some(self.indent(at));
+        self.damage();
+        true
+    }
+
+    /// The value after `=`.
+    pub(super) fn assigned(&mut self, nodes: &mut Nodes<'s>) -> Option<Expr> {
+        if let Some(pair) = self.take(nodes, Rule::expr) {
+            return self.expr(pair);
+        }
+        self.take(nodes, Rule::no_value);
+        self.expected(nodes.end, &[Rule::value]);
+        self.damage();
+        None
+    }
+
+    /// Says so where something else than `=` was written.
+    pub(super) fn assign(&mut self, nodes: &mut Nodes<'s>) {
+        let end = nodes.end;
+        let Some(pair) = self.take(nodes, Rule::wrong_assign) else {
+            // The sign itself is not among the pairs.
+            let sign = message::token(self.text, end);
+            if sign.text == "=" {
+                nodes.end = sign.end();
+            }
+            return;
+        };
+        let span = self.span(&pair);
+        let sign = pair.as_str();
+        let tight = pair.as_span().start() == end;
+        let loose = self.text[pair.as_span().end()..].starts_with([' ', '\n', '\r', '\t']);
+        let fixed = match (tight, loose) {
+            (true, true) => " =",
+            (true, false) => " = ",
+            _ => "=",
+        };
+        self.report(
+            message::spelling(span, format!("a value is given with `=`, not with `{sign}`"), "write `=`")
+                .replace("write `=`", span, fixed),
+        );
+    }
+
+    /// A text that may hold no expressions.
+    pub(super) fn plain(&mut self, pair: Pair<'s>, what: &str) -> Name {
+        let span = self.span(&pair);
+        let hole = pair.clone().into_inner().find(|part| part.as_rule() == Rule::hole);
+        if let Some(hole) = hole {
+            let span = self.span(&hole);
+            let message = format!("{what} is plain text, without `${{…}}`");
+            self.report(message::text(span, message, "nothing can be interpolated here"));
+            self.damage();
+        }
+        let text = self.text(pair).parts.into_iter().fold(String::new(), |mut text, part| {
+            if let crate::ast::TextPart::Literal(literal) = part {
+                text.push_str(&literal);
+            }
+            text
+        });
+        Name { text: text.into(), span }
+    }
+
+    /// The name after a keyword. Quotes around it are forgiven, once reported.
+    pub(super) fn label(&mut self, nodes: &mut Nodes<'s>) -> Option<Name> {
+        if let Some(pair) = self.take(nodes, Rule::name) {
+            return Some(self.name(&pair));
+        }
+        let Some(pair) = self.take(nodes, Rule::text) else {
+            self.expected(nodes.end, &[Rule::name]);
+            self.damage();
+            return None;
+        };
+        let name = self.plain(pair, "a name");
+        let error = message::spelling(name.span, "a name is written without quotes", "remove the quotes");
+        let word = name.text.as_str();
+        if crate::recover::is_name(word) {
+            let fixed = word.to_owned();
+            self.report(error.replace("remove the quotes", name.span, fixed));
+            return Some(name);
+        }
+        self.report(error.help("a name is a letter or `_`, then letters, digits, `_`, and inner `-`"));
+        self.damage();
+        None
+    }
+
+    /// The rest of `= PATH { … }`: the path, and the pair that holds the body.
+    pub(super) fn construct(
+        &mut self,
+        nodes: &mut Nodes<'s>,
+        body: Rule,
+    ) -> (Option<Path>, Option<Pair<'s>>) {
+        self.assign(nodes);
+        let mut path = None;
+        if let Some(pair) = self.take(nodes, Rule::path) {
+            path = Some(self.path(&pair));
+        } else if self.take(nodes, Rule::no_value).is_some() {
+            self.expected(nodes.end, &[Rule::path]);
+        } else {
+            path = self.unassigned(nodes);
+        }
+        if path.is_none() {
+            self.damage();
+        }
+        (path, self.body(nodes, body))
+    }
+
+    /// `NAME PATH { … }`, the `=` forgotten.
+    fn unassigned(&mut self, nodes: &mut Nodes<'s>) -> Option<Path> {
+        let end = nodes.end;
+        self.expected(end, &[Rule::equals]);
+        let junk = self.take(nodes, Rule::head_junk)?;
+        let word = junk.as_str().trim_end();
+        if !word.split('.').all(crate::recover::is_name) {
+            return None;
+        }
+        let mut start = junk.as_span().start();
+        let first = self.repaired.span(start, start);
+        if let Some(error) = self.errors.last_mut() {
+            error.fix = Some(("insert `=`".into(), vec![(first, "= ".into())]));
+        }
+        let mut names = Vec::new();
+        for text in word.split('.') {
+            names.push(Name { text: text.into(), span: self.repaired.span(start, start + text.len()) });
+            start += text.len() + 1;
+        }
+        let span = Span { start: first.start, end: names.last()?.span.end };
+        Some(Path { names, span })
+    }
+
+    /// The pair of a body, after whatever should not stand before its brace.
+    pub(super) fn body(&mut self, nodes: &mut Nodes<'s>, rule: Rule) -> Option<Pair<'s>> {
+        let junk = self.take(nodes, Rule::head_junk);
+        if let Some(junk) = &junk {
+            self.junk(junk, &[Rule::opening_brace]);
+        }
+        let before = nodes.end;
+        if self.take(nodes, Rule::late).is_some() {
+            let at = nodes.end;
+            let brace = self.repaired.span(at, at + 1);
+            let gap = self.repaired.span(before, at);
+            let error = message::unexpected(
+                brace,
+                "`{` must stand on the line of what it belongs to",
+                "on a new line",
+            );
+            // A comment in between has to stay.
+            let blank = self.text[before..at].trim().is_empty();
+            self.report(if blank { error.replace("move `{` up", gap, " ") } else { error });
+        }
+        let body = self.take(nodes, rule);
+        if body.is_none() {
+            if junk.is_none() {
+                self.expected(before, &[Rule::opening_brace]);
+            }
+            self.damaged.push(self.repaired.span(nodes.end, nodes.end));
+        }
+        body
+    }
+}

@@ -1,0 +1,159 @@
+//! Parameters, fields and types.
+
+use super::{Build, Nodes};
+use crate::ast::{Fields, Param, Params, Span, Type, Within};
+use crate::message;
+use crate::place::Place;
+use crate::syntax::{Pair, Rule};
+
+impl<'s> Build<'s> {
+    /// `(name: type, …)`, or nothing where none is written.
+    pub(super) fn params(&mut self, nodes: &mut Nodes<'s>) -> Params {
+        let end = nodes.end;
+        let Some(pair) = self.take(nodes, Rule::params) else {
+            return Params { span: self.repaired.span(end, end), items: Vec::new() };
+        };
+        Params { span: self.span(&pair), items: self.param_list(pair, Place::Params) }
+    }
+
+    /// `{ name: type … }`
+    pub(super) fn fields(&mut self, pair: Pair<'s>) -> Fields {
+        Fields { span: self.span(&pair), items: self.param_list(pair, Place::Fields) }
+    }
+
+    fn param_list(&mut self, pair: Pair<'s>, place: Place) -> Vec<Param> {
+        let mut items = Vec::new();
+        let mut members = self.members(pair, place);
+        while let Some(member) = self.member(&mut members) {
+            match member.pair.as_rule() {
+                Rule::param => items.extend(self.param(member.pair, member.docs)),
+                _ => {
+                    self.undocumented(member.docs);
+                    self.stray(&member.pair, place);
+                }
+            }
+        }
+        items
+    }
+
+    fn param(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Param> {
+        let mut nodes = self.children(pair);
+        let name = self.next(&mut nodes)?;
+        let name = self.name(&name);
+        let docs = self.docs(docs);
+        let mut ty = None;
+        if self.take(&mut nodes, Rule::colon).is_some() {
+            match self.take(&mut nodes, Rule::ty) {
+                Some(pair) => ty = self.ty(pair),
+                None => self.expected(nodes.end, &[Rule::ty]),
+            }
+        } else {
+            self.expected(nodes.end, &[Rule::colon]);
+        }
+        let mut default = None;
+        self.assign(&mut nodes);
+        if let Some(Rule::expr | Rule::no_value) = nodes.pairs.peek().map(Pair::as_rule) {
+            default = self.assigned(&mut nodes);
+        }
+        let span = Span { start: name.span.start, end: self.repaired.span(nodes.end, nodes.end).end };
+        if let Some(junk) = self.take(&mut nodes, Rule::junk) {
+            self.junk(&junk, &[Rule::separator]);
+            self.damage();
+        }
+        if ty.is_none() {
+            self.damage();
+        }
+        Some(Param { span, docs, name, ty: ty?, default })
+    }
+
+    /// A type as written.
+    fn ty(&mut self, pair: Pair<'s>) -> Option<Type> {
+        let span = self.span(&pair);
+        self.nested(span, 1, |build| {
+            let mut nodes = build.children(pair);
+            let name = build.next(&mut nodes)?;
+            let name = build.name(&name);
+            let arguments = match build.take(&mut nodes, Rule::type_arguments) {
+                Some(pair) => build.type_arguments(pair)?,
+                None => Vec::new(),
+            };
+            let optional = build.take(&mut nodes, Rule::optional).map(|pair| build.span(&pair));
+            let within = match build.take(&mut nodes, Rule::within) {
+                Some(pair) => Some(build.within(pair)?),
+                None => None,
+            };
+            Some(Type { span, name, arguments, optional, within })
+        })
+    }
+
+    fn type_arguments(&mut self, pair: Pair<'s>) -> Option<Vec<Vec<Type>>> {
+        let start = pair.as_span().start() + 1;
+        let mut nodes = self.children(pair);
+        nodes.end = start;
+        let mut arguments = Some(Vec::new());
+        while let Some(pair) = self.take(&mut nodes, Rule::alternatives) {
+            let mut inner = self.children(pair);
+            let mut types = Vec::new();
+            while let Some(pair) = self.next(&mut inner) {
+                match self.ty(pair) {
+                    Some(ty) => types.push(ty),
+                    None => arguments = None,
+                }
+            }
+            if let Some(arguments) = &mut arguments {
+                arguments.push(types);
+            }
+        }
+        if arguments.as_ref().is_some_and(Vec::is_empty) {
+            self.expected(start, &[Rule::ty]);
+            arguments = None;
+        } else if self.take(&mut nodes, Rule::angle).is_none() {
+            self.expected(nodes.end, &[Rule::angle]);
+            arguments = None;
+        }
+        if arguments.is_none() {
+            self.damage();
+        }
+        arguments
+    }
+
+    /// `in ["gold", "silver"]`, `in 1..20`, `in environment_param`
+    fn within(&mut self, pair: Pair<'s>) -> Option<Within> {
+        let mut nodes = self.keyworded(pair, "in");
+        let Some(pair) = self.next(&mut nodes) else {
+            self.expected(nodes.end, &[Rule::list, Rule::range, Rule::name]);
+            self.damage();
+            return None;
+        };
+        let span = self.span(&pair);
+        match pair.as_rule() {
+            Rule::list => Some(Within::List(self.elements(pair, Place::List), span)),
+            Rule::range => self.range(pair, span),
+            _ => Some(Within::Name(self.name(&pair))),
+        }
+    }
+
+    fn range(&mut self, pair: Pair<'s>, span: Span) -> Option<Within> {
+        let end = pair.as_span().end();
+        let mut nodes = self.children(pair);
+        let low = self.next(&mut nodes)?;
+        let low = self.integer(&low);
+        let Some(high) = self.take(&mut nodes, Rule::number) else {
+            self.expected(end, &[Rule::number]);
+            self.damage();
+            return None;
+        };
+        let (low, high) = (low?, self.integer(&high)?);
+        if low > high {
+            let message = format!("the range `{low}..{high}` is empty");
+            let fix = format!("{high}..{low}");
+            self.report(
+                message::number(span, message, "no number is in it")
+                    .help("the smaller number stands first; both ends belong to the range")
+                    .replace(format!("write `{fix}`"), span, fix),
+            );
+            return Some(Within::Range(high, low, span));
+        }
+        Some(Within::Range(low, high, span))
+    }
+}

@@ -1,0 +1,94 @@
+//! The syntax of Lockstep: grammar, syntax tree with spans, error recovery.
+//!
+//! [`parse`] never fails: it gives the tree of what was understood and an error for each thing that was not.
+
+pub mod ast;
+mod build;
+mod line_index;
+mod message;
+mod place;
+mod recover;
+mod repair;
+mod rules;
+mod scan;
+mod syntax;
+
+pub use line_index::{LineColumn, LineIndex};
+pub use rules::RULES;
+
+use ast::{File, Span};
+use pest::Parser;
+
+/// What a text came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parse {
+    /// Everything that was understood.
+    pub file: File,
+    /// Everything that was not, in source order.
+    pub errors: Vec<SyntaxError>,
+    /// Comments, in source order; documentation is not among them.
+    pub comments: Vec<Comment>,
+    /// Brackets (or, where whole declarations are concerned, the file) in which something was left out of the tree, in
+    /// source order: what is missing there may only have been misunderstood. A declaration without its braces has
+    /// an empty span where they should be.
+    pub damaged: Vec<Span>,
+}
+
+impl Parse {
+    /// Whether something was left out of the tree within a span.
+    pub fn is_damaged(&self, span: Span) -> bool {
+        self.damaged.iter().any(|damaged| span.start <= damaged.start && damaged.end <= span.end)
+    }
+}
+
+/// A comment: `// …`, without its end of line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comment {
+    /// Where.
+    pub span: Span,
+}
+
+/// A place that is not Lockstep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// Its rule: `syntax/unexpected`, `syntax/unclosed`, …
+    pub rule: &'static str,
+    /// Where.
+    pub span: Span,
+    /// What was found and what could stand there.
+    pub message: String,
+    /// What the label under the source says.
+    pub label: String,
+    /// What to do, where there is good advice.
+    pub help: Option<String>,
+    /// Another place that matters: the brace that was never closed.
+    pub related: Option<(Span, String)>,
+    /// Replacements that make it right, where that is mechanical: spans do not overlap.
+    pub fix: Option<(String, Vec<(Span, String)>)>,
+}
+
+/// Reads one file.
+pub fn parse(source: &str) -> Parse {
+    let found = scan::scan(source);
+    let repaired = repair::Repaired::new(source, &found.edits);
+    let mut build = build::Build::new(&repaired);
+    build.errors = found.errors;
+    build.damaged = found.damaged;
+    let mut file = File::default();
+    match syntax::Syntax::parse(syntax::Rule::file, &repaired.text) {
+        Ok(mut pairs) => {
+            if let Some(pair) = pairs.next() {
+                file = build.file(pair);
+            }
+        }
+        // The grammar matches every balanced text. What it cannot is read on this thread's stack.
+        Err(error) => build.unreadable(&error),
+    }
+    let build::Build { mut errors, mut comments, mut damaged, .. } = build;
+    errors.sort_by_key(|error| error.span.start);
+    errors.dedup_by_key(|error| error.span.start);
+    comments.sort_by_key(|comment| comment.span);
+    damaged.sort();
+    damaged.dedup();
+    Parse { file, errors, comments, damaged }
+}

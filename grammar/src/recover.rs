@@ -1,0 +1,258 @@
+//! What to say about text that fits nowhere.
+
+use crate::SyntaxError;
+use crate::ast::Span;
+use crate::build::Build;
+use crate::message::{self, Token, human};
+use crate::place::{self, Place};
+use crate::syntax::{Pair, Rule};
+
+impl<'s> Build<'s> {
+    /// One of these should stand at or after an offset of the repaired text.
+    pub(crate) fn expected(&mut self, at: usize, rules: &[Rule]) {
+        self.expected_words(at, &message::alternatives(rules.iter().map(|rule| human(*rule))));
+    }
+
+    pub(crate) fn expected_words(&mut self, at: usize, what: &str) {
+        let found = message::token(self.text, at);
+        let span = self.repaired.span(found.start, found.end());
+        let error = foreign_operator(found, span).unwrap_or_else(|| {
+            let message = format!("expected {what}, found {}", found.describe());
+            reserved_help(message::unexpected(span, message, format!("expected {what}")), found)
+        });
+        self.report(error);
+    }
+
+    /// Something is left over where only one of these could stand.
+    pub(crate) fn junk(&mut self, pair: &Pair<'s>, rules: &[Rule]) {
+        self.expected(pair.as_span().start(), rules);
+    }
+
+    /// Reports what is left over before a closing bracket.
+    pub(crate) fn leftover(&mut self, nodes: &mut super::build::Nodes<'s>, rules: &[Rule]) {
+        let mut first = true;
+        while let Some(pair) = self.take(nodes, Rule::bad) {
+            if first {
+                self.junk(&pair, rules);
+                self.damage();
+            }
+            first = false;
+        }
+    }
+
+    /// A member that is none, or not here.
+    pub(crate) fn stray(&mut self, pair: &Pair<'s>, place: Place) {
+        self.damage();
+        if pair.as_rule() != Rule::bad && pair.as_rule() != Rule::bad_line {
+            self.misplaced(pair, place);
+        } else {
+            self.unknown_member(pair.as_span().start(), place);
+        }
+    }
+
+    fn misplaced(&mut self, pair: &Pair<'s>, place: Place) {
+        let start = pair.as_span().start();
+        let word = message::token(self.text, start);
+        let span = self.repaired.span(start, word.end());
+        let name = match word.text {
+            "skip" | "only" => "a condition".to_owned(),
+            "on" => "a failure rule".to_owned(),
+            word => format!("`{word}`"),
+        };
+        self.report(
+            message::place(span, format!("{name} cannot stand in {}", place.describe()), "not here")
+                .help(place::home(word.text)),
+        );
+    }
+
+    /// Something that starts like no member of its place.
+    pub(crate) fn unknown_member(&mut self, start: usize, place: Place) {
+        let word = message::token(self.text, start);
+        let next = message::token(self.text, word.end());
+        let span = self.repaired.span(word.start, word.end());
+        if matches!(word.text, "-" | "*")
+            || next.text == ":" && message::token(self.text, next.end()).text == "\n"
+        {
+            self.mute = Some(self.indent(start));
+        }
+        let error = foreign(word, next, place, span)
+            .or_else(|| foreign_operator(word, span))
+            .or_else(|| misspelt(word, next, place, span))
+            .or_else(|| self.unassigned_member(word, next, place, span));
+        let error = error.unwrap_or_else(|| {
+            let what = message::alternatives(place.members().iter().map(|rule| human(*rule)));
+            let message = format!("expected {what}, found {}", word.describe());
+            let label =
+                if place.members().len() > 2 { "unexpected".to_owned() } else { format!("expected {what}") };
+            reserved_help(message::unexpected(span, message, label), word)
+        });
+        self.report(error);
+    }
+
+    /// `timeout 10m`, the `=` forgotten.
+    fn unassigned_member(
+        &self,
+        word: Token<'s>,
+        next: Token<'s>,
+        place: Place,
+        span: Span,
+    ) -> Option<SyntaxError> {
+        let assigns = place.members().iter().any(|rule| matches!(rule, Rule::setting | Rule::entry));
+        if !is_name(word.text) {
+            return None;
+        }
+        if !assigns {
+            if next.text != "=" {
+                return None;
+            }
+            if place.members().iter().any(|rule| human(*rule).trim_matches('`') == word.text) {
+                let span = self.repaired.span(next.start, next.end());
+                return Some(message::unexpected(span, "expected a name, found `=`", "expected a name"));
+            }
+            let message = format!("`{}` cannot be set in {}", word.text, place.describe());
+            let what = message::alternatives(place.members().iter().map(|rule| human(*rule)));
+            return Some(
+                message::unexpected(span, message, "no settings here").help(format!("here may stand {what}")),
+            );
+        }
+        let next_span = self.repaired.span(next.start, next.end());
+        let error = message::unexpected(
+            next_span,
+            format!("expected `=` after `{}`, found {}", word.text, next.describe()),
+            "expected `=`",
+        );
+        let value = next.text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '[' | '_'));
+        let at = Span { end: next_span.start, ..next_span };
+        Some(if value { error.replace("insert `=`", at, "= ") } else { error })
+    }
+}
+
+fn reserved_help(error: SyntaxError, found: Token<'_>) -> SyntaxError {
+    if message::is_reserved(found.text) {
+        error.help(format!("`{}` is a reserved word and cannot be a name", found.text))
+    } else {
+        error
+    }
+}
+
+/// An operator of other languages.
+fn foreign_operator(found: Token<'_>, span: Span) -> Option<SyntaxError> {
+    let text = found.text;
+    let meant = match text {
+        "and" | "&" => "&&",
+        "or" | "|" => "||",
+        "not" => "!",
+        "+" | "*" | "/" | "-" | "%" => {
+            let error = message::unexpected(span, format!("`{text}` is not an operator"), "no such operator");
+            return Some(
+                error.help("there is no arithmetic; text is joined by interpolation: `\"${a}${b}\"`"),
+            );
+        }
+        "?" => {
+            let error = message::unexpected(span, "`?` is not an operator", "no such operator");
+            return Some(error.help("write `if CONDITION then A else B`, or `default(VALUE, OTHERWISE)`"));
+        }
+        _ => return None,
+    };
+    let help = format!("write `{meant}`");
+    let message = format!("`{text}` is written `{meant}`");
+    Some(message::spelling(span, message, help.clone()).replace(help, span, meant))
+}
+
+/// What other languages write.
+pub(crate) fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option<SyntaxError> {
+    let spelled =
+        |message: String, help: &str| Some(message::spelling(span, message, "not Lockstep").help(help));
+    match word.text {
+        "-" | "*" => spelled(
+            "lists are not written with dashes".into(),
+            "a list is `[a, b]`; blocks are written with braces",
+        ),
+        "depends_on" | "needs" | "dependsOn" | "after" | "requires" => spelled(
+            format!("there is no `{}`", word.text),
+            "stages and phases run in the order in which they stand; what runs at the same time stands in `parallel`",
+        ),
+        "when" | "if" | "unless" | "condition" => spelled(
+            format!("conditions are not written with `{}`", word.text),
+            "write `only if CONDITION` or `skip if CONDITION` in the braces of what depends on it",
+        ),
+        "on_failure" | "on_error" | "onFailure" | "onfailure" | "rescue" | "catch" => {
+            let error = message::spelling(span, format!("there is no `{}`", word.text), "not Lockstep")
+                .help("write `on failure { … }`");
+            Some(if next.text == "{" {
+                error.replace("write `on failure`", span, "on failure")
+            } else {
+                error
+            })
+        }
+        "steps" | "stages" | "phases" | "jobs" | "services" | "environments"
+            if matches!(next.text, ":" | "=" | "{") =>
+        {
+            let one = &word.text[..word.text.len() - 1];
+            spelled(
+                format!("there is no list of {}", word.text),
+                &format!("write each by itself: `{}`", example(if one == "job" { "stage" } else { one })),
+            )
+        }
+        "foreach" | "for_each" | "loop" => {
+            spelled(format!("there is no `{}`", word.text), "write `for x in LIST { … }`")
+        }
+        "include" | "require" | "using" if place == Place::File => {
+            spelled(format!("there is no `{}`", word.text), "write `import \"../directory\"`")
+        }
+        "let" | "var" | "variable" | "const" | "locals" => spelled(
+            format!("there is no `{}`", word.text),
+            "values that vary are parameters: `workflow NAME(version: string)`",
+        ),
+        _ => None,
+    }
+}
+
+fn example(word: &str) -> &'static str {
+    match word {
+        "step" => "step NAME = PROVIDER.STEP { … }",
+        "stage" => "stage NAME = WORKFLOW { … }",
+        "phase" => "phase NAME { … }",
+        "service" => "service NAME = PROVIDER { … }",
+        _ => "environment NAME { … }",
+    }
+}
+
+/// A keyword with a slip in it.
+fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option<SyntaxError> {
+    if matches!(next.text, "=" | ":" | "") || !is_name(word.text) {
+        return None;
+    }
+    let keywords = place.members().iter().filter_map(|rule| {
+        let first = human(*rule).strip_prefix('`')?.split(['`', ' ']).next()?;
+        Some(if first == "on" { "on failure" } else { first })
+    });
+    let meant = similar(word.text, keywords)?;
+    let message = format!("`{}` is not a keyword", word.text);
+    Some(message::unexpected(span, message, "unknown").help(format!("did you mean `{meant}`?")).replace(
+        format!("write `{meant}`"),
+        span,
+        meant,
+    ))
+}
+
+/// The word that is most like another, if it is like enough.
+pub(crate) fn similar<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let lower = word.to_lowercase();
+    let limit = if word.chars().count() < 5 { 1 } else { 2 };
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Whether a word can be a name.
+pub(crate) fn is_name(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+        && !word.ends_with('-')
+        && !message::is_reserved(word)
+}

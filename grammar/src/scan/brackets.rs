@@ -1,0 +1,227 @@
+//! Brackets without a partner.
+
+use super::{Chunk, Kind, Open, Scan};
+use crate::ast::Span;
+use crate::message;
+
+impl Kind {
+    fn opening(self) -> &'static str {
+        match self {
+            Kind::Brace => "{",
+            Kind::Parenthesis => "(",
+            Kind::Bracket => "[",
+            Kind::Hole => "${",
+            Kind::Text => "\"",
+            Kind::LongText => "\"\"\"",
+        }
+    }
+
+    fn closing(self) -> &'static str {
+        match self {
+            Kind::Brace | Kind::Hole => "}",
+            Kind::Parenthesis => ")",
+            Kind::Bracket => "]",
+            Kind::Text => "\"",
+            Kind::LongText => "\"\"\"",
+        }
+    }
+}
+
+impl Scan<'_> {
+    /// A declaration begins: what is still open never closes.
+    pub(super) fn declaration(&mut self) {
+        let start = self.line;
+        if !self.open.is_empty() {
+            if self.read_carefully() {
+                return;
+            }
+            self.echo = self.open.len();
+            self.close_unclosed(0, start);
+        } else {
+            self.echo = 0;
+        }
+        self.careful = false;
+        self.chunk = Chunk { start, mark: self.mark() };
+    }
+
+    /// Goes back to the beginning of the declaration, to read it by its indentation. Not twice.
+    fn read_carefully(&mut self) -> bool {
+        if self.careful {
+            return false;
+        }
+        let Chunk { start, mark } = self.chunk;
+        self.careful = true;
+        self.open.clear();
+        self.echo = 0;
+        self.back_to(mark);
+        self.code_end = start;
+        self.line = start;
+        self.indent = self.bytes[start..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        self.at = start + self.indent;
+        true
+    }
+
+    /// A line begins inside of brackets, with something else than a comment.
+    pub(super) fn line_inside(&mut self, first: u8) {
+        let closes = matches!(first, b'}' | b')' | b']');
+        if !closes
+            && let Some(open) = self.open.last_mut()
+            && open.line != self.line
+        {
+            open.inner.get_or_insert(self.indent);
+        }
+        if !self.careful {
+            return;
+        }
+        // What stands in brackets is indented deeper than the line that opens them, if that is how it is written here.
+        let indent = self.indent;
+        let line = self.line;
+        let deeper = |open: &Open| open.inner.is_none_or(|inner| inner > open.indent);
+        let style = self.open.first().is_some_and(deeper);
+        let keep = self.open.iter().rposition(|open| {
+            let indented = style || deeper(open);
+            let outside = if closes { indent < open.indent } else { indent <= open.indent };
+            !(outside && indented && open.line < line)
+        });
+        let keep = keep.map_or(0, |index| index + 1);
+        // A closing bracket needs something to close.
+        if keep < self.open.len() && !(closes && keep == 0) {
+            self.close_unclosed(keep, self.at);
+        }
+    }
+
+    /// A closing bracket.
+    pub(super) fn close(&mut self, kind: Kind) {
+        // Brackets in a `${…}` do not reach beyond it. What is farther away than anything may nest is not looked at.
+        let hole = self.in_hole();
+        let near = self.open.iter().enumerate().rev().take(crate::build::MAX_DEPTH as usize);
+        let partner = near
+            .take_while(|(_, open)| open.kind != Kind::Hole)
+            .find(|(_, open)| open.kind == kind)
+            .map(|(index, _)| index);
+        match partner {
+            Some(partner) if partner + 1 == self.open.len() => {
+                if self.careful && !hole && self.goes_on(self.open[partner]) {
+                    return self.stray(kind);
+                }
+                self.pop();
+            }
+            // In a `${…}` there is nothing to be careful about.
+            Some(partner) => {
+                if hole || !self.read_carefully() {
+                    self.close_unclosed(partner + 1, self.at);
+                    self.pop();
+                }
+            }
+            None if hole => self.stray(kind),
+            None => {
+                if self.echo > 0 {
+                    self.echo -= 1;
+                    self.blank(self.at, self.at + 1);
+                    self.at += 1;
+                } else if !self.read_carefully() {
+                    self.stray(kind);
+                }
+            }
+        }
+    }
+
+    /// Whether the next line of code is still indented as if it stood in these brackets.
+    fn goes_on(&self, open: Open) -> bool {
+        if open.line == self.line || open.inner.is_none_or(|inner| inner <= open.indent) {
+            return false;
+        }
+        let rest = self.source[self.at + 1..].trim_start_matches([' ', '\t', '\r']);
+        if !rest.starts_with('\n') && !rest.starts_with("//") {
+            return false;
+        }
+        let next = rest.lines().skip(1).find(|line| {
+            let line = line.trim_start();
+            !line.is_empty() && !line.starts_with("//")
+        });
+        next.is_some_and(|line| line.len() - line.trim_start_matches([' ', '\t']).len() > open.indent)
+    }
+
+    fn stray(&mut self, kind: Kind) {
+        let span = Span::new(self.at, self.at + 1);
+        let message = format!("unexpected `{}`", kind.closing());
+        self.report(message::unexpected(span, message, "closes nothing").replace("remove it", span, ""));
+        self.found.damaged.push(Span::new(self.chunk.start, self.at + 1));
+        self.blank(self.at, self.at + 1);
+        self.at += 1;
+    }
+
+    /// Ends what is open from an index on, where the code before `next` ends. One report, whatever its number.
+    pub(super) fn close_unclosed(&mut self, keep: usize, next: usize) {
+        let unclosed = self.open.split_off(keep);
+        let Some(last) = unclosed.last().copied() else { return };
+        let end = if next > self.line + self.indent {
+            self.line + self.source[self.line..next].trim_end().len()
+        } else {
+            self.code_end
+        };
+        let end = end.max(last.at + last.kind.opening().len());
+        if self.open.len() <= crate::build::MAX_DEPTH as usize
+            && let Some(deep) = unclosed.get(crate::build::MAX_DEPTH as usize - self.open.len())
+        {
+            let deep = *deep;
+            self.too_deep(deep, end);
+        }
+        let closing: String = unclosed
+            .iter()
+            .take((crate::build::MAX_DEPTH as usize).saturating_sub(self.open.len()))
+            .rev()
+            .map(|open| open.kind.closing())
+            .collect();
+        let (opening, one) = (last.kind.opening(), last.kind.closing());
+        let span = Span::new(last.at, last.at + opening.len());
+        let here = Span::new(next, (next + 1).min(self.bytes.len()));
+        let expected = if next >= self.bytes.len() {
+            format!("expected `{closing}` before the end of the file")
+        } else {
+            format!("expected `{closing}` before this")
+        };
+        let message = match unclosed.len() {
+            1 => format!("`{opening}` is never closed"),
+            many => format!("`{opening}` is never closed, nor are {} brackets around it", many - 1),
+        };
+        if closing.len() <= 16 {
+            let fix = format!("insert `{closing}`");
+            let at = Span::new(end, end);
+            let text =
+                if one == "}" && last.line != self.line { format!("\n{closing}") } else { closing.clone() };
+            self.report(
+                message::unclosed(span, message, "never closed")
+                    .related(here, expected)
+                    .replace(fix, at, text),
+            );
+        } else {
+            self.report(message::unclosed(span, message, "never closed"));
+        }
+        self.found.damaged.extend(unclosed.iter().map(|open| Span::new(open.at, end)));
+        if !closing.is_empty() {
+            self.edit(end, end, closing);
+        }
+    }
+
+    /// The source ends. Whether that was all: something may have to be read again.
+    pub(super) fn end(&mut self) -> bool {
+        if self.open.is_empty() {
+            return true;
+        }
+        if let Some(index) = self.outer_text() {
+            self.broken_text(index);
+            return false;
+        }
+        if let Some(index) = self.open.iter().position(|open| open.kind == Kind::LongText) {
+            self.endless_text(index);
+            return false;
+        }
+        if self.read_carefully() {
+            return false;
+        }
+        self.note_code_end();
+        self.close_unclosed(0, self.bytes.len());
+        true
+    }
+}

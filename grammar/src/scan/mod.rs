@@ -1,0 +1,331 @@
+//! The pass before the grammar: makes brackets and quotes balance, and reports where they did not.
+//!
+//! It reads characters, not meaning: comments, text with its `${…}`, and brackets. Whatever is wrong with those is reported
+//! here and edited in a copy, so that the grammar only sees balanced text, and one forgotten brace costs one report.
+//! Where brackets of a declaration do not balance, the declaration is read a second time, *carefully*: its
+//! indentation then tells which bracket is the odd one.
+
+mod brackets;
+mod foreign;
+mod text;
+
+use crate::SyntaxError;
+use crate::ast::Span;
+use crate::message;
+use crate::repair::Edit;
+
+/// The words that begin a declaration.
+const DECLARATIONS: [&str; 9] =
+    ["service", "environment", "secret", "channel", "group", "resource", "workflow", "pipeline", "provider"];
+
+/// How often a text is read again before the rest of its line is given up.
+const MAX_RETRIES: u32 = 64;
+
+/// What the scan found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub errors: Vec<SyntaxError>,
+    /// In order, without overlaps.
+    pub edits: Vec<Edit>,
+    /// Brackets whose end had to be guessed, and what lost something.
+    pub damaged: Vec<Span>,
+}
+
+/// How much had been found at some moment, to return to it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    errors: usize,
+    edits: usize,
+    damaged: usize,
+}
+
+/// What can be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Brace,
+    Parenthesis,
+    Bracket,
+    /// `${`
+    Hole,
+    /// `"`
+    Text,
+    /// `"""`
+    LongText,
+}
+
+/// Something that is open.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    kind: Kind,
+    at: usize,
+    /// Where its line starts, and how far that is indented.
+    line: usize,
+    indent: usize,
+    /// How far the first line inside is indented, once there is one.
+    inner: Option<usize>,
+    /// Whether it is a `${`, or stands in one.
+    in_hole: bool,
+    /// The outermost `"` that is open here, as an index.
+    text: Option<usize>,
+    mark: Mark,
+}
+
+/// A declaration that is read a second time from here if its brackets do not balance.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chunk {
+    start: usize,
+    mark: Mark,
+}
+
+pub(crate) struct Scan<'s> {
+    source: &'s str,
+    bytes: &'s [u8],
+    at: usize,
+    open: Vec<Open>,
+    found: Found,
+    line: usize,
+    indent: usize,
+    /// One past the last byte that is neither blank nor comment, as far as complete lines go.
+    code_end: usize,
+    chunk: Chunk,
+    careful: bool,
+    /// Brackets closed because a declaration began; as many closing ones too many are their echo.
+    echo: usize,
+    retries: u32,
+    /// The `${` that is read as plain text, because nothing closes it.
+    literal: Option<usize>,
+    /// The first `"""` text with a declaration in it, and the state in which it began.
+    suspect: Option<text::Suspect>,
+    /// A `"""` that ends where a declaration begins, because nothing closes it.
+    forced: Option<(usize, usize)>,
+}
+
+/// Reads a source.
+pub(crate) fn scan(source: &str) -> Found {
+    let mut scan = Scan {
+        source,
+        bytes: source.as_bytes(),
+        at: 0,
+        open: Vec::new(),
+        found: Found::default(),
+        line: 0,
+        indent: 0,
+        code_end: 0,
+        chunk: Chunk::default(),
+        careful: false,
+        echo: 0,
+        retries: 0,
+        literal: None,
+        suspect: None,
+        forced: None,
+    };
+    scan.line_start(0);
+    scan.run();
+    let mut found = scan.found;
+    found.edits.sort_by_key(|edit| (edit.start, edit.end));
+    found
+}
+
+/// The bytes that mean something outside of text.
+const CODE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        table[at] = at >= 0x80
+            || matches!(
+                at as u8,
+                b'\n'
+                    | b'"'
+                    | b'/'
+                    | b'#'
+                    | b'\''
+                    | b'`'
+                    | b';'
+                    | b'='
+                    | b'('
+                    | b')'
+                    | b'['
+                    | b']'
+                    | b'{'
+                    | b'}'
+            );
+        at += 1;
+    }
+    table
+};
+
+impl Scan<'_> {
+    fn run(&mut self) {
+        loop {
+            match self.open.last().map(|open| open.kind) {
+                Some(Kind::Text | Kind::LongText) => self.text(),
+                _ => self.code(),
+            }
+            if self.at >= self.bytes.len() && self.end() {
+                return;
+            }
+        }
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    /// Reads code up to the next thing that means something here, and that.
+    fn code(&mut self) {
+        while self.at < self.bytes.len() && !CODE[usize::from(self.bytes[self.at])] {
+            self.at += 1;
+        }
+        let at = self.at;
+        match self.byte(at) {
+            0 if at >= self.bytes.len() => {}
+            b'\n' => self.newline(),
+            b'"' => self.quote(),
+            b'/' => match self.byte(at + 1) {
+                b'/' if self.in_hole() => self.comment_in_text(),
+                b'/' => {
+                    self.note_code_end();
+                    self.at = self.line_end(at);
+                }
+                b'*' if !self.in_hole() => self.block_comment(),
+                _ => self.at += 1,
+            },
+            b'#' if !self.in_hole() => self.hash_comment(),
+            quote @ (b'\'' | b'`') => self.foreign_quote(char::from(quote), char::from(quote)),
+            b';' => self.semicolon(),
+            b'=' if self.byte(at + 1) == b'>' => self.fat_arrow(),
+            b'{' => self.push(Kind::Brace, 1),
+            b'(' => self.push(Kind::Parenthesis, 1),
+            b'[' => self.push(Kind::Bracket, 1),
+            b'}' if self.open.last().is_some_and(|open| open.kind == Kind::Hole) => self.pop(),
+            b'}' => self.close(Kind::Brace),
+            b')' => self.close(Kind::Parenthesis),
+            b']' => self.close(Kind::Bracket),
+            byte if byte >= 0x80 => self.foreign_character(),
+            _ => self.at += 1,
+        }
+    }
+
+    fn in_hole(&self) -> bool {
+        self.open.last().is_some_and(|open| open.in_hole)
+    }
+
+    fn outer_text(&self) -> Option<usize> {
+        self.open.last().and_then(|open| open.text)
+    }
+
+    fn push(&mut self, kind: Kind, length: usize) {
+        let text = self.outer_text().or((kind == Kind::Text).then_some(self.open.len()));
+        self.open.push(Open {
+            kind,
+            at: self.at,
+            line: self.line,
+            indent: self.indent,
+            inner: None,
+            in_hole: self.in_hole() || kind == Kind::Hole,
+            text,
+            mark: self.mark(),
+        });
+        self.at += length;
+    }
+
+    /// Closes what is open; `at` is on the first byte of its end.
+    fn pop(&mut self) {
+        let Some(open) = self.open.pop() else { return };
+        self.at += if open.kind == Kind::LongText { 3 } else { 1 };
+        let limit = crate::build::MAX_DEPTH as usize;
+        if self.open.len() == limit {
+            self.too_deep(open, self.at);
+        }
+    }
+
+    /// What is nested too deep is replaced by a value, for the depth of everything after it depends on it.
+    fn too_deep(&mut self, open: Open, end: usize) {
+        self.back_to(open.mark);
+        let span = Span::new(open.at, open.at + 1);
+        self.report(message::too_deep(span));
+        self.found.damaged.push(Span::new(open.at, end));
+        let text = format!("0{}", " ".repeat(end - open.at - 1));
+        self.edit(open.at, end, text);
+    }
+
+    fn newline(&mut self) {
+        if let Some(first) = self.outer_text() {
+            return self.broken_text(first);
+        }
+        self.note_code_end();
+        self.line_start(self.at + 1);
+    }
+
+    /// Notes where the code of this line ends: before `at`, which is on a newline or a comment.
+    fn note_code_end(&mut self) {
+        let line = self.source[self.line..self.at].trim_end();
+        if !line.trim_start().is_empty() {
+            self.code_end = self.line + line.len();
+        }
+    }
+
+    /// Begins a line of code.
+    fn line_start(&mut self, at: usize) {
+        self.line = at;
+        let rest = &self.bytes[at.min(self.bytes.len())..];
+        self.indent = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        self.at = at + self.indent;
+        let first = self.byte(self.at);
+        if self.in_hole() {
+            return;
+        }
+        if self.indent == 0 && first.is_ascii_lowercase() && self.is_declaration(at, false) {
+            self.declaration();
+        } else if !self.open.is_empty()
+            && !matches!(first, b'\n' | b'\r' | 0)
+            && !rest[self.indent..].starts_with(b"//")
+        {
+            self.line_inside(first);
+        }
+    }
+
+    /// Whether a declaration begins at the start of a line: its keyword and a name, and, where one has to be sure, what
+    /// follows the name.
+    fn is_declaration(&self, at: usize, sure: bool) -> bool {
+        let line = &self.source[at..self.line_end(at)];
+        let Some(rest) = DECLARATIONS.iter().find_map(|word| line.strip_prefix(word)) else { return false };
+        let name = rest.trim_start_matches([' ', '\t']);
+        if name.len() == rest.len() || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+            return false;
+        }
+        let end = name.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(name.len());
+        let after = name[end..].trim_start_matches([' ', '\t']);
+        !sure || after.starts_with(['=', '(', '{'])
+    }
+
+    fn line_end(&self, at: usize) -> usize {
+        self.source[at..].find('\n').map_or(self.bytes.len(), |length| at + length)
+    }
+
+    fn mark(&self) -> Mark {
+        let Found { errors, edits, damaged } = &self.found;
+        Mark { errors: errors.len(), edits: edits.len(), damaged: damaged.len() }
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        self.found.errors.truncate(mark.errors);
+        self.found.edits.truncate(mark.edits);
+        self.found.damaged.truncate(mark.damaged);
+    }
+
+    fn report(&mut self, error: SyntaxError) {
+        self.found.errors.push(error);
+    }
+
+    fn edit(&mut self, start: usize, end: usize, text: impl Into<String>) {
+        self.found.edits.push(Edit { start, end, text: text.into() });
+    }
+
+    /// Makes a range blank, except for its newlines.
+    fn blank(&mut self, start: usize, end: usize) {
+        let text = self.bytes[start..end].iter().map(|byte| if *byte == b'\n' { '\n' } else { ' ' });
+        let text = text.collect::<String>();
+        self.edit(start, end, text);
+    }
+}

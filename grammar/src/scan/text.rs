@@ -1,0 +1,218 @@
+//! Text without an end, and `${` without a `}`.
+
+use super::{Kind, MAX_RETRIES, Mark, Open, Scan};
+use crate::ast::Span;
+use crate::message;
+
+/// A `"""` text that holds what looks like a declaration: it may have swallowed one.
+#[derive(Debug)]
+pub(super) struct Suspect {
+    /// Where it begins, and where that declaration does.
+    start: usize,
+    declaration: usize,
+    /// What was open where it begins, and what had been found.
+    open: Vec<Open>,
+    mark: Mark,
+    line: usize,
+    indent: usize,
+}
+
+impl Scan<'_> {
+    /// A quote in code: a text begins.
+    pub(super) fn quote(&mut self) {
+        let rest = &self.bytes[self.at..];
+        if !rest.starts_with(b"\"\"\"") {
+            return self.push(Kind::Text, 1);
+        }
+        match self.forced {
+            Some((start, end)) if start == self.at => self.forced_text(end),
+            _ => self.push(Kind::LongText, 3),
+        }
+    }
+
+    /// Reads text up to its end, a `${`, or the end of its line.
+    pub(super) fn text(&mut self) {
+        let long = self.open.last().is_some_and(|open| open.kind == Kind::LongText);
+        while let Some(byte) = self.bytes.get(self.at) {
+            match byte {
+                b'"' if !long || self.bytes[self.at..].starts_with(b"\"\"\"") => return self.pop(),
+                b'\\' => self.at += if self.byte(self.at + 1) == b'\n' { 1 } else { 2 },
+                b'$' if self.byte(self.at + 1) == b'{' => {
+                    if self.literal == Some(self.at) {
+                        self.literal_hole();
+                    } else {
+                        return self.push(Kind::Hole, 2);
+                    }
+                }
+                b'\n' => {
+                    // A long text may itself stand in a `${…}` of a short one.
+                    if let Some(first) = self.outer_text() {
+                        return self.broken_text(first);
+                    }
+                    self.at += 1;
+                    self.line = self.at;
+                    self.indent =
+                        self.bytes[self.at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+                    self.suspicious();
+                }
+                _ => self.at += 1,
+            }
+        }
+        self.at = self.bytes.len();
+    }
+
+    /// Remembers the first text that holds a declaration.
+    fn suspicious(&mut self) {
+        if self.suspect.is_some() || self.indent > 0 || !self.is_declaration(self.at, true) {
+            return;
+        }
+        let Some(index) = self.open.iter().position(|open| open.kind == Kind::LongText) else { return };
+        let Open { at, line, indent, mark, .. } = self.open[index];
+        self.suspect = Some(Suspect {
+            start: at,
+            declaration: self.at,
+            open: self.open[..index].to_vec(),
+            mark,
+            line,
+            indent,
+        });
+    }
+
+    /// The line ends in a `"…"`, or in a `${…}` of it. `at` is on the newline.
+    pub(super) fn broken_text(&mut self, index: usize) {
+        let text = self.open[index];
+        let end = self.at;
+        let hole = self.open.get(index + 1).copied();
+        self.open.truncate(index);
+        if let Some(hole) = hole {
+            self.retries += 1;
+            self.open.push(text);
+            self.back_to(hole.mark);
+            self.at = hole.at;
+            if self.retries <= MAX_RETRIES {
+                self.literal = Some(hole.at);
+                return;
+            }
+            // Too much is wrong here to look at each by itself.
+            self.open.pop();
+            self.report_hole(hole.at);
+            self.blank(hole.at, end);
+            self.edit(end, end, "\"");
+            self.found.damaged.push(Span::new(text.at, end));
+            self.at = end;
+            return;
+        }
+        self.back_to(text.mark);
+        let stop = self.text_end(text.at, end);
+        let span = Span::new(text.at, stop);
+        let after = Span::new(stop, stop);
+        self.report(
+            message::text(span, "this text is never closed", "expected `\"` on this line")
+                .help("text over several lines is written with `\"\"\"`")
+                .replace("insert `\"`", after, "\""),
+        );
+        // Escapes and `${` before the guessed end are read again by the grammar; they have to stay whole.
+        self.blank(text.at + 1, stop);
+        self.edit(stop, stop, "\"");
+        self.found.damaged.push(Span::new(text.at, stop));
+        self.at = stop;
+    }
+
+    /// Where a text without an end probably ends: before the brackets that close what this line opened.
+    fn text_end(&self, start: usize, line_end: usize) -> usize {
+        let mut due = self.open.iter().filter(|open| open.line == self.line).count();
+        let mut end = start + self.source[start..line_end].trim_end().len();
+        let content = self.source[start + 1..end].to_owned();
+        let mut kept = content.as_str();
+        loop {
+            let trimmed = kept.trim_end();
+            let shorter = match trimmed.as_bytes().last() {
+                Some(b'}' | b')' | b']') if due > 0 => {
+                    due -= 1;
+                    &trimmed[..trimmed.len() - 1]
+                }
+                Some(b',') => &trimmed[..trimmed.len() - 1],
+                _ => break,
+            };
+            kept = shorter;
+        }
+        let kept = kept.trim_end();
+        if kept.len() < content.len() && !kept.is_empty() {
+            end = start + 1 + kept.len();
+        }
+        end
+    }
+
+    fn report_hole(&mut self, at: usize) {
+        self.report(
+            message::text(Span::new(at, at + 2), "`${` is never closed", "expected `}`")
+                .help("write `${EXPRESSION}`, or `\\${` for the characters themselves"),
+        );
+    }
+
+    /// A `${` that nothing closes becomes plain text.
+    fn literal_hole(&mut self) {
+        self.report_hole(self.at);
+        self.found.damaged.push(Span::new(self.at, self.at + 2));
+        self.blank(self.at, self.at + 2);
+        self.at += 2;
+    }
+
+    /// The source ends in a `"""…"""`.
+    pub(super) fn endless_text(&mut self, index: usize) {
+        self.retries += 1;
+        if self.retries > MAX_RETRIES {
+            let text = self.open[index];
+            self.open.truncate(index);
+            self.restart(text.mark, text.at, text.line, text.indent);
+            self.forced_text(self.bytes.len());
+        } else if let Some(hole) = self.open.get(index + 1).copied() {
+            // The text may well have an end, but its `${…}` has not.
+            self.open.truncate(index + 1);
+            self.restart(hole.mark, hole.at, hole.line, hole.indent);
+            self.literal = Some(hole.at);
+        } else if let Some(suspect) = self.suspect.take() {
+            self.open = suspect.open;
+            self.restart(suspect.mark, suspect.start, suspect.line, suspect.indent);
+            self.forced = Some((suspect.start, suspect.declaration));
+        } else {
+            let text = self.open[index];
+            self.open.truncate(index);
+            self.restart(text.mark, text.at, text.line, text.indent);
+            self.forced = Some((text.at, self.bytes.len()));
+        }
+    }
+
+    fn restart(&mut self, mark: Mark, at: usize, line: usize, indent: usize) {
+        self.back_to(mark);
+        self.at = at;
+        self.line = line;
+        self.indent = indent;
+        // A later text is no suspect once an earlier one has been cut short.
+        self.suspect = None;
+        let chunk = self.chunk.start.min(at);
+        if chunk != self.chunk.start {
+            self.chunk = super::Chunk { start: line, mark };
+        }
+    }
+
+    /// A `"""` without an end, which stops before `end`.
+    fn forced_text(&mut self, end: usize) {
+        let start = self.at;
+        let stop = (start + self.source[start..end].trim_end().len()).max(start + 3);
+        let next = Span::new(end, (end + 1).min(self.bytes.len()));
+        let before = if end >= self.bytes.len() { "the end of the file" } else { "this" };
+        self.report(
+            message::text(Span::new(start, start + 3), "this text is never closed", "never closed")
+                .related(next, format!("expected `\"\"\"` before {before}"))
+                .replace("insert `\"\"\"`", Span::new(stop, stop), "\n\"\"\""),
+        );
+        self.found.damaged.push(Span::new(start, stop));
+        self.blank(start + 3, stop);
+        self.edit(stop, stop, "\"\"\"");
+        self.at = stop;
+        self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
+        self.code_end = stop;
+        self.forced = None;
+    }
+}

@@ -1,0 +1,278 @@
+//! What happened, in words for people: the one place that puts names to the machine's announcements.
+
+use crate::{
+    Answer, Cause, Decision, FailureFact, Happening, Kind, Plan, Question, RunOutcome, StageOutcome, Verdict,
+    format_duration,
+};
+
+impl Cause {
+    /// What `failure.step`, `failure.kind` and `failure.message` say of it.
+    pub fn facts(&self, plan: &Plan) -> (String, Kind, String) {
+        match self {
+            Cause::Step(step, failure) => {
+                (plan.steps[step.index()].name.clone(), failure.kind, failure.message.clone())
+            }
+            Cause::Waited(place) => {
+                let place = &plan.places[place.index()];
+                let time = format_duration(place.timeout.unwrap_or_default());
+                (place.name.clone(), Kind::Barrier, format!("it waited longer than {time}"))
+            }
+            Cause::Barrier(barrier) => {
+                let name = plan.barriers[barrier.index()].name.clone();
+                let message = format!("barrier `{name}` is broken");
+                (name, Kind::Barrier, message)
+            }
+            Cause::Lane => (String::new(), Kind::Application, "an earlier part of its lane failed".into()),
+            Cause::Earlier => {
+                (String::new(), Kind::Application, "an earlier part of the pipeline failed".into())
+            }
+            Cause::Rejected(approval, failure) => {
+                (plan.approvals[approval.index()].name.clone(), failure.kind, failure.message.clone())
+            }
+            Cause::Stage(stage, failure) => {
+                (plan.stages[stage.index()].name.clone(), failure.kind, failure.message.clone())
+            }
+            Cause::Person(by) => (String::new(), Kind::Application, format!("{by} asked for it")),
+            Cause::Together => (String::new(), Kind::Application, "the other parts of the run failed".into()),
+        }
+    }
+
+    /// Why, in a few words that go on after "because".
+    pub fn describe(&self, plan: &Plan) -> String {
+        let (name, kind, message) = self.facts(plan);
+        match self {
+            Cause::Step(..) | Cause::Stage(..) => format!("{name} failed ({kind}): {message}"),
+            Cause::Waited(_) => format!("{name} was waited at too long: {message}"),
+            Cause::Rejected(..) => format!("approval {name} was not given: {message}"),
+            Cause::Barrier(_) | Cause::Lane | Cause::Earlier | Cause::Person(_) | Cause::Together => message,
+        }
+    }
+}
+
+impl Decision {
+    /// What follows, and which rule says so.
+    pub fn describe(&self, plan: &Plan) -> String {
+        let what = match self.verdict {
+            Verdict::Retry(wait) => format!("trying again in {}", format_duration(wait)),
+            Verdict::Ask => "asking a person".into(),
+            Verdict::Ignore => "ignored".into(),
+            Verdict::Succeed => "counted as success".into(),
+            Verdict::Fail => "left as it is".into(),
+            Verdict::Abort => "aborting the run".into(),
+            Verdict::Rollback => "rolling back".into(),
+            Verdict::RollbackPhase => "rolling back the phase".into(),
+        };
+        match self.rule {
+            Some((scope, at)) => match plan.scopes.get(scope.index()) {
+                Some(scope) => format!("{what} (rule {} of {})", at + 1, scope.owner),
+                None => what,
+            },
+            None => what,
+        }
+    }
+}
+
+/// The name of what a question is about, as `dsl answer` takes it.
+pub fn question_name(plan: &Plan, question: Question) -> &str {
+    match question {
+        Question::Step(step) => &plan.steps[step.index()].name,
+        Question::Place(place) => &plan.places[place.index()].name,
+        Question::Approval(approval) => &plan.approvals[approval.index()].name,
+    }
+}
+
+impl StageOutcome {
+    /// As output forms spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageOutcome::Succeeded => "succeeded",
+            StageOutcome::Skipped => "skipped",
+            StageOutcome::NotStarted => "not_started",
+            StageOutcome::RolledBack => "rolled_back",
+            StageOutcome::RollbackFailed => "rollback_failed",
+            StageOutcome::Failed => "failed",
+            StageOutcome::Aborted => "aborted",
+        }
+    }
+}
+
+impl RunOutcome {
+    /// As output forms spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Succeeded => "succeeded",
+            RunOutcome::RolledBack => "rolled_back",
+            RunOutcome::NeedsPerson => "needs_person",
+            RunOutcome::Aborted => "aborted",
+        }
+    }
+}
+
+impl Answer {
+    /// As `dsl answer` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Answer::Approve => "approve",
+            Answer::Reject => "reject",
+            Answer::Retry => "retry",
+            Answer::Ignore => "ignore",
+            Answer::Succeed => "succeed",
+            Answer::Rollback => "rollback",
+            Answer::Abort => "abort",
+        }
+    }
+
+    /// The answer of that name.
+    pub fn from_name(name: &str) -> Option<Answer> {
+        use Answer::{Abort, Approve, Ignore, Reject, Retry, Rollback, Succeed};
+        [Approve, Reject, Retry, Ignore, Succeed, Rollback, Abort]
+            .into_iter()
+            .find(|answer| answer.name() == name)
+    }
+}
+
+impl FailureFact {
+    /// As the language spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureFact::Step => "failure.step",
+            FailureFact::Kind => "failure.kind",
+            FailureFact::Message => "failure.message",
+        }
+    }
+}
+
+impl Happening {
+    /// The stage it belongs to, where there is one.
+    pub fn stage<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
+        let stage = match self {
+            Happening::StageStarted(stage)
+            | Happening::PhaseStarted(stage, _)
+            | Happening::StageFailing(stage, ..)
+            | Happening::RollbackStarted(stage)
+            | Happening::RollbackFailed(stage, ..)
+            | Happening::StageEnded(stage, _) => *stage,
+            Happening::StepStarted(step, _)
+            | Happening::StepSkipped(step)
+            | Happening::StepSucceeded(step)
+            | Happening::StepDropped(step)
+            | Happening::StepFailed { step, .. } => plan.steps[step.index()].stage,
+            Happening::BarrierArrived(place)
+            | Happening::BarrierExcused(place)
+            | Happening::BarrierGivenUp(place)
+            | Happening::BarrierPassed(place, _) => plan.places[place.index()].stage?,
+            Happening::BarrierBroken(_, stage, _) => (*stage)?,
+            Happening::Asked(question, _)
+            | Happening::AnsweredBy(question, ..)
+            | Happening::QuestionTimedOut(question) => match question {
+                Question::Step(step) => plan.steps[step.index()].stage,
+                Question::Place(place) => plan.places[place.index()].stage?,
+                Question::Approval(_) => return None,
+            },
+            Happening::RunStarted
+            | Happening::BarrierOpened(_)
+            | Happening::AbortRequested(_)
+            | Happening::RollbackRequested(_)
+            | Happening::RunEnded(_) => return None,
+        };
+        Some(&plan.stages[stage.index()].name)
+    }
+
+    /// The step, barrier place or approval it is about, where there is one, as options and events name it.
+    pub fn subject<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
+        Some(match self {
+            Happening::StepStarted(step, _)
+            | Happening::StepSkipped(step)
+            | Happening::StepSucceeded(step)
+            | Happening::StepDropped(step)
+            | Happening::RollbackFailed(_, step, _)
+            | Happening::StepFailed { step, .. } => &plan.steps[step.index()].name,
+            Happening::BarrierArrived(place)
+            | Happening::BarrierExcused(place)
+            | Happening::BarrierGivenUp(place)
+            | Happening::BarrierPassed(place, _) => &plan.places[place.index()].name,
+            Happening::BarrierOpened(barrier) | Happening::BarrierBroken(barrier, ..) => {
+                &plan.barriers[barrier.index()].name
+            }
+            Happening::Asked(question, _)
+            | Happening::AnsweredBy(question, ..)
+            | Happening::QuestionTimedOut(question) => question_name(plan, *question),
+            _ => return None,
+        })
+    }
+
+    /// A stable word for it, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Happening::RunStarted => "run_started",
+            Happening::StageStarted(_) => "stage_started",
+            Happening::PhaseStarted(..) => "phase_started",
+            Happening::StepStarted(..) => "step_started",
+            Happening::StepSkipped(_) => "step_skipped",
+            Happening::StepSucceeded(_) => "step_succeeded",
+            Happening::StepFailed { .. } => "step_failed",
+            Happening::StepDropped(_) => "step_dropped",
+            Happening::BarrierArrived(_) => "barrier_arrived",
+            Happening::BarrierExcused(_) => "barrier_excused",
+            Happening::BarrierOpened(_) => "barrier_opened",
+            Happening::BarrierBroken(..) => "barrier_broken",
+            Happening::BarrierGivenUp(_) => "barrier_given_up",
+            Happening::BarrierPassed(..) => "barrier_passed",
+            Happening::StageFailing(..) => "stage_failing",
+            Happening::Asked(..) => "asked",
+            Happening::AnsweredBy(..) => "answered",
+            Happening::QuestionTimedOut(_) => "question_timed_out",
+            Happening::RollbackStarted(_) => "rollback_started",
+            Happening::RollbackFailed(..) => "rollback_failed",
+            Happening::StageEnded(..) => "stage_ended",
+            Happening::AbortRequested(_) => "abort_requested",
+            Happening::RollbackRequested(_) => "rollback_requested",
+            Happening::RunEnded(_) => "run_ended",
+        }
+    }
+
+    /// One line for people, without the stage's name in front.
+    pub fn describe(&self, plan: &Plan) -> String {
+        let subject = self.subject(plan).unwrap_or_default();
+        match self {
+            Happening::RunStarted => format!("pipeline {} started", plan.pipeline),
+            Happening::StageStarted(_) => "started".into(),
+            Happening::PhaseStarted(stage, phase) => {
+                format!("phase {}", plan.stages[stage.index()].phases[*phase as usize].name)
+            }
+            Happening::StepStarted(_, 1) => format!("{subject} started"),
+            Happening::StepStarted(_, attempt) => format!("{subject} started (attempt {attempt})"),
+            Happening::StepSkipped(_) => format!("{subject} skipped"),
+            Happening::StepSucceeded(_) => format!("{subject} succeeded"),
+            Happening::StepFailed { failure, decision, .. } => {
+                let decision = decision.describe(plan);
+                format!("{subject} failed ({}): {}; {decision}", failure.kind, failure.message)
+            }
+            Happening::StepDropped(_) => format!("{subject} ended after its stage had failed"),
+            Happening::BarrierArrived(_) => format!("waits at {subject}"),
+            Happening::BarrierExcused(_) => format!("{subject} skipped, counts as arrived"),
+            Happening::BarrierOpened(_) => format!("barrier {subject} opened: everybody has arrived"),
+            Happening::BarrierBroken(_, _, cause) => {
+                format!("barrier {subject} broken: {}", cause.describe(plan))
+            }
+            Happening::BarrierGivenUp(_) => format!("waited too long at {subject}; rollback goes on"),
+            Happening::BarrierPassed(_, decision) => {
+                format!("passes the broken {subject}: {}", decision.describe(plan))
+            }
+            Happening::StageFailing(_, cause, decision) => {
+                format!("fails because {}; {}", cause.describe(plan), decision.describe(plan))
+            }
+            Happening::Asked(_, group) => format!("{subject} waits for an answer of {group}"),
+            Happening::AnsweredBy(_, answer, by) => format!("{subject}: {by} answered {}", answer.name()),
+            Happening::QuestionTimedOut(_) => format!("{subject}: nobody answered in time"),
+            Happening::RollbackStarted(_) => "rollback started".into(),
+            Happening::RollbackFailed(_, _, failure) => {
+                format!("rollback stopped: {subject} failed ({}): {}", failure.kind, failure.message)
+            }
+            Happening::StageEnded(_, outcome) => outcome.name().replace('_', " "),
+            Happening::AbortRequested(by) => format!("{by} aborts the run"),
+            Happening::RollbackRequested(by) => format!("{by} rolls the run back"),
+            Happening::RunEnded(outcome) => format!("run {}", outcome.name().replace('_', " ")),
+        }
+    }
+}

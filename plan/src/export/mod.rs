@@ -1,0 +1,9 @@
+//! Forms in which plans, simulations and events leave the program.
+
+mod events;
+mod json;
+mod text;
+
+pub use events::{EventLine, event_line};
+pub use json::{PlanJson, SimulationJson, StageJson, barrier_names, plan_json, simulation_json};
+pub use text::{plan_text, simulation_text};

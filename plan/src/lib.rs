@@ -1,0 +1,21 @@
+//! The plan graph, the machine that gives it meaning, its simulation and exports.
+//!
+//! Pure: nothing here reads a clock, a file or a random number.
+
+mod describe;
+mod event;
+pub mod export;
+mod expr;
+mod graph;
+pub mod machine;
+mod plan;
+mod simulate;
+mod value;
+
+pub use describe::question_name;
+pub use event::*;
+pub use expr::*;
+pub use graph::{Edge, Graph, Node, NodeKind};
+pub use plan::*;
+pub use simulate::{Scenario, Simulation, simulate};
+pub use value::*;

@@ -1,0 +1,509 @@
+//! Failures: which rule matches, and what it leads to.
+
+use super::state::{BarrierAsk, Settled};
+use super::{Machine, StageMode, StepStatus};
+use crate::{
+    Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, PlaceId, Question, Reaction, Role,
+    Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict,
+};
+
+/// Which rule: its scope, and its place in it.
+type RuleId = (ScopeId, u32);
+
+impl Machine<'_> {
+    /// The innermost scope's first rule that matches.
+    fn rule_for(&self, scopes: &[ScopeId], failure: &Failure) -> Option<(RuleId, &Rule)> {
+        scopes.iter().find_map(|&scope| {
+            let rules = &self.plan.scopes[scope.index()].rules;
+            let at = rules.iter().position(|rule| matches(rule, failure))?;
+            Some(((scope, at as u32), &rules[at]))
+        })
+    }
+
+    /// An attempt failed, or could not be started.
+    pub(super) fn step_failed(&mut self, step: StepId, failure: Failure) {
+        let data = &self.plan.steps[step.index()];
+        self.state.steps[step.index()].failure = Some(failure.clone());
+        if data.role != Role::Forward {
+            self.rollback_step_failed(step, failure);
+            return;
+        }
+        if !matches!(self.state.stages[data.stage.index()].mode, StageMode::Forward(_)) {
+            self.state.steps[step.index()].status = StepStatus::Dropped { succeeded: false };
+            self.announce(Happening::StepDropped(step));
+            self.ready.push_back(data.stage);
+            return;
+        }
+        match self.rule_for(&data.scopes, &failure) {
+            Some((rule, found)) => {
+                let reaction = found.reaction.clone();
+                self.react(step, failure, &reaction, Some(rule));
+            }
+            None => self.react(step, failure, &Reaction::Rollback, None),
+        }
+    }
+
+    /// Carries out what a rule says about a failed step.
+    fn react(&mut self, step: StepId, failure: Failure, reaction: &Reaction, rule: Option<RuleId>) {
+        let stage = self.plan.steps[step.index()].stage;
+        let state = &mut self.state.steps[step.index()];
+        let attempt = state.attempts;
+        let report = |machine: &mut Self, verdict: Verdict| {
+            machine.announce(Happening::StepFailed {
+                step,
+                attempt,
+                failure: failure.clone(),
+                decision: Decision { verdict, rule },
+            });
+        };
+        match reaction {
+            Reaction::Retry { times, every, then } => {
+                let Some(rule) = rule else { return };
+                match self.next_retry(step, rule, *times, every) {
+                    Some(wait) => {
+                        report(self, Verdict::Retry(wait));
+                        self.back_off(step, wait);
+                    }
+                    None => self.react(step, failure, then, Some(rule)),
+                }
+            }
+            Reaction::Ask { group, within, then } => {
+                report(self, Verdict::Ask);
+                self.state.steps[step.index()].status = StepStatus::Asking((**then).clone());
+                self.put(Question::Step(step), group.clone(), self.answers(step), *within);
+            }
+            Reaction::Ignore => {
+                report(self, Verdict::Ignore);
+                self.state.steps[step.index()].status = StepStatus::Ignored;
+                self.ready.push_back(stage);
+            }
+            Reaction::Succeed => {
+                report(self, Verdict::Succeed);
+                self.state.steps[step.index()].status = StepStatus::Asserted;
+                self.ready.push_back(stage);
+            }
+            Reaction::Fail
+            | Reaction::Abort
+            | Reaction::Rollback
+            | Reaction::RollbackPhase
+            | Reaction::RollbackPipeline => {
+                let verdict = final_verdict(reaction);
+                report(self, verdict);
+                self.state.steps[step.index()].status = StepStatus::Failed;
+                self.stage_fails(stage, Cause::Step(step, failure), Decision { verdict, rule });
+            }
+        }
+    }
+
+    /// How long to wait before the next attempt, or nothing when the rule's attempts are used up. Counts it.
+    pub(super) fn next_retry(
+        &mut self,
+        step: StepId,
+        rule: RuleId,
+        times: u32,
+        every: &[u64],
+    ) -> Option<u64> {
+        let retries = &mut self.state.steps[step.index()].retries;
+        let at = match retries.iter().position(|(known, _)| *known == rule) {
+            Some(at) => at,
+            None => {
+                retries.push((rule, 0));
+                retries.len() - 1
+            }
+        };
+        let count = retries[at].1;
+        if count >= times {
+            return None;
+        }
+        retries[at].1 += 1;
+        let last = every.len().saturating_sub(1);
+        Some(every.get((count as usize).min(last)).copied().unwrap_or(0))
+    }
+
+    pub(super) fn back_off(&mut self, step: StepId, wait: u64) {
+        let state = &mut self.state.steps[step.index()];
+        state.status = StepStatus::BackingOff;
+        let timer = Timer::Backoff(step, state.attempts + 1);
+        self.commands.push(Command::StartTimer { timer, after: wait, clock: Clock::Runner });
+    }
+
+    /// The answers that a question about a failed step allows.
+    fn answers(&self, step: StepId) -> Vec<Answer> {
+        let data = &self.plan.steps[step.index()];
+        if !self.is_promised(data.stage) {
+            return vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback, Answer::Abort];
+        }
+        // Passing over a changing step, or stopping, could break the promise.
+        match data.changes {
+            true => vec![Answer::Retry, Answer::Rollback],
+            false => vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback],
+        }
+    }
+
+    pub(super) fn step_answered(&mut self, step: StepId, answer: Answer, by: &str) {
+        let question = Question::Step(step);
+        match self.state.steps[step.index()].status.clone() {
+            StepStatus::AwaitingApproval => {
+                let failure = match answer {
+                    Answer::Approve => None,
+                    Answer::Reject => Some(Failure::new(Kind::ApprovalRejected, format!("{by} rejected it"))),
+                    _ => return,
+                };
+                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.unask(question);
+                self.approval_step_ended(step, failure);
+            }
+            StepStatus::Asking(_) => {
+                let reaction = match answer {
+                    Answer::Retry => None,
+                    Answer::Ignore => Some(Reaction::Ignore),
+                    Answer::Succeed => Some(Reaction::Succeed),
+                    Answer::Rollback => Some(Reaction::Rollback),
+                    Answer::Abort => Some(Reaction::Abort),
+                    Answer::Approve | Answer::Reject => return,
+                };
+                let forward = self.plan.steps[step.index()].role == Role::Forward;
+                if forward && !self.answers(step).contains(&answer) {
+                    return;
+                }
+                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.unask(question);
+                match reaction {
+                    None => {
+                        self.begin_attempt(step);
+                        self.ready.push_back(self.plan.steps[step.index()].stage);
+                    }
+                    Some(reaction) => self.decided(step, &reaction),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn step_unanswered(&mut self, step: StepId) {
+        let question = Question::Step(step);
+        match self.state.steps[step.index()].status.clone() {
+            StepStatus::AwaitingApproval => {
+                self.announce(Happening::QuestionTimedOut(question));
+                self.commands.push(Command::Unask(question));
+                let failure = Failure::new(Kind::Timeout, "nobody answered in time");
+                self.approval_step_ended(step, Some(failure));
+            }
+            StepStatus::Asking(then) => {
+                self.announce(Happening::QuestionTimedOut(question));
+                self.commands.push(Command::Unask(question));
+                self.decided(step, &then);
+            }
+            _ => {}
+        }
+    }
+
+    /// A person, or the lack of one, decided about a failed step.
+    fn decided(&mut self, step: StepId, reaction: &Reaction) {
+        let failure = self.state.steps[step.index()].failure.clone();
+        let failure = failure.unwrap_or_else(|| Failure::new(Kind::Application, "it failed"));
+        if self.plan.steps[step.index()].role != Role::Forward {
+            self.rollback_decided(step, failure, reaction);
+            return;
+        }
+        let rule = self.rule_for(&self.plan.steps[step.index()].scopes, &failure).map(|(rule, _)| rule);
+        self.react(step, failure, reaction, rule);
+    }
+
+    /// What the rules in force at a place make of its barrier being broken.
+    pub(super) fn judge_barrier(&self, place: PlaceId) -> (Settled, Decision) {
+        let failure = Failure::new(Kind::Barrier, String::new());
+        for &scope in &self.plan.places[place.index()].scopes {
+            for (at, rule) in self.plan.scopes[scope.index()].rules.iter().enumerate() {
+                let named = rule.kinds.contains(&Kind::Barrier);
+                if !matches(rule, &failure) {
+                    continue;
+                }
+                // A broken barrier cannot be tried again: `retry` goes straight to what follows it.
+                let mut reaction = &rule.reaction;
+                while let Reaction::Retry { then, .. } = reaction {
+                    reaction = then;
+                }
+                let rule = Some((scope, at as u32));
+                match reaction {
+                    Reaction::Ignore | Reaction::Succeed if !named => continue,
+                    Reaction::Ask { group, within, then } => {
+                        let ask = BarrierAsk {
+                            place,
+                            group: group.clone(),
+                            within: *within,
+                            then: (**then).clone(),
+                            named,
+                        };
+                        return (Settled::Ask(Box::new(ask)), Decision { verdict: Verdict::Ask, rule });
+                    }
+                    reaction => {
+                        let verdict = final_verdict(reaction);
+                        return (Settled::Verdict(verdict), Decision { verdict, rule });
+                    }
+                }
+            }
+        }
+        let verdict = Verdict::Rollback;
+        (Settled::Verdict(verdict), Decision { verdict, rule: None })
+    }
+
+    pub(super) fn place_answered(&mut self, place: PlaceId, answer: Answer, by: &str) {
+        let Some((stage, ask)) = self.asking(place) else { return };
+        let reaction = match answer {
+            Answer::Ignore if ask.named => Reaction::Ignore,
+            Answer::Succeed if ask.named => Reaction::Succeed,
+            Answer::Rollback => Reaction::Rollback,
+            Answer::Abort if !self.is_promised(stage) => Reaction::Abort,
+            _ => return,
+        };
+        self.announce(Happening::AnsweredBy(Question::Place(place), answer, by.into()));
+        self.unask(Question::Place(place));
+        self.barrier_decided(stage, &ask, &reaction);
+    }
+
+    pub(super) fn place_unanswered(&mut self, place: PlaceId) {
+        let Some((stage, ask)) = self.asking(place) else { return };
+        self.announce(Happening::QuestionTimedOut(Question::Place(place)));
+        self.commands.push(Command::Unask(Question::Place(place)));
+        let mut reaction = &ask.then;
+        while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = reaction {
+            reaction = then;
+        }
+        let reaction = match reaction {
+            Reaction::Ignore | Reaction::Succeed if !ask.named => Reaction::Rollback,
+            other => other.clone(),
+        };
+        self.barrier_decided(stage, &ask, &reaction);
+    }
+
+    fn asking(&self, place: PlaceId) -> Option<(StageId, Box<BarrierAsk>)> {
+        let stage = self.plan.places[place.index()].stage?;
+        match &self.state.stages[stage.index()].mode {
+            StageMode::Asking(_, ask) if ask.place == place => Some((stage, ask.clone())),
+            _ => None,
+        }
+    }
+
+    fn barrier_decided(&mut self, stage: StageId, ask: &BarrierAsk, reaction: &Reaction) {
+        let StageMode::Asking(at, _) = self.state.stages[stage.index()].mode else { return };
+        let verdict = final_verdict(reaction);
+        match verdict {
+            Verdict::Ignore | Verdict::Succeed => {
+                self.pass(ask.place, Decision { verdict, rule: None });
+                self.resume_forward(stage, at);
+            }
+            Verdict::Abort => self.abort(Cause::Barrier(self.plan.places[ask.place.index()].barrier)),
+            _ => {
+                self.state.stages[stage.index()].mode = StageMode::Draining(at, Settled::Verdict(verdict));
+                self.branch_fails(stage);
+                self.break_barriers_of(stage, Cause::Barrier(self.plan.places[ask.place.index()].barrier));
+                self.ready.push_back(stage);
+            }
+        }
+    }
+
+    /// A doomed stage may go on after all: what it had been stopped in the middle of is taken up again.
+    fn resume_forward(&mut self, stage: StageId, at: usize) {
+        self.state.stages[stage.index()].mode = StageMode::Forward(at);
+        self.state.stages[stage.index()].cause = None;
+        let steps: Vec<StepId> = self.state.steps_at(self.plan, stage).collect();
+        let untouched = steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle);
+        for step in steps {
+            match self.state.steps[step.index()].status {
+                StepStatus::Idle if !untouched => self.begin_step(step),
+                StepStatus::Dropped { succeeded: true } => {
+                    self.state.steps[step.index()].status = StepStatus::Succeeded;
+                }
+                StepStatus::Dropped { succeeded: false } => {
+                    let failure = self.state.steps[step.index()].failure.clone();
+                    let failure =
+                        failure.unwrap_or_else(|| Failure::new(Kind::Application, "it was called off"));
+                    self.step_failed(step, failure);
+                }
+                _ => {}
+            }
+        }
+        self.ready.push_back(stage);
+    }
+
+    /// A stage fails where no rule applies.
+    pub(super) fn stage_fails_by_default(&mut self, stage: StageId, cause: Cause) {
+        self.stage_fails(stage, cause, Decision { verdict: Verdict::Rollback, rule: None });
+    }
+
+    /// A stage fails for good: at this very moment its barriers break, whatever it still has to finish or undo.
+    pub(super) fn stage_fails(&mut self, stage: StageId, cause: Cause, decision: Decision) {
+        let verdict = decision.verdict;
+        self.announce(Happening::StageFailing(stage, cause.clone(), decision));
+        if verdict == Verdict::Abort {
+            self.state.stages[stage.index()].cause = Some(cause.clone());
+            self.abort(cause);
+            return;
+        }
+        self.begin_draining(stage, cause.clone(), Settled::Verdict(verdict));
+        self.break_barriers_of(stage, cause);
+    }
+
+    /// No step and no attempt starts in the stage any more; `settled` follows when the running ones have ended.
+    pub(super) fn begin_draining(&mut self, stage: StageId, cause: Cause, settled: Settled) {
+        let state = &mut self.state.stages[stage.index()];
+        let at = match &state.mode {
+            StageMode::Forward(at) | StageMode::Draining(at, _) | StageMode::Asking(at, _) => *at,
+            _ => return,
+        };
+        if state.cause.is_none() {
+            state.cause = Some(cause);
+        }
+        self.call_off(stage, false);
+        let certain = matches!(settled, Settled::Verdict(_));
+        self.state.stages[stage.index()].mode = StageMode::Draining(at, settled);
+        if certain {
+            self.branch_fails(stage);
+        }
+        self.ready.push_back(stage);
+    }
+
+    /// Calls off whatever waits in the stage, and lets what runs come to its end (or stops it, where that does no harm or
+    /// `all` says so).
+    pub(super) fn call_off(&mut self, stage: StageId, all: bool) {
+        if let StageMode::Asking(_, ask) = &self.state.stages[stage.index()].mode {
+            let question = Question::Place(ask.place);
+            self.unask(question);
+        }
+        self.leave_place(stage);
+        for step in self.state.steps_at(self.plan, stage) {
+            let attempt = self.state.steps[step.index()].attempts;
+            let status = &mut self.state.steps[step.index()].status;
+            match status {
+                StepStatus::Running => {
+                    *status = StepStatus::Dropping;
+                    if all || self.plan.steps[step.index()].interruptible {
+                        self.commands.push(Command::CancelStep { step, attempt });
+                    }
+                }
+                StepStatus::TimingOut => *status = StepStatus::Dropping,
+                StepStatus::Dropping if all => self.commands.push(Command::CancelStep { step, attempt }),
+                StepStatus::BackingOff => {
+                    *status = StepStatus::Dropped { succeeded: false };
+                    self.commands.push(Command::StopTimer(Timer::Backoff(step, attempt + 1)));
+                }
+                StepStatus::Asking(_) => {
+                    *status = StepStatus::Dropped { succeeded: false };
+                    self.unask(Question::Step(step));
+                }
+                StepStatus::AwaitingApproval => {
+                    *status = StepStatus::Idle;
+                    self.unask(Question::Step(step));
+                }
+                StepStatus::Recording => *status = StepStatus::Idle,
+                _ => {}
+            }
+        }
+    }
+
+    /// Goes on with what a failed stage has to do, once nothing of it runs any more.
+    pub(super) fn drained(&mut self, stage: StageId) {
+        let StageMode::Draining(at, settled) = &self.state.stages[stage.index()].mode else { return };
+        if self.state.steps_at(self.plan, stage).any(|step| self.state.steps[step.index()].status.is_active())
+        {
+            return;
+        }
+        let (at, settled) = (*at, settled.clone());
+        if self.is_aborting() {
+            self.end_stage(stage, StageOutcome::Aborted);
+            self.finish_abort();
+            return;
+        }
+        let lost = self
+            .state
+            .steps_at(self.plan, stage)
+            .any(|step| self.state.steps[step.index()].status == StepStatus::Lost);
+        if lost {
+            // Something may still be changing the target: nobody may undo that blindly.
+            self.end_stage(stage, StageOutcome::RollbackFailed);
+            self.stage_over(stage);
+            return;
+        }
+        match settled {
+            Settled::Ask(ask) => {
+                let mut answers = vec![Answer::Rollback];
+                if ask.named {
+                    answers.extend([Answer::Ignore, Answer::Succeed]);
+                }
+                if !self.is_promised(stage) {
+                    answers.push(Answer::Abort);
+                }
+                let (question, group, within) = (Question::Place(ask.place), ask.group.clone(), ask.within);
+                self.state.stages[stage.index()].mode = StageMode::Asking(at, ask);
+                self.put(question, group, answers, within);
+            }
+            Settled::Verdict(Verdict::Fail) => {
+                self.end_stage(stage, StageOutcome::Failed);
+                self.stage_over(stage);
+            }
+            Settled::Verdict(Verdict::RollbackPhase) => {
+                let phase = self.phase_at(stage, at);
+                self.begin_rollback(stage, phase);
+            }
+            Settled::Verdict(_) => self.begin_rollback(stage, None),
+        }
+    }
+
+    fn phase_at(&self, stage: StageId, at: usize) -> Option<u32> {
+        self.plan.stages[stage.index()].positions.get(at).map(|position| position.phase)
+    }
+
+    /// An attempt may still be at work, and nobody can tell.
+    pub(super) fn step_lost(&mut self, step: StepId) {
+        let data = &self.plan.steps[step.index()];
+        let failure = self.state.steps[step.index()].failure.clone();
+        let failure = failure.unwrap_or_else(|| Failure::new(Kind::Application, "nobody knows how it ended"));
+        if data.role != Role::Forward {
+            self.rollback_step_failed_for_good(step, failure);
+            return;
+        }
+        let decision = Decision { verdict: Verdict::Fail, rule: None };
+        let attempt = self.state.steps[step.index()].attempts;
+        self.announce(Happening::StepFailed {
+            step,
+            attempt,
+            failure: failure.clone(),
+            decision: decision.clone(),
+        });
+        if matches!(self.state.stages[data.stage.index()].mode, StageMode::Forward(_)) {
+            self.stage_fails(data.stage, Cause::Step(step, failure), decision);
+        }
+        self.ready.push_back(data.stage);
+    }
+
+    /// Whether the stage belongs to an `all_or_nothing` group.
+    pub(super) fn is_promised(&self, stage: StageId) -> bool {
+        let item = self.plan.stages[stage.index()].item;
+        self.plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+    }
+}
+
+fn matches(rule: &Rule, failure: &Failure) -> bool {
+    let kind = rule.kinds.is_empty() || rule.kinds.contains(&failure.kind);
+    let share = match (rule.under, failure.hosts) {
+        (None, _) => true,
+        (Some(percent), Some((failed, of))) => u64::from(failed) * 100 < u64::from(percent) * u64::from(of),
+        (Some(_), None) => false,
+    };
+    kind && share
+}
+
+/// What a reaction that waits for nothing comes to for a stage.
+fn final_verdict(reaction: &Reaction) -> Verdict {
+    match reaction {
+        Reaction::Ignore => Verdict::Ignore,
+        Reaction::Succeed => Verdict::Succeed,
+        Reaction::Fail => Verdict::Fail,
+        Reaction::Abort => Verdict::Abort,
+        Reaction::RollbackPhase => Verdict::RollbackPhase,
+        Reaction::Rollback | Reaction::RollbackPipeline | Reaction::Retry { .. } | Reaction::Ask { .. } => {
+            Verdict::Rollback
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Items, branches, lanes, `max`, approvals between stages, abort, and the end of a run.
+
+use super::state::Settled;
+use super::{ApprovalState, BranchMode, Machine, PlaceState, RunMode, StageMode};
+use crate::{
+    Answer, ApprovalId, BarrierId, Cause, Command, Decision, Failure, Happening, ItemId, Kind, NotifyEvent,
+    Part, PlaceId, Question, Reaction, RunOutcome, StageId, StageOutcome, Verdict,
+};
+
+impl Machine<'_> {
+    /// Starts the item that the run has come to, or ends the run where there is none.
+    pub(super) fn begin_item(&mut self) {
+        match self.plan.items.get(self.state.item) {
+            None => self.finish(),
+            Some(item) if item.branches.is_empty() => self.turn = true,
+            Some(_) => self.slots = true,
+        }
+    }
+
+    /// Starts branches in source order for as long as there are slots.
+    pub(super) fn fill(&mut self) {
+        let item = ItemId(self.state.item as u32);
+        let Some(data) = self.plan.items.get(item.index()) else { return };
+        let max = data.group.and_then(|group| group.max).unwrap_or(u32::MAX);
+        while self.state.mode == RunMode::Forward {
+            let state = &mut self.state.items[item.index()];
+            if state.running >= max || state.next >= state.branches.len() {
+                break;
+            }
+            let branch = state.next;
+            state.next += 1;
+            state.running += 1;
+            state.branches[branch].slot = true;
+            state.branches[branch].mode = BranchMode::Running;
+            self.begin_part(item, branch as u32);
+        }
+    }
+
+    fn release_slot(&mut self, item: ItemId, branch: u32) {
+        let state = &mut self.state.items[item.index()];
+        let branch = &mut state.branches[branch as usize];
+        if branch.slot {
+            branch.slot = false;
+            state.running -= 1;
+            self.slots = true;
+        }
+    }
+
+    /// Starts the part that the branch has come to.
+    fn begin_part(&mut self, item: ItemId, branch: u32) {
+        let plan = self.plan;
+        let data = &plan.items[item.index()].branches[branch as usize];
+        loop {
+            let at = self.state.items[item.index()].branches[branch as usize].part;
+            match data.parts.get(at) {
+                Some(Part::Stage(stage)) => {
+                    if !self.begin_stage(*stage) {
+                        return;
+                    }
+                    // It was skipped.
+                    self.state.items[item.index()].branches[branch as usize].part += 1;
+                }
+                Some(Part::Approval(approval)) => {
+                    self.ask_for_approval(*approval);
+                    return;
+                }
+                None => {
+                    self.parts_done(item, branch, data.commit);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn parts_done(&mut self, item: ItemId, branch: u32, commit: Option<PlaceId>) {
+        match commit {
+            Some(place) => {
+                self.state.items[item.index()].branches[branch as usize].mode = BranchMode::AtCommit;
+                self.release_slot(item, branch);
+                self.arrive(place);
+            }
+            None => self.branch_ended(item, branch, BranchMode::Succeeded),
+        }
+    }
+
+    /// Every branch of a group has come to its end: nothing of it will be rolled back any more.
+    pub(super) fn branch_committed(&mut self, item: ItemId, branch: u32) {
+        if self.state.items[item.index()].branches[branch as usize].mode == BranchMode::AtCommit {
+            self.branch_ended(item, branch, BranchMode::Succeeded);
+        }
+    }
+
+    /// Starts a stage. Whether the branch may go on at once, because the stage is skipped.
+    fn begin_stage(&mut self, stage: StageId) -> bool {
+        if self.state.stages[stage.index()].mode != StageMode::Waiting {
+            // It was doomed before its turn came.
+            self.branch_fails(stage);
+            self.stage_over(stage);
+            return false;
+        }
+        match self.conditions_hold(None, &self.plan.stages[stage.index()].when) {
+            Ok(true) => {
+                self.state.stages[stage.index()].mode = StageMode::Forward(0);
+                self.announce(Happening::StageStarted(stage));
+                self.ready.push_back(stage);
+                false
+            }
+            Ok(false) => {
+                for position in &self.plan.stages[stage.index()].positions {
+                    match &position.work {
+                        crate::Work::Steps(steps) => steps.iter().for_each(|step| self.skip_step(*step)),
+                        crate::Work::Barrier(place) => self.excuse(*place),
+                    }
+                }
+                self.end_stage(stage, StageOutcome::Skipped);
+                true
+            }
+            Err(failure) => {
+                self.state.stages[stage.index()].mode = StageMode::Forward(0);
+                self.announce(Happening::StageStarted(stage));
+                self.stage_fails_by_default(stage, Cause::Stage(stage, failure));
+                false
+            }
+        }
+    }
+
+    /// A stage has passed all its positions.
+    pub(super) fn stage_done(&mut self, stage: StageId) {
+        self.end_stage(stage, StageOutcome::Succeeded);
+        self.notify_stage(stage, NotifyEvent::Success);
+        self.stage_over(stage);
+    }
+
+    /// A stage has ended, one way or the other: goes on with its branch.
+    pub(super) fn stage_over(&mut self, stage: StageId) {
+        let data = &self.plan.stages[stage.index()];
+        let (item, branch) = (data.item, data.branch);
+        let state = &mut self.state.items[item.index()].branches[branch as usize];
+        match state.mode {
+            BranchMode::Running => {
+                state.part += 1;
+                self.begin_part(item, branch);
+            }
+            BranchMode::Failing => self.unwind_branch(item, branch, &Cause::Together),
+            _ => {}
+        }
+    }
+
+    /// A stage of the branch failed for good: nothing further of it starts.
+    pub(super) fn branch_fails(&mut self, stage: StageId) {
+        let data = &self.plan.stages[stage.index()];
+        let failure = match &self.state.stages[stage.index()].cause {
+            Some(cause) => {
+                let (_, kind, message) = cause.facts(self.plan);
+                Failure::new(kind, message)
+            }
+            None => Failure::new(Kind::Application, "it failed"),
+        };
+        self.mark_failing(data.item, data.branch, failure);
+        self.notify_stage(stage, NotifyEvent::Failure);
+    }
+
+    fn mark_failing(&mut self, item: ItemId, branch: u32, failure: Failure) {
+        let state = &mut self.state.items[item.index()];
+        state.failure.get_or_insert(failure);
+        let mode = &mut state.branches[branch as usize].mode;
+        if matches!(mode, BranchMode::Pending | BranchMode::Running | BranchMode::AtCommit) {
+            *mode = BranchMode::Failing;
+        }
+        // A rollback needs no slot.
+        self.release_slot(item, branch);
+    }
+
+    /// The `commit` of a branch broke.
+    pub(super) fn doom_branch(
+        &mut self,
+        item: ItemId,
+        branch: u32,
+        commit: BarrierId,
+        agenda: &mut Vec<(BarrierId, Option<StageId>, Cause)>,
+    ) {
+        let data = &self.plan.items[item.index()].branches[branch as usize];
+        let (mode, at) = {
+            let state = &self.state.items[item.index()].branches[branch as usize];
+            (state.mode, state.part)
+        };
+        match mode {
+            BranchMode::Pending => {
+                for part in &data.parts {
+                    if let Part::Stage(stage) = part {
+                        self.never_starts(*stage, Cause::Barrier(commit), agenda);
+                    }
+                }
+            }
+            BranchMode::Running => match (data.parts.get(at), data.commit) {
+                (Some(Part::Stage(stage)), Some(place)) => self.doom_stage(*stage, place, agenda),
+                (Some(Part::Approval(approval)), _) => {
+                    self.drop_approval(*approval);
+                    for part in &data.parts[at..] {
+                        if let Part::Stage(stage) = part {
+                            self.never_starts(*stage, Cause::Barrier(commit), agenda);
+                        }
+                    }
+                    self.give_branch_up(item, branch, Cause::Barrier(commit));
+                }
+                _ => {}
+            },
+            BranchMode::AtCommit => self.give_branch_up(item, branch, Cause::Barrier(commit)),
+            BranchMode::Failing | BranchMode::Succeeded | BranchMode::Failed => {}
+        }
+    }
+
+    /// A branch none of whose stages runs fails as a whole.
+    fn give_branch_up(&mut self, item: ItemId, branch: u32, cause: Cause) {
+        let (_, kind, message) = cause.facts(self.plan);
+        self.mark_failing(item, branch, Failure::new(kind, message));
+        self.unwind_branch(item, branch, &cause);
+    }
+
+    /// Rolls back, last first, what succeeded in a branch that goes back as a whole; then the branch has ended.
+    pub(super) fn unwind_branch(&mut self, item: ItemId, branch: u32, cause: &Cause) {
+        let whole_run = self.state.mode == RunMode::RollingBack;
+        let promised = self.plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
+        if (whole_run || promised) && !self.is_aborting() {
+            let parts = &self.plan.items[item.index()].branches[branch as usize].parts;
+            let next = parts.iter().rev().find_map(|part| match part {
+                Part::Stage(stage) => match self.state.stages[stage.index()].mode {
+                    StageMode::Ended(StageOutcome::Succeeded) => Some(*stage),
+                    StageMode::Ended(StageOutcome::Failed) if whole_run && self.has_executed(*stage) => {
+                        Some(*stage)
+                    }
+                    _ => None,
+                },
+                Part::Approval(_) => None,
+            });
+            if let Some(stage) = next {
+                self.state.stages[stage.index()].cause.get_or_insert(cause.clone());
+                self.begin_rollback(stage, None);
+                return;
+            }
+        }
+        self.branch_ended(item, branch, BranchMode::Failed);
+    }
+
+    fn branch_ended(&mut self, item: ItemId, branch: u32, mode: BranchMode) {
+        let state = &mut self.state.items[item.index()];
+        state.branches[branch as usize].mode = mode;
+        state.ended += 1;
+        self.release_slot(item, branch);
+        let state = &self.state.items[item.index()];
+        if state.ended == state.branches.len() && item.index() == self.state.item {
+            self.turn = true;
+        }
+    }
+
+    /// Every branch of the item has ended.
+    pub(super) fn item_over(&mut self) {
+        match self.state.mode {
+            RunMode::Forward => {}
+            RunMode::RollingBack => {
+                self.unwind_previous_item();
+                return;
+            }
+            _ => return,
+        }
+        let Some(failure) = self.state.items[self.state.item].failure.clone() else {
+            self.state.item += 1;
+            self.begin_item();
+            return;
+        };
+        let rule =
+            self.plan.rules.iter().find(|rule| rule.kinds.is_empty() || rule.kinds.contains(&failure.kind));
+        match rule.map(|rule| &rule.reaction) {
+            Some(Reaction::Ignore | Reaction::Succeed) => {
+                self.state.item += 1;
+                self.begin_item();
+            }
+            Some(Reaction::RollbackPipeline) => self.roll_back_run(Cause::Together),
+            Some(Reaction::Abort) => self.abort(Cause::Together),
+            _ => self.finish(),
+        }
+    }
+
+    /// Everything that the run did is undone: first what runs, then item by item, last first.
+    pub(super) fn roll_back_run(&mut self, cause: Cause) {
+        self.state.mode = RunMode::RollingBack;
+        let item = ItemId(self.state.item as u32);
+        // Branches are counted afresh: those that had ended may have something to undo.
+        self.state.items[item.index()].ended = 0;
+        for branch in 0..self.plan.items[item.index()].branches.len() as u32 {
+            self.turn_branch_back(item, branch, &cause);
+        }
+    }
+
+    fn turn_branch_back(&mut self, item: ItemId, branch: u32, cause: &Cause) {
+        let data = &self.plan.items[item.index()].branches[branch as usize];
+        let at = self.state.items[item.index()].branches[branch as usize].part;
+        let was = self.state.items[item.index()].branches[branch as usize].mode;
+        for part in &data.parts {
+            match *part {
+                Part::Stage(stage) => self.never_starts(stage, cause.clone(), &mut Vec::new()),
+                Part::Approval(approval) => self.drop_approval(approval),
+            }
+        }
+        self.state.items[item.index()].branches[branch as usize].mode = BranchMode::Failing;
+        self.release_slot(item, branch);
+        let current = match data.parts.get(at) {
+            Some(Part::Stage(stage)) if matches!(was, BranchMode::Running | BranchMode::Failing) => {
+                Some(*stage)
+            }
+            _ => None,
+        };
+        let Some(stage) = current else {
+            self.unwind_branch(item, branch, cause);
+            return;
+        };
+        match &self.state.stages[stage.index()].mode {
+            StageMode::Forward(_) | StageMode::Asking(..) => {
+                let decision = Decision { verdict: Verdict::Rollback, rule: None };
+                self.announce(Happening::StageFailing(stage, cause.clone(), decision));
+                self.begin_draining(stage, cause.clone(), Settled::Verdict(Verdict::Rollback));
+            }
+            StageMode::Draining(position, _) => {
+                let settled = Settled::Verdict(Verdict::Rollback);
+                self.state.stages[stage.index()].mode = StageMode::Draining(*position, settled);
+                self.ready.push_back(stage);
+            }
+            StageMode::RollingBack(_) => {}
+            StageMode::Waiting | StageMode::Ended(_) => self.unwind_branch(item, branch, cause),
+        }
+    }
+
+    fn unwind_previous_item(&mut self) {
+        if self.state.item == 0 {
+            self.finish();
+            return;
+        }
+        self.state.item -= 1;
+        let item = ItemId(self.state.item as u32);
+        self.state.items[item.index()].ended = 0;
+        let branches = self.plan.items[item.index()].branches.len() as u32;
+        self.turn |= branches == 0;
+        for branch in 0..branches {
+            self.state.items[item.index()].branches[branch as usize].mode = BranchMode::Failing;
+            self.unwind_branch(item, branch, &Cause::Together);
+        }
+    }
+
+    /// The run stops: running steps are cancelled, no rule runs, rollbacks stop after their running step.
+    pub(super) fn abort(&mut self, cause: Cause) {
+        self.state.mode = RunMode::Aborting;
+        for index in 0..self.plan.approvals.len() {
+            self.drop_approval(ApprovalId(index as u32));
+        }
+        for index in 0..self.plan.stages.len() {
+            let stage = StageId(index as u32);
+            match &self.state.stages[index].mode {
+                StageMode::Waiting => self.end_stage(stage, StageOutcome::NotStarted),
+                StageMode::Forward(at) | StageMode::Asking(at, _) | StageMode::Draining(at, _) => {
+                    let at = *at;
+                    self.call_off(stage, true);
+                    let settled = Settled::Verdict(Verdict::Abort);
+                    self.state.stages[index].mode = StageMode::Draining(at, settled);
+                    self.state.stages[index].cause.get_or_insert(cause.clone());
+                    self.ready.push_back(stage);
+                }
+                StageMode::RollingBack(_) => {
+                    self.call_off(stage, false);
+                    self.ready.push_back(stage);
+                }
+                StageMode::Ended(_) => {}
+            }
+        }
+        self.finish_abort();
+    }
+
+    /// Ends an aborted run once nothing of it runs any more.
+    pub(super) fn finish_abort(&mut self) {
+        let over = |stage: &super::StageState| matches!(stage.mode, StageMode::Ended(_));
+        if self.is_aborting() && self.state.stages.iter().all(over) {
+            self.finish_with(RunOutcome::Aborted);
+        }
+    }
+
+    fn finish(&mut self) {
+        for index in 0..self.plan.stages.len() {
+            if self.state.stages[index].mode == StageMode::Waiting {
+                self.state.stages[index].cause = Some(Cause::Earlier);
+                self.end_stage(StageId(index as u32), StageOutcome::NotStarted);
+            }
+        }
+        let mut outcome = RunOutcome::Succeeded;
+        for index in 0..self.plan.stages.len() {
+            let stage = match self.state.stage_outcome(StageId(index as u32)) {
+                Some(StageOutcome::Succeeded | StageOutcome::Skipped) => continue,
+                Some(StageOutcome::RolledBack | StageOutcome::NotStarted) => RunOutcome::RolledBack,
+                _ => RunOutcome::NeedsPerson,
+            };
+            outcome = outcome.max(stage);
+        }
+        if self.state.items.iter().any(|item| item.failure.is_some()) {
+            outcome = outcome.max(RunOutcome::RolledBack);
+        }
+        self.finish_with(outcome);
+    }
+
+    fn finish_with(&mut self, outcome: RunOutcome) {
+        if self.state.is_finished() {
+            return;
+        }
+        self.state.mode = RunMode::Finished(outcome);
+        let event =
+            if outcome == RunOutcome::Succeeded { NotifyEvent::Success } else { NotifyEvent::Failure };
+        self.notify(&self.plan.notifies, event, None);
+        self.announce(Happening::RunEnded(outcome));
+        self.commands.push(Command::Finish(outcome));
+    }
+
+    fn ask_for_approval(&mut self, approval: ApprovalId) {
+        let data = &self.plan.approvals[approval.index()];
+        self.state.approvals[approval.index()] = ApprovalState::Asked;
+        let answers = vec![Answer::Approve, Answer::Reject];
+        self.put(Question::Approval(approval), data.from.clone(), answers, data.within);
+        self.notify(&self.plan.notifies, NotifyEvent::Waiting, None);
+    }
+
+    pub(super) fn drop_approval(&mut self, approval: ApprovalId) {
+        let state = &mut self.state.approvals[approval.index()];
+        match state {
+            ApprovalState::Asked => {
+                *state = ApprovalState::Dropped;
+                self.unask(Question::Approval(approval));
+            }
+            ApprovalState::Waiting => *state = ApprovalState::Dropped,
+            _ => {}
+        }
+    }
+
+    pub(super) fn approval_answered(&mut self, approval: ApprovalId, answer: Answer, by: &str) {
+        if self.state.approvals[approval.index()] != ApprovalState::Asked {
+            return;
+        }
+        let question = Question::Approval(approval);
+        match answer {
+            Answer::Approve => {
+                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.unask(question);
+                self.state.approvals[approval.index()] = ApprovalState::Approved;
+                let data = &self.plan.approvals[approval.index()];
+                self.state.items[data.item.index()].branches[data.branch as usize].part += 1;
+                self.begin_part(data.item, data.branch);
+            }
+            Answer::Reject => {
+                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.unask(question);
+                let failure = Failure::new(Kind::ApprovalRejected, format!("{by} rejected it"));
+                self.approval_failed(approval, failure);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn approval_unanswered(&mut self, approval: ApprovalId) {
+        if self.state.approvals[approval.index()] == ApprovalState::Asked {
+            let question = Question::Approval(approval);
+            self.announce(Happening::QuestionTimedOut(question));
+            self.commands.push(Command::Unask(question));
+            self.approval_failed(approval, Failure::new(Kind::Timeout, "nobody answered in time"));
+        }
+    }
+
+    fn approval_failed(&mut self, approval: ApprovalId, failure: Failure) {
+        self.state.approvals[approval.index()] = ApprovalState::Rejected;
+        let data = &self.plan.approvals[approval.index()];
+        let branch = &self.plan.items[data.item.index()].branches[data.branch as usize];
+        let cause = Cause::Rejected(approval, failure);
+        let mut agenda = Vec::new();
+        let later = branch.parts.iter().skip_while(|part| **part != Part::Approval(approval)).skip(1);
+        for part in later {
+            match *part {
+                Part::Stage(stage) => self.never_starts(stage, Cause::Lane, &mut agenda),
+                Part::Approval(approval) => self.drop_approval(approval),
+            }
+        }
+        if let Some(commit) = branch.commit {
+            agenda.push((self.plan.places[commit.index()].barrier, None, cause.clone()));
+            // The branch is no longer under way when its own commit breaks.
+            self.state.places[commit.index()] = PlaceState::Ahead;
+        }
+        let (_, kind, message) = cause.facts(self.plan);
+        self.mark_failing(data.item, data.branch, Failure::new(kind, message));
+        self.break_all(agenda);
+        self.unwind_branch(data.item, data.branch, &cause);
+    }
+
+    fn notify_stage(&mut self, stage: StageId, event: NotifyEvent) {
+        self.notify(&self.plan.stages[stage.index()].notifies, event, Some(stage));
+    }
+
+    fn notify(&mut self, notifies: &[crate::Notify], event: NotifyEvent, stage: Option<StageId>) {
+        for notify in notifies.iter().filter(|notify| notify.events.contains(&event)) {
+            self.commands.push(Command::Notify { channels: notify.channels.clone(), event, stage });
+        }
+    }
+}

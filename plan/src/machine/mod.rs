@@ -1,0 +1,163 @@
+//! The machine: what a plan means.
+//!
+//! [`step`] is one pure function. No clock, no input or output, no randomness: time arrives as
+//! [`Event::TimerFired`], effects leave as [`Command`]s. Running, simulating and proving all use it, so what was
+//! proved is what runs.
+//!
+//! It is total: an event that no command asked for, or that comes twice, changes nothing.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `state` | what is known of a run |
+//! | `items` | items, branches, lanes, `max`, approvals between stages, the end of a run |
+//! | `forward` | a stage's positions, attempts, what follows a step's end |
+//! | `failure` | which rule matches, and what it leads to |
+//! | `barriers` | arriving, opening, breaking, dooming |
+//! | `rollback` | undoing, rollback barriers |
+
+mod barriers;
+mod failure;
+mod forward;
+mod items;
+mod rollback;
+mod state;
+
+pub use state::*;
+
+use crate::{Command, Event, Happening, Plan, Question, StageId, StageOutcome, Timer};
+use std::collections::VecDeque;
+
+/// Folds one event into the state and says what is to be done about it, in order.
+pub fn step(plan: &Plan, state: &mut State, event: Event) -> Vec<Command> {
+    let mut machine =
+        Machine { plan, state, commands: Vec::new(), ready: VecDeque::new(), slots: false, turn: false };
+    machine.handle(event);
+    machine.settle();
+    machine.commands
+}
+
+/// One call of [`step`].
+struct Machine<'a> {
+    plan: &'a Plan,
+    state: &'a mut State,
+    commands: Vec<Command>,
+    /// Stages that may go on. A queue, so that a long chain of consequences is no deep recursion.
+    ready: VecDeque<StageId>,
+    /// A slot of the item's `max` may be free. Branches start when everything that follows from an event is known,
+    /// so that none starts that is doomed already.
+    slots: bool,
+    /// Every branch of the item has ended.
+    turn: bool,
+}
+
+impl Machine<'_> {
+    fn handle(&mut self, event: Event) {
+        if self.state.is_finished() || !self.knows(&event) {
+            return;
+        }
+        match event {
+            Event::Started { run, by } => {
+                if self.state.mode == RunMode::NotStarted {
+                    self.state.run = Some((run, by));
+                    self.state.mode = RunMode::Forward;
+                    self.announce(Happening::RunStarted);
+                    self.begin_item();
+                }
+            }
+            _ if self.state.mode == RunMode::NotStarted => {}
+            Event::Recorded { stage, target, service, record } => {
+                self.recorded(stage, target, service, record);
+            }
+            Event::StepEnded { step, attempt, outcome } => {
+                let known = self.state.steps.get(step.index());
+                if known.is_some_and(|known| known.attempts == attempt && known.status.is_active()) {
+                    self.step_ended(step, outcome);
+                }
+            }
+            Event::TimerFired(timer) => self.timer_fired(timer),
+            Event::Answered { question, answer, by, .. } => self.answered(question, answer, &by),
+            Event::AbortRequested { by } => {
+                if self.state.mode != RunMode::Aborting {
+                    self.announce(Happening::AbortRequested(by.clone()));
+                    self.abort(crate::Cause::Person(by));
+                }
+            }
+            Event::RollbackRequested { by } => {
+                if self.state.mode == RunMode::Forward {
+                    self.announce(Happening::RollbackRequested(by.clone()));
+                    self.roll_back_run(crate::Cause::Person(by));
+                }
+            }
+        }
+    }
+
+    /// Lets everything go on that can.
+    fn settle(&mut self) {
+        loop {
+            if std::mem::take(&mut self.slots) {
+                self.fill();
+            } else if let Some(stage) = self.ready.pop_front() {
+                self.advance(stage);
+            } else if std::mem::take(&mut self.turn) {
+                self.item_over();
+            } else if !self.release_rollback_barriers() {
+                break;
+            }
+        }
+    }
+
+    fn timer_fired(&mut self, timer: Timer) {
+        match timer {
+            Timer::Step(step, attempt) => self.step_timed_out(step, attempt),
+            Timer::Backoff(step, attempt) => self.backoff_over(step, attempt),
+            Timer::Barrier(place) => self.waited_too_long(place),
+            Timer::Question(question) => self.question_timed_out(question),
+        }
+    }
+
+    fn answered(&mut self, question: Question, answer: crate::Answer, by: &str) {
+        match question {
+            Question::Step(step) => self.step_answered(step, answer, by),
+            Question::Place(place) => self.place_answered(place, answer, by),
+            Question::Approval(approval) => self.approval_answered(approval, answer, by),
+        }
+    }
+
+    fn question_timed_out(&mut self, question: Question) {
+        match question {
+            Question::Step(step) => self.step_unanswered(step),
+            Question::Place(place) => self.place_unanswered(place),
+            Question::Approval(approval) => self.approval_unanswered(approval),
+        }
+    }
+
+    fn announce(&mut self, happening: Happening) {
+        self.commands.push(Command::Announce(happening));
+    }
+
+    fn end_stage(&mut self, stage: StageId, outcome: StageOutcome) {
+        self.state.stages[stage.index()].mode = StageMode::Ended(outcome);
+        self.announce(Happening::StageEnded(stage, outcome));
+    }
+
+    fn conditions_hold(
+        &self,
+        stage: Option<StageId>,
+        when: &[crate::ConditionId],
+    ) -> Result<bool, crate::Failure> {
+        for condition in when {
+            let value = self.plan.conditions[condition.index()].eval(&self.state.facts(self.plan, stage));
+            match value {
+                Ok(crate::Value::Bool(true)) => {}
+                Ok(crate::Value::Bool(false)) => return Ok(false),
+                Ok(other) => return Err(undecided(format!("it came to `{other}`"))),
+                Err(error) => return Err(undecided(error.to_string())),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn undecided(why: String) -> crate::Failure {
+    crate::Failure::new(crate::Kind::Application, format!("a condition could not be decided: {why}"))
+}

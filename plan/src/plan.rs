@@ -1,0 +1,475 @@
+//! The plan: everything a run may do, with every name resolved and every constant folded.
+//!
+//! A plan is data. It holds no source text and no source positions; elements are named by index ([`StepId`] and
+//! the like), so that whoever made the plan can keep a table from index to source position. What a plan *means*
+//! is said by [`crate::machine`] alone.
+
+use crate::{Expr, Kind, Value, ValueType};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// As an index into the plan's list.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Index into [`Plan::stages`].
+    StageId;
+    /// Index into [`Plan::steps`].
+    StepId;
+    /// Index into [`Plan::barriers`].
+    BarrierId;
+    /// Index into [`Plan::places`].
+    PlaceId;
+    /// Index into [`Plan::targets`].
+    TargetId;
+    /// Index into [`Plan::services`].
+    ServiceId;
+    /// Index into [`Plan::conditions`].
+    ConditionId;
+    /// Index into [`Plan::scopes`].
+    ScopeId;
+    /// Index into [`Plan::approvals`].
+    ApprovalId;
+    /// Index into [`Plan::items`].
+    ItemId;
+}
+
+/// A compiled pipeline. The order of every list is the source's.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The pipeline's arguments, defaults included. Parameters left open are missing.
+    pub arguments: BTreeMap<String, Value>,
+    /// What runs one after another.
+    pub items: Vec<Item>,
+    /// Every stage of every item.
+    pub stages: Vec<Stage>,
+    /// Every step, those that undo and those of rollback blocks included.
+    pub steps: Vec<Step>,
+    /// Every barrier.
+    pub barriers: Vec<Barrier>,
+    /// Every place where a barrier stands in a stage or closes a branch.
+    pub places: Vec<Place>,
+    /// Every approval that stands where a stage could.
+    pub approvals: Vec<Approval>,
+    /// Conditions; several positions may share one.
+    pub conditions: Vec<Expr>,
+    /// Failure rules, a list for each scope that has any.
+    pub scopes: Vec<Scope>,
+    /// Rules of the pipeline itself, which apply when an item has ended.
+    pub rules: Vec<Rule>,
+    /// Where things are deployed to.
+    pub targets: Vec<Target>,
+    /// What is deployed, a service for each different set of arguments.
+    pub services: Vec<Service>,
+    /// Where secrets come from, by name.
+    pub secrets: BTreeMap<String, Source>,
+    /// Where notifications go, by name.
+    pub channels: BTreeMap<String, Source>,
+    /// Who belongs to a group, by name.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// How many permits a resource has, by name.
+    pub resources: BTreeMap<String, u32>,
+    /// The pipeline's own notifications.
+    pub notifies: Vec<Notify>,
+}
+
+/// Branches that start together; the next item starts when all of them have ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// What `parallel` says, or nothing where a stage or an approval stands alone.
+    pub group: Option<Group>,
+    /// At least one; exactly one without a group.
+    pub branches: Vec<Branch>,
+}
+
+/// A `parallel` group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its number among the pipeline's groups, from 1, in source order.
+    pub number: u32,
+    /// How many branches may run at once.
+    pub max: Option<u32>,
+    /// Whether it promises to end all new or all old.
+    pub all_or_nothing: bool,
+}
+
+/// Stages and approvals that run one after another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// The lane's name, where it is one.
+    pub lane: Option<String>,
+    /// In order.
+    pub parts: Vec<Part>,
+    /// The implicit barrier `commit` that closes the branch of an `all_or_nothing` group.
+    pub commit: Option<PlaceId>,
+}
+
+/// What a branch is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A workflow instance.
+    Stage(StageId),
+    /// A person's go-ahead.
+    Approval(ApprovalId),
+}
+
+/// A workflow instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// `region1`, `deploy[us-east]`
+    pub name: String,
+    /// The workflow it is an instance of.
+    pub workflow: String,
+    /// The item it belongs to.
+    pub item: ItemId,
+    /// The branch of that item.
+    pub branch: u32,
+    /// The stage is skipped unless these hold.
+    pub when: Vec<ConditionId>,
+    /// Its phases.
+    pub phases: Vec<Phase>,
+    /// What it does, in order: the phases' positions one after another.
+    pub positions: Vec<Position>,
+    /// Replaces every derived rollback of the stage.
+    pub rollback: Option<Vec<BlockItem>>,
+    /// `use`s of the workflow.
+    pub uses: Vec<Use>,
+    /// What another run on the same target means.
+    pub concurrency: Concurrency,
+    /// Notifications.
+    pub notifies: Vec<Notify>,
+}
+
+/// What a stage does when another run holds its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// Waits, first in first out.
+    #[default]
+    Queue,
+    /// Fails at once.
+    Reject,
+    /// Takes no claim.
+    None,
+}
+
+/// A phase of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Replaces the derived rollback of this phase.
+    pub rollback: Option<Vec<BlockItem>>,
+    /// `use`s of the phase.
+    pub uses: Vec<Use>,
+}
+
+/// A place in the order of a stage. Its conditions are those of its phase and section; steps and barriers have their own besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Index into [`Stage::phases`].
+    pub phase: u32,
+    /// Names of the sections around it, outermost first.
+    pub sections: Vec<String>,
+    /// The position is skipped unless these hold.
+    pub when: Vec<ConditionId>,
+    /// What stands there.
+    pub work: Work,
+}
+
+/// What stands at a position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// One step, or several that run in parallel.
+    Steps(Vec<StepId>),
+    /// A barrier.
+    Barrier(PlaceId),
+}
+
+/// What stands in a rollback block.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockItem {
+    /// One step, or several that run in parallel.
+    Steps(Vec<StepId>),
+    /// A rollback barrier.
+    Barrier(PlaceId),
+}
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// `region2.deploy.rollout`, `region2.deploy.rollout.undo`, `region2.deploy.rollback.NAME`
+    pub name: String,
+    /// Its stage.
+    pub stage: StageId,
+    /// Index into [`Stage::phases`]; none in a workflow's rollback block.
+    pub phase: Option<u32>,
+    /// Forward, or part of a rollback.
+    pub role: Role,
+    /// What is done.
+    pub action: Action,
+    /// The step is skipped unless these hold.
+    pub when: Vec<ConditionId>,
+    /// Of one attempt, in milliseconds.
+    pub timeout: u64,
+    /// Whether it changes the target.
+    pub changes: bool,
+    /// What undoes it, for a changing step.
+    pub undo: Undo,
+    /// Whether an attempt whose end nobody knows may be repeated.
+    pub idempotent: bool,
+    /// Whether it only looks or waits, so that it can be cut short without harm (checks, `wait`).
+    pub interruptible: bool,
+    /// Where its failure rules stand, innermost scope first.
+    pub scopes: Vec<ScopeId>,
+    /// The outputs it gives.
+    pub outputs: BTreeMap<String, ValueType>,
+}
+
+/// What a step is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A phase.
+    Forward,
+    /// The derived rollback: it undoes that step.
+    Undo(StepId),
+    /// A rollback block.
+    Block,
+}
+
+/// How a step is undone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// Nothing undoes it: it changes nothing, or a rollback block has to see to it.
+    #[default]
+    None,
+    /// It cannot be undone, and says so.
+    Irreversible,
+    /// This step of role [`Role::Undo`] undoes it.
+    Derived(StepId),
+    /// This step of a rollback block undoes it, and runs only if the step was executed.
+    Block(StepId),
+}
+
+/// What a driver is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// The provider that declares the step: `local`, `shell`, `http`.
+    pub provider: String,
+    /// The step: `deploy`, `shell`, `check`.
+    pub step: String,
+    /// Arguments, defaults included, optional ones that were not given missing.
+    pub arguments: BTreeMap<String, Expr>,
+    /// The phase's target.
+    pub target: Option<TargetId>,
+    /// The phase's service.
+    pub service: Option<ServiceId>,
+}
+
+/// Where something is deployed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// `production.region1`
+    pub name: String,
+    /// Its deployment type.
+    pub provider: String,
+    /// The environment's name.
+    pub environment: String,
+    /// The environment's `kind`.
+    pub kind: String,
+    /// Settings, defaults included.
+    pub settings: BTreeMap<String, Expr>,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// `checkout`
+    pub name: String,
+    /// Its deployment type.
+    pub provider: String,
+    /// `docker_image`, `jar`, …
+    pub artifact_type: String,
+    /// Settings of the artifact, defaults included.
+    pub artifact: BTreeMap<String, Expr>,
+    /// Settings of the service, defaults included.
+    pub settings: BTreeMap<String, Expr>,
+}
+
+/// A secret's source or a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// `env`, `file`, `slack`, …
+    pub kind: String,
+    /// Its settings.
+    pub settings: BTreeMap<String, Expr>,
+}
+
+/// A barrier of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Barrier {
+    /// `all_regions`
+    pub name: String,
+    /// The item whose branches meet here.
+    pub item: ItemId,
+    /// Which kind.
+    pub kind: BarrierKind,
+    /// Where its participants meet, one place for each participant.
+    pub places: Vec<PlaceId>,
+}
+
+/// Kinds of barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BarrierKind {
+    /// In a phase.
+    Forward,
+    /// In a rollback block: orders rollbacks, never fails.
+    Rollback,
+    /// Closes the branches of an `all_or_nothing` group.
+    Commit,
+}
+
+/// Where a barrier stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `region1.wrap_up.all_regions`; of a `commit`: the branch's last stage and `commit`.
+    pub name: String,
+    /// The barrier.
+    pub barrier: BarrierId,
+    /// The stage it stands in; of a `commit` the last stage of the branch, if it has one.
+    pub stage: Option<StageId>,
+    /// The branch of the barrier's item.
+    pub branch: u32,
+    /// The barrier is skipped here unless these hold.
+    pub when: Vec<ConditionId>,
+    /// How long this participant waits, in milliseconds; `commit` waits as long as it takes.
+    pub timeout: Option<u64>,
+    /// The failure rules in force here, innermost scope first.
+    pub scopes: Vec<ScopeId>,
+}
+
+/// A person's go-ahead between stages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Its name, with its index where it has one.
+    pub name: String,
+    /// The item it belongs to.
+    pub item: ItemId,
+    /// The branch of that item.
+    pub branch: u32,
+    /// Who may answer.
+    pub from: String,
+    /// How long, in milliseconds.
+    pub within: u64,
+}
+
+/// The failure rules of one step, section, phase or workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// For people: `step rollout`, `phase deploy`, `workflow rolling`.
+    pub owner: String,
+    /// In source order; the first match wins.
+    pub rules: Vec<Rule>,
+}
+
+/// `on failure of KINDS under N% of hosts { ACTION }`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Which kinds; none means every kind.
+    pub kinds: Vec<Kind>,
+    /// Matches when strictly less than this share of the step's hosts failed.
+    pub under: Option<u32>,
+    /// What to do.
+    pub reaction: Reaction,
+}
+
+/// The action of a failure rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reaction {
+    /// Go on; the step stands failed.
+    Ignore,
+    /// Count it as success.
+    Succeed,
+    /// The stage stops, failed, without rollback.
+    Fail,
+    /// The whole run stops without rollback.
+    Abort,
+    /// The stage rolls back.
+    Rollback,
+    /// The phase rolls back, and the stage ends failed.
+    RollbackPhase,
+    /// The whole pipeline rolls back (pipeline rules only).
+    RollbackPipeline,
+    /// Try the step again.
+    Retry {
+        /// How many further attempts.
+        times: u32,
+        /// Waits before each, in milliseconds; the last repeats. Never empty.
+        every: Vec<u64>,
+        /// When they all failed.
+        then: Box<Reaction>,
+    },
+    /// A person decides.
+    Ask {
+        /// Who may.
+        group: String,
+        /// How long, in milliseconds.
+        within: u64,
+        /// When nobody answers.
+        then: Box<Reaction>,
+    },
+}
+
+/// `notify CHANNELS on EVENTS`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Names in [`Plan::channels`].
+    pub channels: Vec<String>,
+    /// When.
+    pub events: Vec<NotifyEvent>,
+}
+
+/// What a notification can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyEvent {
+    /// It ended well.
+    Success,
+    /// It failed.
+    Failure,
+    /// It rolls back.
+    Rollback,
+    /// It waits for a person.
+    Waiting,
+}
+
+/// `use RESOURCE { permits = N }`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Name in [`Plan::resources`].
+    pub resource: String,
+    /// How many permits.
+    pub permits: u32,
+}

@@ -1,0 +1,257 @@
+//! Small plans from small texts.
+//!
+//! A stage is written as a line of words: `x` a step, `x!` a step that changes its target and can be undone, `x!!` one
+//! that is irreversible, `x?` a step whose condition is open, `x&y` parallel steps, `|B` a barrier, `/` a new phase.
+
+use lockstep_plan::*;
+use std::collections::BTreeMap;
+
+/// A pipeline under construction.
+#[derive(Default)]
+pub struct Builder {
+    pub plan: Plan,
+}
+
+/// What a `parallel` says.
+#[derive(Clone, Copy, Default)]
+pub struct Shape {
+    pub max: Option<u32>,
+    pub promise: bool,
+}
+
+impl Builder {
+    /// One group: branches of stages, each a name, its words, and the rules of its workflow.
+    pub fn group(mut self, shape: Shape, branches: &[&[(&str, &str, &[Rule])]]) -> Self {
+        let item = ItemId(self.plan.items.len() as u32);
+        let number = self.plan.items.len() as u32 + 1;
+        let group = Group { number, max: shape.max, all_or_nothing: shape.promise };
+        self.plan.items.push(Item { group: Some(group), branches: Vec::new() });
+        for (branch, stages) in branches.iter().enumerate() {
+            let mut parts = Vec::new();
+            for (name, words, rules) in *stages {
+                parts.push(Part::Stage(self.stage(item, branch as u32, name, words, rules)));
+            }
+            let lane = (stages.len() > 1).then(|| format!("lane{branch}"));
+            let commit = shape.promise.then(|| {
+                let stage = match parts.last() {
+                    Some(Part::Stage(stage)) => Some(*stage),
+                    _ => None,
+                };
+                self.place(item, "commit", BarrierKind::Commit, stage, branch as u32, None, Vec::new())
+            });
+            self.plan.items[item.index()].branches.push(Branch { lane, parts, commit });
+        }
+        self
+    }
+
+    fn stage(&mut self, item: ItemId, branch: u32, name: &str, words: &str, rules: &[Rule]) -> StageId {
+        let id = StageId(self.plan.stages.len() as u32);
+        let mut scopes = Vec::new();
+        if !rules.is_empty() {
+            scopes.push(ScopeId(self.plan.scopes.len() as u32));
+            self.plan.scopes.push(Scope { owner: format!("workflow {name}"), rules: rules.to_vec() });
+        }
+        let target = TargetId(self.plan.targets.len() as u32);
+        self.plan.targets.push(Target {
+            name: format!("env.{name}"),
+            provider: "local".into(),
+            environment: "env".into(),
+            kind: "production".into(),
+            settings: BTreeMap::new(),
+        });
+        self.plan.stages.push(Stage {
+            name: name.into(),
+            workflow: "work".into(),
+            item,
+            branch,
+            when: Vec::new(),
+            phases: Vec::new(),
+            positions: Vec::new(),
+            rollback: None,
+            uses: Vec::new(),
+            concurrency: Concurrency::Queue,
+            notifies: Vec::new(),
+        });
+        let mut phases = vec!["p1".to_owned()];
+        for word in words.split_whitespace() {
+            let phase = phases.len() as u32 - 1;
+            let work = if word == "/" {
+                phases.push(format!("p{}", phases.len() + 1));
+                continue;
+            } else if let Some(barrier) = word.strip_prefix('|') {
+                let timeout = Some(600_000);
+                Work::Barrier(self.place(
+                    item,
+                    barrier,
+                    BarrierKind::Forward,
+                    Some(id),
+                    branch,
+                    timeout,
+                    scopes.clone(),
+                ))
+            } else {
+                Work::Steps(
+                    word.split('&').map(|word| self.step(id, name, phase, word, target, &scopes)).collect(),
+                )
+            };
+            self.plan.stages[id.index()].positions.push(Position {
+                phase,
+                sections: Vec::new(),
+                when: Vec::new(),
+                work,
+            });
+        }
+        self.plan.stages[id.index()].phases =
+            phases.into_iter().map(|name| Phase { name, rollback: None, uses: Vec::new() }).collect();
+        id
+    }
+
+    fn step(
+        &mut self,
+        stage: StageId,
+        name: &str,
+        phase: u32,
+        word: &str,
+        target: TargetId,
+        scopes: &[ScopeId],
+    ) -> StepId {
+        let short = word.trim_end_matches(['!', '?']);
+        let changes = word.contains('!');
+        let full = format!("{name}.p{}.{short}", phase + 1);
+        let id = StepId(self.plan.steps.len() as u32);
+        let when = word.contains('?').then(|| {
+            self.plan.conditions.push(Expr::Binary(
+                Operator::Equal,
+                Box::new(Expr::Run(RunFact::By)),
+                Box::new(Expr::Value(Value::Text(format!("skips {short}")))),
+            ));
+            let at = self.plan.conditions.len() - 1;
+            let inner = self.plan.conditions[at].clone();
+            self.plan.conditions[at] = Expr::Not(Box::new(inner));
+            ConditionId(at as u32)
+        });
+        let step = Step {
+            name: full.clone(),
+            stage,
+            phase: Some(phase),
+            role: Role::Forward,
+            action: Action {
+                provider: "local".into(),
+                step: short.into(),
+                arguments: BTreeMap::new(),
+                target: Some(target),
+                service: None,
+            },
+            when: when.into_iter().collect(),
+            timeout: 600_000,
+            changes,
+            undo: Undo::None,
+            idempotent: true,
+            interruptible: false,
+            scopes: scopes.to_vec(),
+            outputs: BTreeMap::new(),
+        };
+        self.plan.steps.push(step.clone());
+        if word.ends_with("!!") {
+            self.plan.steps[id.index()].undo = Undo::Irreversible;
+        } else if changes {
+            let undo = StepId(self.plan.steps.len() as u32);
+            self.plan.steps[id.index()].undo = Undo::Derived(undo);
+            self.plan.steps.push(Step {
+                name: format!("{full}.undo"),
+                role: Role::Undo(id),
+                when: Vec::new(),
+                changes: true,
+                scopes: Vec::new(),
+                ..step
+            });
+        }
+        id
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn place(
+        &mut self,
+        item: ItemId,
+        name: &str,
+        kind: BarrierKind,
+        stage: Option<StageId>,
+        branch: u32,
+        timeout: Option<u64>,
+        scopes: Vec<ScopeId>,
+    ) -> PlaceId {
+        let id = PlaceId(self.plan.places.len() as u32);
+        let same = |barrier: &Barrier| barrier.name == name && barrier.item == item && barrier.kind == kind;
+        let at = match self.plan.barriers.iter().position(same) {
+            Some(at) => at,
+            None => {
+                self.plan.barriers.push(Barrier { name: name.into(), item, kind, places: Vec::new() });
+                self.plan.barriers.len() - 1
+            }
+        };
+        self.plan.barriers[at].places.push(id);
+        let stage_name = stage.map(|stage| self.plan.stages[stage.index()].name.clone()).unwrap_or_default();
+        self.plan.places.push(Place {
+            name: format!("{stage_name}.{name}"),
+            barrier: BarrierId(at as u32),
+            stage,
+            branch,
+            when: Vec::new(),
+            timeout,
+            scopes,
+        });
+        id
+    }
+
+    /// Gives a phase of a stage a rollback block, written like a stage: `x` a step, `|B` a rollback barrier.
+    pub fn rollback(mut self, stage: &str, phase: u32, words: &str) -> Self {
+        let at = self.plan.stages.iter().position(|known| known.name == stage).expect("a stage of that name");
+        let (item, branch) = (self.plan.stages[at].item, self.plan.stages[at].branch);
+        let id = StageId(at as u32);
+        let target = TargetId(at as u32);
+        let block = words
+            .split_whitespace()
+            .map(|word| match word.strip_prefix('|') {
+                Some(name) => {
+                    let timeout = Some(600_000);
+                    BlockItem::Barrier(self.place(
+                        item,
+                        name,
+                        BarrierKind::Rollback,
+                        Some(id),
+                        branch,
+                        timeout,
+                        Vec::new(),
+                    ))
+                }
+                None => {
+                    let step = self.step(id, stage, phase, word, target, &[]);
+                    self.plan.steps[step.index()].role = Role::Block;
+                    self.plan.steps[step.index()].name = format!("{stage}.p{}.rollback.{word}", phase + 1);
+                    BlockItem::Steps(vec![step])
+                }
+            })
+            .collect();
+        self.plan.stages[at].phases[phase as usize].rollback = Some(block);
+        self
+    }
+
+    pub fn done(self) -> Plan {
+        self.plan
+    }
+}
+
+/// A rule for every kind, or for one.
+pub fn rule(kinds: &[Kind], reaction: Reaction) -> Rule {
+    Rule { kinds: kinds.to_vec(), under: None, reaction }
+}
+
+/// `retry N every 1s then …`
+pub fn retry(times: u32, then: Reaction) -> Reaction {
+    Reaction::Retry { times, every: vec![1000], then: Box::new(then) }
+}
+
+/// `ask sre within 1h then …`
+pub fn ask(then: Reaction) -> Reaction {
+    Reaction::Ask { group: "sre".into(), within: 3_600_000, then: Box::new(then) }
+}

@@ -1,0 +1,40 @@
+//! `dsl answer`: answers a question that a run asks.
+
+use crate::abort::{running, said};
+use crate::args::AnswerArgs;
+use crate::failure::Failure;
+use crate::state;
+use lockstep_executor::replay;
+use lockstep_plan::{Answer, Event, question_name};
+
+/// Gives the answer to the process that carries the run out.
+pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
+    let store = state::open(&args.state)?;
+    let run = running(&store, &args.run)?;
+    let replay = replay(&store, &run)?;
+    let asked =
+        replay.questions.iter().find(|(question, _)| question_name(&replay.plan, **question) == args.step);
+    let Some((question, (group, answers))) = asked else {
+        let open: Vec<&str> =
+            replay.questions.keys().map(|question| question_name(&replay.plan, *question)).collect();
+        let failure = Failure::new(format!("run {run} asks nothing about `{}`", args.step));
+        return Err(match open.is_empty() {
+            true => failure.help("it waits for no answer at all"),
+            false => failure.help(format!("it waits for an answer about {}", open.join(", "))),
+        });
+    };
+    let answer =
+        Answer::from_name(&args.answer).filter(|answer| answers.contains(answer)).ok_or_else(|| {
+            let answers: Vec<&str> = answers.iter().map(|answer| answer.name()).collect();
+            Failure::new(format!("`{}` is no answer to `{}`", args.answer, args.step))
+                .help(format!("answers are {}", answers.join(", ")))
+        })?;
+    let by = state::person();
+    let members = replay.plan.groups.get(group);
+    if members.is_some_and(|members| !members.contains(&by)) {
+        return Err(Failure::new(format!("`{by}` is not in the group `{group}`, which has to answer")));
+    }
+    let comment = args.comment.clone();
+    store.request(&run, &Event::Answered { question: *question, answer, by, comment })?;
+    said(&store, &run, "the answer")
+}

@@ -1,0 +1,216 @@
+//! The arguments: what `CLI.md` fixes, as clap reads it.
+
+use clap::{Args as ClapArgs, Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// Lockstep: coordinated deployments, checked before they run.
+#[derive(Debug, Parser)]
+#[command(name = "dsl", version, propagate_version = true, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Subcommand {
+    /// Find everything that is wrong with source files
+    Check(CheckArgs),
+    /// Say what a rule is about, with a wrong and a corrected example
+    Explain(ExplainArgs),
+    /// Show what a pipeline would do
+    Plan(PlanArgs),
+    /// Play a pipeline through under chosen outcomes, without touching anything
+    Simulate(SimulateArgs),
+    /// Carry a pipeline out
+    Run(RunArgs),
+    /// List what has run and what is running
+    Runs(RunsArgs),
+    /// Show what a run has come to, and why
+    Status(StatusArgs),
+    /// Show what a run's steps printed
+    Logs(LogsArgs),
+    /// Go on with a run that was cut short
+    Resume(ResumeArgs),
+    /// Stop a running run, without rollback
+    Abort(RequestArgs),
+    /// Stop a running run and roll it back
+    Rollback(RequestArgs),
+    /// Answer a question that a run asks
+    Answer(AnswerArgs),
+    /// Speak the language server protocol over standard input and output
+    Lsp,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Files or directories; `-` reads standard input [default: the current directory]
+    pub paths: Vec<PathBuf>,
+    /// How to write what was found
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+    /// Count warnings as findings
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// What to call standard input
+    #[arg(long, value_name = "NAME")]
+    pub stdin_filename: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ExplainArgs {
+    /// The rule, as `barrier/deadlock` [default: list all rules]
+    pub rule: Option<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+}
+
+/// A pipeline with its arguments.
+#[derive(Debug, ClapArgs)]
+pub struct PipelineArgs {
+    /// The module: a directory, or one of its files
+    pub path: PathBuf,
+    /// The pipeline
+    pub pipeline: String,
+    /// Its arguments
+    #[arg(value_name = "NAME=VALUE")]
+    pub arguments: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+    /// Where to write it [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Let every attempt of a step fail; the kind is `application` unless one is given
+    #[arg(long, value_name = "STEP[=KIND]")]
+    pub fail: Vec<String>,
+    /// How long a step takes
+    #[arg(long, value_name = "STEP=DURATION")]
+    pub takes: Vec<String>,
+    /// What people answer
+    #[arg(long, value_name = "STEP=ANSWER")]
+    pub answer: Vec<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+}
+
+/// Where runs are kept.
+#[derive(Debug, ClapArgs)]
+pub struct StateArgs {
+    /// The state directory [default: $LOCKSTEP_STATE, else lockstep in the user's state directory]
+    #[arg(long = "state", value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Take arguments from a JSON object; those on the command line win
+    #[arg(long, value_name = "FILE")]
+    pub values: Option<PathBuf>,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Do not ask before a production environment is touched
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// Write every event as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunsArgs {
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// An id, a unique beginning of one, or `last`
+    #[arg(default_value = "last")]
+    pub run: String,
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = TextFormat::Text)]
+    pub format: TextFormat,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LogsArgs {
+    /// An id, a unique beginning of one, or `last`
+    pub run: String,
+    /// Only this step, as `stage.phase.step`
+    pub step: Option<String>,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ResumeArgs {
+    /// An id, a unique beginning of one, or `last`
+    pub run: String,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RequestArgs {
+    /// An id, a unique beginning of one, or `last`
+    pub run: String,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct AnswerArgs {
+    /// An id, a unique beginning of one, or `last`
+    pub run: String,
+    /// What is asked about, as `dsl status` names it
+    pub step: String,
+    /// The answer
+    #[arg(value_parser = ["approve", "reject", "retry", "ignore", "succeed", "rollback", "abort"])]
+    pub answer: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    #[command(flatten)]
+    pub state: StateArgs,
+}

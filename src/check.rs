@@ -1,0 +1,29 @@
+//! `dsl check`: finds everything that is wrong with source files.
+
+use crate::args::{CheckArgs, CheckFormat};
+use crate::failure::{Failure, print, say, to_json};
+use crate::source::{render, select, summary};
+use lockstep_compiler::{Program, Severity};
+use std::io::IsTerminal;
+
+/// Exit code 1 when there are errors, or warnings that were denied.
+pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let selection = select(&args.paths, args.stdin_filename.as_deref())?;
+    let program =
+        Program::load(&selection, &selection.modules).map_err(|error| Failure::new(error.to_string()))?;
+    let mut found = lockstep_compiler::check(&program);
+    found.retain(|diagnostic| selection.wants(&program.file(diagnostic.primary.file).path));
+    match args.format {
+        CheckFormat::Human => {
+            print(&render(&program, &found, std::io::stdout().is_terminal()))?;
+            say(&if found.is_empty() { "nothing found".into() } else { summary(&found) });
+        }
+        CheckFormat::Json => print(&to_json(&lockstep_compiler::check_output(&program, &found))?)?,
+    }
+    let fails = |severity| match severity {
+        Severity::Error => true,
+        Severity::Warning => args.deny_warnings,
+        Severity::Note => false,
+    };
+    Ok(u8::from(found.iter().any(|diagnostic| fails(diagnostic.severity))))
+}

@@ -1,0 +1,58 @@
+//! The command line of Lockstep: one file for each subcommand, and what they share.
+
+mod abort;
+mod answer;
+mod args;
+mod check;
+mod clock;
+mod events;
+mod explain;
+mod failure;
+mod logs;
+mod lsp;
+mod outcome;
+mod plan;
+mod progress;
+mod resume;
+mod rollback;
+mod run;
+mod runs;
+mod simulate;
+mod source;
+mod state;
+mod status;
+mod table;
+
+use args::{Args, Subcommand};
+use clap::Parser;
+use failure::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Subcommand::Check(args) => check::run(&args),
+        Subcommand::Explain(args) => explain::run(&args),
+        Subcommand::Plan(args) => plan::run(&args),
+        Subcommand::Simulate(args) => simulate::run(&args),
+        Subcommand::Run(args) => run::run(&args),
+        Subcommand::Runs(args) => runs::run(&args),
+        Subcommand::Status(args) => status::run(&args),
+        Subcommand::Logs(args) => logs::run(&args),
+        Subcommand::Resume(args) => resume::run(&args),
+        Subcommand::Abort(args) => abort::run(&args),
+        Subcommand::Rollback(args) => rollback::run(&args),
+        Subcommand::Answer(args) => answer::run(&args),
+        Subcommand::Lsp => lsp::run(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the results has read enough.
+        Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "{}", failure.render());
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `dsl plan`: shows what a pipeline would do.
+
+use crate::args::{PlanArgs, TextFormat};
+use crate::failure::{Failure, print, to_json};
+use crate::source::lower;
+use lockstep_plan::export::{plan_json, plan_text};
+use std::collections::BTreeMap;
+
+/// Writes the plan to standard output or a file.
+pub fn run(args: &PlanArgs) -> Result<u8, Failure> {
+    let (lowered, _) = lower(&args.pipeline, BTreeMap::new())?;
+    let text = match args.format {
+        TextFormat::Text => plan_text(&lowered.plan),
+        TextFormat::Json => to_json(&plan_json(&lowered.plan))?,
+    };
+    match &args.output {
+        Some(path) => std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))?,
+        None => print(&text)?,
+    }
+    Ok(0)
+}

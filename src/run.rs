@@ -1,0 +1,147 @@
+//! `dsl run`: carries a pipeline out.
+
+use crate::args::RunArgs;
+use crate::clock::span;
+use crate::events::Events;
+use crate::failure::{Failure, print, say};
+use crate::outcome::exit_code;
+use crate::progress::Progress;
+use crate::source::lower;
+use crate::{state, table};
+use lockstep_executor::{Drivers, End, Handle, Runner, Store, replay};
+use lockstep_plan::Plan;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit code says how the run ended.
+pub fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let values = match &args.values {
+        Some(path) => read_values(path)?,
+        None => BTreeMap::new(),
+    };
+    let (lowered, module) = lower(&args.pipeline, values)?;
+    if !args.yes && !confirm(&lowered.plan)? {
+        return Err(Failure::new("nothing was begun, because it was not confirmed"));
+    }
+    let store = Arc::new(state::open(&args.state)?);
+    let runner = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person())?;
+    carry_out(&store, runner, args.watch.events.as_deref())
+}
+
+/// Carries a run out to its end, showing it, and writes the closing table.
+pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result<u8, Failure> {
+    let run = runner.info().id.clone();
+    let started = runner.info().created_at;
+    let plan = runner.plan().clone();
+    let events = events.map(|path| Events::open(path, &run)).transpose()?;
+    let live = std::io::stderr().is_terminal();
+    let progress = Arc::new(Progress::new(plan.clone(), events, live));
+    progress.message(&format!("run {run}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
+    let handle = runner.handle();
+    let end = runtime.block_on(async {
+        let signals = tokio::spawn(watch_signals(handle, progress.clone(), run.clone()));
+        let end = runner.run(progress.clone()).await;
+        signals.abort();
+        end
+    })?;
+    progress.close();
+    // The table is told from the journal: what is not in there did not happen.
+    let told = replay(store, &run)?;
+    print(&format!("\n{}", table::text(&table::rows(&plan, &told.state, &told.happenings))))?;
+    let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
+    match end {
+        End::Finished(outcome) => {
+            print(&format!("\nrun {run} {} in {took}\n", outcome.name().replace('_', " ")))?
+        }
+        End::Detached => print(&format!("\nrun {run} is unfinished; `dsl resume {run}` goes on with it\n"))?,
+    }
+    Ok(exit_code(end))
+}
+
+/// A first Ctrl-C asks what is meant, a second one detaches; so does SIGTERM.
+async fn watch_signals(handle: Handle, progress: Arc<Progress>, run: String) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        say(
+            "signals cannot be watched: Ctrl-C ends this process at once, and `dsl resume` goes on with the run",
+        );
+        return;
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {
+                if asked {
+                    return handle.detach();
+                }
+                asked = true;
+                progress.message(&format!(
+                    "Ctrl-C again leaves the run as it is (`dsl resume {run}` goes on with it); `dsl rollback {run}` \
+                     rolls it back, `dsl abort {run}` stops it without rollback"
+                ));
+            }
+            _ = terminate.recv() => return handle.detach(),
+        }
+    }
+}
+
+/// Asks a person at a terminal before production is touched.
+fn confirm(plan: &Plan) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let targets: BTreeSet<&str> = plan
+        .targets
+        .iter()
+        .filter(|target| target.kind == "production")
+        .map(|target| target.name.as_str())
+        .collect();
+    if targets.is_empty() {
+        return Ok(true);
+    }
+    let targets: Vec<&str> = targets.into_iter().collect();
+    say(&format!("{} changes {}. Go on? [y/N]", plan.pipeline, targets.join(", ")));
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Arguments from a JSON object.
+fn read_values(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    let bad = |message: String| {
+        Failure::new(format!("`{}` cannot be used: {message}", path.display()))
+            .help("the file holds one JSON object: `{ \"version\": \"1.4.0\", \"replicas\": 3 }`")
+    };
+    let values: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    values
+        .into_iter()
+        .map(|(name, value)| match argument(&value) {
+            Some(text) => Ok((name, text)),
+            None => Err(bad(format!("`{name}` is neither text, number, truth value nor a list of these"))),
+        })
+        .collect()
+}
+
+fn argument(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Bool, Number, String};
+    match value {
+        String(text) => Some(text.clone()),
+        Number(number) => Some(number.to_string()),
+        Bool(truth) => Some(truth.to_string()),
+        Array(items) => Some(items.iter().map(argument).collect::<Option<Vec<_>>>()?.join(",")),
+        _ => None,
+    }
+}

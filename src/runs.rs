@@ -1,0 +1,46 @@
+//! `dsl runs`: what has run and what is running.
+
+use crate::args::{RunsArgs, TextFormat};
+use crate::clock::{date_time, rfc3339};
+use crate::failure::{Failure, print, to_json};
+use crate::state;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Runs {
+    version: u32,
+    runs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+struct Run {
+    run: String,
+    pipeline: String,
+    state: &'static str,
+    alive: bool,
+    started: String,
+    by: String,
+}
+
+/// Lists every run, oldest first.
+pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
+    let store = state::open(&args.state)?;
+    let mut runs = Vec::new();
+    let mut text = String::new();
+    for info in store.runs()? {
+        let state = info.outcome.map_or("running", |outcome| outcome.name());
+        let alive = info.outcome.is_none() && store.is_carried_out(&info.id)?;
+        let cut = info.outcome.is_none() && !alive;
+        let word = if cut { "unfinished, nobody carries it out".into() } else { state.replace('_', " ") };
+        let started = date_time(info.created_at);
+        text.push_str(&format!("{}  {started}  {}  by {}  {word}\n", info.id, info.pipeline, info.by));
+        let started = rfc3339(info.created_at);
+        runs.push(Run { run: info.id, pipeline: info.pipeline, state, alive, started, by: info.by });
+    }
+    print(&match args.format {
+        TextFormat::Json => to_json(&Runs { version: 1, runs })?,
+        TextFormat::Text if text.is_empty() => "nothing has run yet\n".into(),
+        TextFormat::Text => text,
+    })?;
+    Ok(0)
+}

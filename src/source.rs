@@ -1,0 +1,184 @@
+//! From paths to programs and plans: walking directories, standard input, and diagnostics on the screen.
+
+use crate::args::PipelineArgs;
+use crate::failure::{Failure, say};
+use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Severity};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+/// The directory of the module that a path means: itself, or the one that holds it.
+pub fn module_of(path: &Path) -> Result<PathBuf, Failure> {
+    let kind = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
+    if kind.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    Ok(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() })
+}
+
+/// What `check` looks at.
+pub struct Selection {
+    /// Directories of modules, sorted.
+    pub modules: Vec<PathBuf>,
+    /// Only findings in these files are wanted, where single files were named.
+    pub files: BTreeSet<PathBuf>,
+    /// Whole directories were named, whose findings are all wanted.
+    pub directories: Vec<PathBuf>,
+    /// Standard input with its name.
+    pub input: Option<(PathBuf, String)>,
+}
+
+/// Finds the modules that paths mean. Directories are walked as far as `.gitignore` lets.
+pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Selection, Failure> {
+    let here = [PathBuf::from(".")];
+    let paths = if paths.is_empty() { &here[..] } else { paths };
+    let mut selection =
+        Selection { modules: Vec::new(), files: BTreeSet::new(), directories: Vec::new(), input: None };
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
+            let name = stdin_filename.unwrap_or(Path::new("stdin.lockstep")).to_path_buf();
+            let dir = name.parent().unwrap_or(Path::new("")).to_path_buf();
+            selection.files.insert(name.clone());
+            // Without a name it stands alone: whatever lies about here has nothing to do with it.
+            selection.modules.push(if stdin_filename.is_some() { dir } else { PathBuf::from("<stdin>") });
+            selection.input = Some((name, text));
+            continue;
+        }
+        let kind = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
+        if kind.is_file() {
+            if path.extension().is_none_or(|extension| extension != "lockstep") {
+                return Err(Failure::new(format!("`{}` is not a Lockstep file", path.display()))
+                    .help("source files end in `.lockstep`; a directory means all of its source files"));
+            }
+            selection.modules.push(module_of(path)?);
+            selection.files.insert(normal(path));
+            continue;
+        }
+        selection.directories.push(path.clone());
+        for entry in ignore::WalkBuilder::new(path).require_git(false).sort_by_file_path(Path::cmp).build() {
+            let entry =
+                entry.map_err(|error| Failure::new(format!("cannot walk `{}`: {error}", path.display())))?;
+            let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
+            if is_source && entry.file_type().is_some_and(|kind| !kind.is_dir()) {
+                selection.modules.push(module_of(entry.path())?);
+            }
+        }
+    }
+    selection.modules.sort();
+    selection.modules.dedup();
+    if selection.modules.is_empty() {
+        let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+        return Err(Failure::new(format!("there is no `.lockstep` file in {}", paths.join(", "))));
+    }
+    Ok(selection)
+}
+
+fn normal(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != std::path::Component::CurDir).collect()
+}
+
+impl Selection {
+    /// Whether findings in that file are wanted.
+    pub fn wants(&self, file: &Path) -> bool {
+        !self.directories.is_empty() || self.files.contains(&normal(file)) || self.files.contains(file)
+    }
+}
+
+/// Modules from the disk, with standard input in place of the file whose name it has.
+impl Loader for Selection {
+    fn read_module(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
+        let Some((name, text)) = &self.input else { return DiskLoader.read_module(dir) };
+        if dir == Path::new("<stdin>") {
+            return Ok(vec![(name.clone(), text.clone())]);
+        }
+        let mut files = DiskLoader.read_module(dir)?;
+        if normal(dir) == normal(name.parent().unwrap_or(Path::new(""))) {
+            files.retain(|(path, _)| path.file_name() != name.file_name());
+            files.push((name.clone(), text.clone()));
+            files.sort();
+        }
+        Ok(files)
+    }
+
+    fn identity(&self, dir: &Path) -> PathBuf {
+        if dir == Path::new("<stdin>") { dir.to_path_buf() } else { DiskLoader.identity(dir) }
+    }
+}
+
+/// Draws diagnostics as people read them.
+pub fn render(program: &Program, diagnostics: &[Diagnostic], terminal: bool) -> String {
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let width = if terminal { terminal_width() } else { 100 };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        // Writing to a string cannot fail.
+        let _ = handler.render_report(&mut text, &lockstep_compiler::report(program, diagnostic));
+        text.push('\n');
+    }
+    text
+}
+
+fn terminal_width() -> usize {
+    let (_, width) = indicatif_width();
+    usize::from(width).clamp(60, 120)
+}
+
+fn indicatif_width() -> (u16, u16) {
+    console::Term::stderr().size()
+}
+
+/// "2 errors, 1 warning"
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let part = |count: usize, word: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        count => Some(format!("{count} {word}s")),
+    };
+    let parts = [
+        part(count(Severity::Error), "error"),
+        part(count(Severity::Warning), "warning"),
+        part(count(Severity::Note), "note"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A pipeline's plan, and the directory of its module. Everything that is wrong with the source goes to standard error.
+pub fn lower(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(Lowered, PathBuf), Failure> {
+    let dir = module_of(&args.path)?;
+    let mut arguments = values;
+    let mut given = BTreeSet::new();
+    for argument in &args.arguments {
+        let Some((name, value)) = argument.split_once('=') else {
+            return Err(Failure::new(format!("`{argument}` is not an argument of a pipeline"))
+                .help("arguments are written `name=value`"));
+        };
+        if !given.insert(name) {
+            return Err(Failure::new(format!("argument `{name}` is given twice")));
+        }
+        arguments.insert(name.into(), value.into());
+    }
+    let program = Program::load(&DiskLoader, std::slice::from_ref(&dir))
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let terminal = std::io::stderr().is_terminal();
+    let found = lockstep_compiler::check(&program);
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        say(render(&program, &found, terminal).trim_end());
+        return Err(Failure::Source);
+    }
+    match lockstep_compiler::lower(&program, &dir, &args.pipeline, &arguments) {
+        Ok(lowered) => Ok((lowered, dir)),
+        Err(found) => {
+            say(render(&program, &found, terminal).trim_end());
+            Err(Failure::Source)
+        }
+    }
+}

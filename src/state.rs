@@ -1,0 +1,40 @@
+//! Where runs are kept, and who acts.
+
+use crate::args::StateArgs;
+use crate::failure::Failure;
+use lockstep_executor::Store;
+use std::env;
+use std::path::PathBuf;
+
+/// Opens the state directory.
+pub fn open(args: &StateArgs) -> Result<Store, Failure> {
+    Ok(Store::open(&directory(args)?)?)
+}
+
+fn directory(args: &StateArgs) -> Result<PathBuf, Failure> {
+    let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(directory) = &args.directory {
+        return Ok(directory.clone());
+    }
+    if let Some(directory) = named("LOCKSTEP_STATE") {
+        return Ok(directory);
+    }
+    // A relative path there counts as unset (XDG Base Directory Specification).
+    if let Some(directory) = named("XDG_STATE_HOME").filter(|directory| directory.is_absolute()) {
+        return Ok(directory.join("lockstep"));
+    }
+    match named("HOME") {
+        Some(home) => Ok(home.join(".local/state/lockstep")),
+        None => {
+            Err(Failure::new("there is no place for the state: neither $LOCKSTEP_STATE nor $HOME is set")
+                .help("name a directory with `--state DIR`"))
+        }
+    }
+}
+
+/// The name under which a person's doings are journalled.
+pub fn person() -> String {
+    let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let user = named("USER").or_else(|| named("LOGNAME"));
+    user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

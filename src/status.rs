@@ -1,0 +1,148 @@
+//! `dsl status`: what a run has come to, and the journal's explanation of every decision.
+
+use crate::args::{StatusArgs, TextFormat};
+use crate::clock::{date_time, rfc3339, time_of_day};
+use crate::failure::{Failure, print, to_json};
+use crate::progress::is_said_already;
+use crate::{state, table};
+use lockstep_executor::{Replay, RunInfo, replay};
+use lockstep_plan::export::{EventLine, barrier_names, event_line};
+use lockstep_plan::machine::BarrierState;
+use lockstep_plan::question_name;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+#[derive(Serialize)]
+struct Status {
+    version: u32,
+    run: String,
+    pipeline: String,
+    state: &'static str,
+    alive: bool,
+    by: String,
+    started: String,
+    stages: BTreeMap<String, Stage>,
+    barriers: BTreeMap<String, &'static str>,
+    questions: Vec<Question>,
+    events: Vec<TimedEvent>,
+}
+
+#[derive(Serialize)]
+struct Stage {
+    outcome: &'static str,
+    did: String,
+    why: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Question {
+    step: String,
+    group: String,
+    answers: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct TimedEvent {
+    at: String,
+    #[serde(flatten)]
+    line: EventLine,
+}
+
+/// Writes the state of one run.
+pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
+    let store = state::open(&args.state)?;
+    let run = store.find_run(&args.run)?;
+    let info = store.run(&run)?;
+    let replay = replay(&store, &run)?;
+    let alive = store.is_carried_out(&run)?;
+    print(&match args.format {
+        TextFormat::Text => text(&info, &replay, alive),
+        TextFormat::Json => to_json(&status(info, &replay, alive))?,
+    })?;
+    Ok(0)
+}
+
+/// The word for the run as a whole.
+pub fn word(replay: &Replay) -> &'static str {
+    match replay.state.outcome() {
+        Some(outcome) => outcome.name(),
+        None if replay.questions.is_empty() => "running",
+        None => "waiting",
+    }
+}
+
+fn barriers(replay: &Replay) -> BTreeMap<String, &'static str> {
+    let words = replay.state.barriers.iter().map(|barrier| match barrier {
+        BarrierState::Open => "open",
+        BarrierState::Broken => "broken",
+        BarrierState::Undecided { .. } => "not_reached",
+    });
+    barrier_names(&replay.plan).into_iter().zip(words).collect()
+}
+
+fn status(info: RunInfo, replay: &Replay, alive: bool) -> Status {
+    let rows = table::rows(&replay.plan, &replay.state, &replay.happenings);
+    Status {
+        version: 1,
+        state: word(replay),
+        alive,
+        run: info.id,
+        pipeline: info.pipeline,
+        by: info.by,
+        started: rfc3339(info.created_at),
+        stages: rows
+            .into_iter()
+            .map(|row| (row.stage, Stage { outcome: row.outcome, did: row.did, why: row.why }))
+            .collect(),
+        barriers: barriers(replay),
+        questions: replay
+            .questions
+            .iter()
+            .map(|(question, (group, answers))| Question {
+                step: question_name(&replay.plan, *question).into(),
+                group: group.clone(),
+                answers: answers.iter().map(|answer| answer.name()).collect(),
+            })
+            .collect(),
+        events: replay
+            .happenings
+            .iter()
+            .map(|(at, happening)| TimedEvent { at: rfc3339(*at), line: event_line(&replay.plan, happening) })
+            .collect(),
+    }
+}
+
+fn text(info: &RunInfo, replay: &Replay, alive: bool) -> String {
+    let plan = &replay.plan;
+    let mut text = String::new();
+    let state = word(replay).replace('_', " ");
+    let cut = if replay.state.is_finished() || alive {
+        ""
+    } else {
+        " (nobody carries it out: `dsl resume` goes on)"
+    };
+    let _ = writeln!(text, "run {}  {}  {state}{cut}", info.id, info.pipeline);
+    let _ = writeln!(text, "started {} by {}", date_time(info.created_at), info.by);
+    let _ = writeln!(text, "\n{}", table::text(&table::rows(plan, &replay.state, &replay.happenings)));
+    for (name, word) in barriers(replay) {
+        let _ = writeln!(text, "barrier {name}  {}", word.replace('_', " "));
+    }
+    for ((step, attempt), since) in &replay.running {
+        let name = &plan.steps[step.index()].name;
+        let _ = writeln!(text, "{name} runs since {} (attempt {attempt})", time_of_day(*since));
+    }
+    for (question, (group, answers)) in &replay.questions {
+        let answers: Vec<&str> = answers.iter().map(|answer| answer.name()).collect();
+        let name = question_name(plan, *question);
+        let _ = writeln!(text, "{name} waits for an answer of {group}: {}", answers.join(", "));
+    }
+    let _ = writeln!(text);
+    let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
+    for (at, happening) in replay.happenings.iter().filter(|(_, happening)| !is_said_already(happening)) {
+        let stage = happening.stage(plan).unwrap_or_default();
+        let said = happening.describe(plan).replace('\n', "\n    ");
+        let _ = writeln!(text, "{}  {stage:width$}  {said}", time_of_day(*at));
+    }
+    text
+}

@@ -1,0 +1,82 @@
+//! `dsl check` and its neighbours, as whole commands.
+
+use crate::support::{Sandbox, dsl, repository, said};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// The rules that a run of `dsl check --format json` reports.
+fn rules(command: &mut Command, code: i32) -> Vec<String> {
+    let told = said(command.args(["--format", "json"])).exits(code);
+    let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    assert_eq!(value["version"], 1);
+    let found = value["diagnostics"].as_array().expect("diagnostics");
+    found.iter().map(|diagnostic| diagnostic["rule"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn many_mistakes_come_out_together() {
+    let file = repository().join("tests/fixtures/many.lockstep");
+    let found = rules(dsl().arg("check").arg(&file), 1);
+    for rule in [
+        "barrier/alone",
+        "barrier/deadlock",
+        "barrier/duplicate",
+        "phase/parallel",
+        "template/artifact-type",
+        "template/deployment-type",
+    ] {
+        assert!(found.iter().any(|name| name == rule), "{rule} is missing among {found:?}");
+    }
+}
+
+#[test]
+fn the_rendered_form_shows_source_label_and_help() {
+    let mut command = dsl();
+    command.current_dir(repository()).args(["check", "tests/fixtures/many.lockstep"]);
+    let told = said(&mut command).exits(1);
+    insta::assert_snapshot!("many", told.out);
+}
+
+#[test]
+fn standard_input_is_checked_under_its_name() {
+    let mut child = dsl()
+        .args(["check", "-", "--format", "json", "--stdin-filename", "here.lockstep"])
+        .current_dir(Sandbox::of_source("").module().parent().expect("a parent").parent().expect("a parent"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut input = child.stdin.take().expect("its standard input");
+    input.write_all(b"workflow w {\n  phase p { step s = nothing.there }\n}\n").expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(value["diagnostics"][0]["rule"], "name/unknown");
+    assert_eq!(value["diagnostics"][0]["file"], "here.lockstep");
+    assert_eq!(value["diagnostics"][0]["line"], 2);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn exit_codes() {
+    let fine = Sandbox::of_source("group sre { members = [\"ana\"] }\n");
+    said(dsl().arg("check").arg(fine.module())).exits(0);
+    said(dsl().arg("check").arg(fine.module().join("missing"))).exits(2);
+    let wrong = Sandbox::of_source("group {\n");
+    said(dsl().arg("check").arg(wrong.module())).exits(1);
+    said(dsl().arg("plan").arg(wrong.module()).arg("release")).exits(2);
+    said(dsl().arg("plan").arg(fine.module()).arg("release")).exits(2);
+}
+
+#[test]
+fn explain_has_a_page_for_each_rule() {
+    let told = said(dsl().args(["explain", "--format", "json"])).exits(0);
+    let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    for rule in value["rules"].as_array().expect("rules") {
+        let name = rule["name"].as_str().expect("a name");
+        let told = said(dsl().args(["explain", name])).exits(0);
+        assert!(told.out.starts_with(name), "{}", told.out);
+    }
+    let told = said(dsl().args(["explain", "barrier/deadlok"])).exits(2);
+    assert!(told.err.contains("did you mean `barrier/deadlock`?"), "{}", told.err);
+}

@@ -1,0 +1,71 @@
+//! What the documentation shows is true: its Lockstep is checked, the README's commands are run.
+
+use crate::support::{Sandbox, dsl, repository, said};
+use std::fs;
+use std::path::PathBuf;
+
+/// Fenced blocks of a language, with the line where each begins.
+fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match &mut open {
+            None if line.trim() == format!("```{language}") => open = Some((number + 1, String::new())),
+            None => {}
+            Some(_) if line.trim() == "```" => blocks.extend(open.take()),
+            Some((_, block)) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+        }
+    }
+    blocks
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![repository().join("README.md"), repository().join("ARCHITECTURE.md")];
+    if let Ok(entries) = fs::read_dir(repository().join("docs")) {
+        documents.extend(entries.map(|entry| entry.expect("an entry").path()));
+    }
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.sort();
+    documents
+}
+
+#[test]
+fn lockstep_in_the_documentation_is_without_errors() {
+    for document in documents() {
+        for (line, block) in blocks(&fs::read_to_string(&document).expect("a document"), "lockstep") {
+            let sandbox = Sandbox::of_source(&block);
+            let told = said(dsl().arg("check").arg(sandbox.module()));
+            assert_eq!(told.code, Some(0), "{}:{line}\n{}", document.display(), told.out);
+        }
+    }
+}
+
+#[test]
+fn the_readmes_commands_do_what_it_says() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("the README");
+    let commands: Vec<String> = blocks(&readme, "sh")
+        .into_iter()
+        .flat_map(|(_, block)| block.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| line.strip_prefix("cargo run -- ").map(str::to_owned))
+        .collect();
+    let sandbox = Sandbox::of_example("quickstart");
+    let codes = [0, 1];
+    assert_eq!(commands.len(), codes.len(), "{commands:?}");
+    for (command, code) in commands.iter().zip(codes) {
+        let mut words = command.split_whitespace();
+        let subcommand = words.next().expect("a subcommand");
+        let mut program = sandbox.dsl(subcommand);
+        for word in words {
+            match word {
+                "examples/quickstart" => program.arg(sandbox.module()),
+                word => program.arg(word),
+            };
+        }
+        said(&mut program).exits(code);
+    }
+    assert_eq!(sandbox.ask("region1"), "hello 1.0.0");
+    assert_eq!(sandbox.ask("region2"), "hello 1.0.0");
+}

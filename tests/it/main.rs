@@ -1,0 +1,9 @@
+//! Tests of the whole program: real files, real processes, real signals.
+
+mod check;
+mod crash;
+mod docs;
+mod examples;
+mod quickstart;
+mod schemas;
+mod support;
