@@ -9,11 +9,18 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     };
     candidates
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        .filter(|candidate| *candidate != name && may_be_near(name, candidate, limit))
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// A cheap look before the distance is computed: lengths and letters.
+fn may_be_near(name: &str, candidate: &str, limit: usize) -> bool {
+    let letters = |text: &str| text.bytes().fold(0_u64, |set, byte| set | 1 << (byte & 63));
+    name.len().abs_diff(candidate.len()) <= 4 * limit
+        && (letters(name) ^ letters(candidate)).count_ones() as usize <= 8 * limit
 }
 
 /// "did you mean `x`?" or, without a near name, "`a`, `b` and `c` exist": nothing when there are no candidates.

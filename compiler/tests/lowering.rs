@@ -24,3 +24,48 @@ fn the_prelude_is_in_order() {
         assert!(file.parse.errors.is_empty(), "{}: {:#?}", file.path.display(), file.parse.errors);
     }
 }
+
+#[test]
+fn a_little_of_everything() {
+    let program = single(include_str!("support/wide.lockstep"));
+    let found = check(&program);
+    assert!(
+        found.iter().all(|it| matches!(it.rule, "barrier/skippable" | "barrier/alone")),
+        "{}",
+        rendered(&program, &found)
+    );
+    for (pipeline, arguments) in [
+        ("release", vec![("version", "2.0.0"), ("regions", "a,b"), ("share", "20%")]),
+        ("edge_release", vec![]),
+    ] {
+        let arguments =
+            arguments.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let lowered = lower(&program, Path::new(""), pipeline, &arguments);
+        let lowered = lowered.unwrap_or_else(|found| panic!("{}", rendered(&program, &found)));
+        insta::assert_snapshot!(pipeline, serde_json::to_string_pretty(&lowered.plan).unwrap());
+    }
+}
+
+#[test]
+fn arguments_are_read_by_their_type() {
+    let program = single(EXAMPLE);
+    let wrong = |arguments: &[(&str, &str)]| {
+        let arguments =
+            arguments.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        let found = lower(&program, Path::new(""), "release", &arguments).unwrap_err();
+        found
+            .iter()
+            .map(|it| format!("{}: {} ({})", it.rule, it.message, it.help.clone().unwrap_or_default()))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    insta::assert_snapshot!(
+        [
+            wrong(&[]),
+            wrong(&[("version", "1"), ("break_region2", "yes")]),
+            wrong(&[("version", "1"), ("break_region", "true")]),
+            lower(&program, Path::new(""), "relase", &Default::default()).unwrap_err()[0].message.clone(),
+        ]
+        .join("\n"),
+        @"");
+}

@@ -244,7 +244,6 @@ impl Active {
                 return Ok(End::Finished(outcome));
             }
             let mut events = Vec::new();
-            let mut taken = Vec::new();
             tokio::select! {
                 Some(event) = self.tasks.next() => events.push(event),
                 control = control.recv() => match control {
@@ -252,10 +251,7 @@ impl Active {
                     Some(Control::Detach) | None => return Ok(End::Detached),
                 },
                 _ = tick.tick() => {
-                    for request in self.store.requests(&self.info.id)? {
-                        taken.push(request.id);
-                        events.push(request.event);
-                    }
+                    self.apply_requests().await?;
                     ticks += 1;
                     if ticks % HEARTBEAT == 0 {
                         self.store.heartbeat(&self.info.id, self.epoch)?;
@@ -265,8 +261,15 @@ impl Active {
             while let Some(event) = self.tasks.try_next() {
                 events.push(event);
             }
-            self.apply(events, taken).await?;
+            self.apply(events, Vec::new()).await?;
         }
+    }
+
+    /// Takes what other processes ask for.
+    async fn apply_requests(&mut self) -> Result<(), Error> {
+        let (taken, events) =
+            self.store.requests(&self.info.id)?.into_iter().map(|request| (request.id, request.event)).unzip();
+        self.apply(events, taken).await
     }
 
     /// Brings the run to where its journal has it, and goes on with what was under way.
@@ -286,9 +289,14 @@ impl Active {
         }
         let boot = process::boot_id();
         let rebooted = self.lives.iter().any(|life| life.boot != boot);
-        let attempts = self.pending.attempts.iter().map(|(key, attempt)| (*key, attempt.clone())).collect();
-        let records = self.pending.records.clone();
-        let timers = self.pending.timers.clone();
+        let before = (self.pending.attempts.clone(), self.pending.records.clone(), self.pending.timers.clone());
+        // What people asked for while nobody carried the run out comes before what it does next. It may begin things of
+        // its own; only what was under way before is looked for.
+        self.apply_requests().await?;
+        let attempts = self.pending.attempts.iter().filter(|(key, _)| before.0.contains_key(key));
+        let attempts = attempts.map(|(key, attempt)| (*key, attempt.clone())).collect();
+        let records = self.pending.records.iter().filter(|(key, _)| before.1.contains_key(key));
+        let records: Vec<_> = records.map(|(key, call)| (*key, call.clone())).collect();
         let (ended, found) = self.tasks.probe(attempts, rebooted).await;
         for ((stage, target, service), call) in records {
             self.tasks.record(stage, target, service, call);
@@ -299,8 +307,9 @@ impl Active {
         // What the probes said is journalled before any timer can fire.
         self.apply(ended, Vec::new()).await?;
         let now = id::now();
-        for (timer, pending) in timers {
-            if self.pending.timers.contains_key(&timer) && self.live {
+        for (timer, pending) in before.2 {
+            let same = self.pending.timers.get(&timer).is_some_and(|now| now.at == pending.at);
+            if same && self.live {
                 let passed = match pending.clock {
                     Clock::Wall => now.saturating_sub(pending.at),
                     Clock::Runner => lived_since(&self.lives, pending.at),

@@ -24,6 +24,9 @@ pub const RULE: Rule = Rule {
 /// Beyond this many circles in one group more reports help nobody.
 const MOST_REPORTS: usize = 50;
 
+/// More places times sets of answers than this are not tried out.
+const MOST_TRIES: usize = 4_000_000;
+
 /// A stretch of one branch: it meets the barrier at `from` before the one at `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
@@ -78,7 +81,9 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<Meeting>]) -> Vec<(Vec<Stret
     if atoms.len() == 0 {
         return all.into_iter().map(|circle| (circle, false)).collect();
     }
-    let Some(answers) = atoms.answers() else {
+    let places: usize = names.iter().map(Vec::len).sum();
+    let answers = atoms.answers().filter(|_| places << atoms.len() <= MOST_TRIES);
+    let Some(answers) = answers else {
         return all.into_iter().map(|circle| (circle, true)).collect();
     };
     // The case without skips first: those circles stand as they are where their conditions can hold together.
@@ -212,10 +217,10 @@ fn from(
                     circle.reverse();
                     return Some(circle);
                 }
-                if !before.contains_key(&found) {
-                    before.insert(found, (barrier, stretch));
+                before.entry(found).or_insert_with(|| {
                     todo.push_back(found);
-                }
+                    (barrier, stretch)
+                });
             }
             reached[*branch] = end.min(position + 1);
         }

@@ -18,21 +18,19 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, name, workflow) in walk::workflows(model) {
         let (forward, rollback) = walk::barriers_of(workflow);
         for barriers in [forward, rollback] {
-            for (index, barrier) in barriers.iter().enumerate() {
-                let same = |other: &&&Barrier| other.name.text == barrier.name.text;
-                if let Some(first) = barriers[..index].iter().find(same) {
-                    let at = |barrier: &Barrier| Location { file, span: barrier.name.span };
-                    sink.push(
-                        Diagnostic::new(
-                            &RULE,
-                            at(barrier),
-                            format!("workflow `{name}` has the barrier `{}` twice", barrier.name.text),
-                        )
-                        .label("again here")
-                        .also(at(first), "first here")
-                        .help("a stage arrives at a barrier once: give the second one a name of its own"),
-                    );
-                }
+            for (first, again) in crate::types::repeated(barriers.iter().map(|it| it.name.text.as_str())) {
+                let (first, barrier) = (barriers[first], barriers[again]);
+                let at = |barrier: &Barrier| Location { file, span: barrier.name.span };
+                sink.push(
+                    Diagnostic::new(
+                        &RULE,
+                        at(barrier),
+                        format!("workflow `{name}` has the barrier `{}` twice", barrier.name.text),
+                    )
+                    .label("again here")
+                    .also(at(first), "first here")
+                    .help("a stage arrives at a barrier once: give the second one a name of its own"),
+                );
             }
         }
     }

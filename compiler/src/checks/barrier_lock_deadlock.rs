@@ -5,7 +5,8 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use lockstep_grammar::ast::{Item, Phase, Use};
-use lockstep_plan::{BarrierKind, StageId, Work};
+use lockstep_plan::{BarrierId, BarrierKind, StageId, Work};
+use petgraph::unionfind::UnionFind;
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -21,28 +22,27 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
-        // Stages by the smallest stage that they are joined with.
-        let mut root: BTreeMap<StageId, StageId> = BTreeMap::new();
-        for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| stage.item == item) {
-            let id = StageId(index as u32);
-            let first = plan.stages.iter().position(|it| it.item == stage.item).unwrap_or(index);
-            root.insert(id, if joined { StageId(first as u32) } else { id });
-        }
-        let mut by_barrier: BTreeMap<_, Vec<StageId>> = BTreeMap::new();
+        let stages: Vec<StageId> = (0..plan.stages.len() as u32)
+            .map(StageId)
+            .filter(|id| plan.stages[id.index()].item == item)
+            .collect();
+        let Some(first) = stages.first().copied() else { continue };
+        let mut union: UnionFind<u32> = UnionFind::new(stages.len());
+        let number = |stage: StageId| stage.0 - first.0;
+        let mut met: BTreeMap<BarrierId, StageId> = BTreeMap::new();
         for meeting in branches.iter().flatten() {
-            by_barrier.entry(meeting.barrier).or_default().push(meeting.stage);
+            let earlier = *met.entry(meeting.barrier).or_insert(meeting.stage);
+            union.union(number(earlier), number(meeting.stage));
         }
-        for members in by_barrier.values() {
-            let target = members.iter().map(|stage| root[stage]).min();
-            let old: Vec<StageId> = members.iter().map(|stage| root[stage]).collect();
-            for value in root.values_mut().filter(|value| old.contains(value)) {
-                *value = target.unwrap_or(*value);
+        if joined {
+            for stage in &stages {
+                union.union(0, number(*stage));
             }
         }
-        let mut needed: BTreeMap<(StageId, &str), (u64, Vec<StageId>)> = BTreeMap::new();
-        for (stage, root) in &root {
+        let mut needed: BTreeMap<(u32, &str), (u64, Vec<StageId>)> = BTreeMap::new();
+        for stage in &stages {
             for it in claimed(judged, *stage) {
-                let entry = needed.entry((*root, it.resource.as_str())).or_default();
+                let entry = needed.entry((union.find(number(*stage)), it.resource.as_str())).or_default();
                 entry.0 += u64::from(it.permits);
                 entry.1.push(*stage);
             }

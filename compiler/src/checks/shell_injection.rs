@@ -26,7 +26,7 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step) {
         let member = path.names[1].text.as_str();
         let spliced = match head {
             "run" => member == "by",
-            "failure" => typer.standing.rollback.is_some(),
+            "failure" => typer.standing.rollback.is_some() && member == "message",
             _ => {
                 let output = typer.steps.iter().filter(|info| info.step.name.text == head).find_map(|info| {
                     info.outputs.iter().find(|output| output.name() == member).map(|output| output.ty.clone())

@@ -49,7 +49,8 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
             .find_step(module, &step.path)
             .is_some_and(|(provider, _)| typer.model.is_deployment_type(provider))
     });
-    let kinds: [(&str, fn(&Ty) -> bool); 2] =
+    type IsOne = fn(&Ty) -> bool;
+    let kinds: [(&str, IsOne); 2] =
         [("service", |ty| matches!(ty, Ty::Service(_))), ("infra", |ty| matches!(ty, Ty::Infra(_)))];
     for (name, is_one) in kinds {
         let Implicit::Ambiguous(first, second) = implicit(&phase.settings, name, infos, is_one) else {

@@ -123,6 +123,8 @@ pub struct Lowerer<'a, 'p> {
     root: ModuleId,
     conditions: HashMap<Expr, ConditionId>,
     targets: HashMap<(DeclId, usize), TargetId>,
+    /// For each target its environment.
+    environments: Vec<DeclId>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
     barriers: HashMap<(ItemId, String, BarrierKind), BarrierId>,
     /// Names that secrets, channels, groups and resources have in the plan.
@@ -143,6 +145,7 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             root: ModuleId::PRELUDE,
             conditions: HashMap::new(),
             targets: HashMap::new(),
+            environments: Vec::new(),
             services: HashMap::new(),
             barriers: HashMap::new(),
             named: HashMap::new(),

@@ -249,6 +249,7 @@ impl<'p> Lowerer<'_, 'p> {
         let infrastructure = environment.and_then(|environment| environment.infrastructure.get(index));
         let target = TargetId(self.plan.targets.len() as u32);
         if let (Some(environment), Some(infrastructure)) = (environment, infrastructure) {
+            self.environments.push(id);
             let module = self.model.module(id.file);
             let provider = self.model.find_provider(module, &infrastructure.value.path);
             let fields = provider
@@ -299,7 +300,7 @@ impl<'p> Lowerer<'_, 'p> {
 
     /// The environment that a target belongs to.
     pub fn environment_of(&self, target: TargetId) -> Option<DeclId> {
-        self.targets.iter().find(|(_, id)| **id == target).map(|((environment, _), _)| *environment)
+        self.environments.get(target.index()).copied()
     }
 
     /// Follows the fields of a value.

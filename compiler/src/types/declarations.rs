@@ -151,14 +151,9 @@ impl<'p> Typer<'_, 'p> {
                 }
             }
         }
-        for (index, infrastructure) in environment.infrastructure.iter().enumerate() {
+        self.names_once(environment.infrastructure.iter().map(|it| &it.name), "infrastructure");
+        for infrastructure in &environment.infrastructure {
             let name = &infrastructure.name;
-            if let Some(first) =
-                environment.infrastructure[..index].iter().find(|it| it.name.text == name.text)
-            {
-                let (at, first) = (self.at(name.span), self.at(first.name.span));
-                self.sink.push(checks::name_duplicate::report(at, first, "infrastructure", &name.text));
-            }
             let value = &infrastructure.value;
             let Some(id) = self.constructor(&value.path, "infrastructure", true) else {
                 for entry in &value.record.entries {
@@ -200,11 +195,15 @@ impl<'p> Typer<'_, 'p> {
     }
 
     pub fn settings_once(&mut self, settings: &[Setting]) {
-        for (index, setting) in settings.iter().enumerate() {
-            if let Some(first) = settings[..index].iter().find(|other| other.name.text == setting.name.text) {
-                let (at, first) = (self.at(setting.name.span), self.at(first.name.span));
-                self.sink.push(checks::name_duplicate::report(at, first, "setting", &setting.name.text));
-            }
+        for (first, again) in super::repeated(settings.iter().map(|setting| setting.name.text.as_str())) {
+            let (first, again) = (&settings[first].name, &settings[again].name);
+            let diagnostic = checks::name_duplicate::report(
+                self.at(again.span),
+                self.at(first.span),
+                "setting",
+                &again.text,
+            );
+            self.sink.push(diagnostic);
         }
     }
 
@@ -296,12 +295,8 @@ impl<'p> Typer<'_, 'p> {
             self.declare_params(items);
             self.vars.clear();
         }
-        for (index, signature) in provider.steps.iter().enumerate() {
-            if let Some(first) = provider.steps[..index].iter().find(|it| it.name.text == signature.name.text)
-            {
-                let (at, first) = (self.at(signature.name.span), self.at(first.name.span));
-                self.sink.push(checks::name_duplicate::report(at, first, "step", &signature.name.text));
-            }
+        self.names_once(provider.steps.iter().map(|signature| &signature.name), "step");
+        for signature in &provider.steps {
             self.declare_params(&signature.params.items);
             self.vars.clear();
             if let Some(outputs) = &signature.outputs {

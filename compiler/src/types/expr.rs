@@ -30,6 +30,7 @@ pub struct Typer<'a, 'p> {
     pub used: &'a mut Used,
     pub vars: Vec<Var<'p>>,
     pub steps: Vec<StepInfo<'p>>,
+    pub step_names: HashSet<&'p str>,
     pub standing: Standing<'p>,
     /// Whether `stage`, `run` and the like mean something here.
     pub in_workflow: bool,
@@ -53,6 +54,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             used,
             vars: Vec::new(),
             steps: Vec::new(),
+            step_names: HashSet::new(),
             standing: Standing::default(),
             in_workflow: false,
             owner_damaged: false,
@@ -71,11 +73,17 @@ impl<'a, 'p> Typer<'a, 'p> {
     /// Resolves parameters, checks their defaults, and brings them into scope one after another.
     pub fn declare_params(&mut self, items: &'p [Param]) -> Vec<ParamInfo<'p>> {
         let infos = params(self.model, self.file, items, self.sink);
-        for (index, info) in infos.iter().enumerate() {
-            if let Some(first) = infos[..index].iter().find(|other| other.name() == info.name()) {
-                let (at, first) = (self.at(info.param.name.span), self.at(first.param.name.span));
-                self.sink.push(checks::name_duplicate::report(at, first, "parameter", info.name()));
-            }
+        for (first, again) in super::repeated(infos.iter().map(|info| info.name())) {
+            let (first, again) = (&infos[first].param.name, &infos[again].param.name);
+            let diagnostic = checks::name_duplicate::report(
+                self.at(again.span),
+                self.at(first.span),
+                "parameter",
+                &again.text,
+            );
+            self.sink.push(diagnostic);
+        }
+        for info in &infos {
             if let Some(default) = &info.param.default {
                 let because = Some((info.location(), format!("`{}` is declared here", info.name())));
                 self.expect(default, &info.ty, &because);
@@ -151,13 +159,15 @@ impl<'a, 'p> Typer<'a, 'p> {
     }
 
     pub fn keys_once(&mut self, record: &Record) {
-        for (index, entry) in record.entries.iter().enumerate() {
-            if let Some(first) =
-                record.entries[..index].iter().find(|other| other.name.text == entry.name.text)
-            {
-                let (at, first) = (self.at(entry.name.span), self.at(first.name.span));
-                self.sink.push(checks::name_duplicate::report(at, first, "entry", &entry.name.text));
-            }
+        for (first, again) in super::repeated(record.entries.iter().map(|entry| entry.name.text.as_str())) {
+            let (first, again) = (&record.entries[first].name, &record.entries[again].name);
+            let diagnostic = checks::name_duplicate::report(
+                self.at(again.span),
+                self.at(first.span),
+                "entry",
+                &again.text,
+            );
+            self.sink.push(diagnostic);
         }
     }
 
@@ -500,7 +510,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             if let Some(ty) = self.fact(path) {
                 return ty;
             }
-            if !rest.is_empty() && self.steps.iter().any(|info| info.step.name.text == head) {
+            if !rest.is_empty() && self.step_names.contains(head) {
                 return self.output(path);
             }
         }

@@ -18,6 +18,8 @@ pub use template::targets;
 pub use workflow::STRATEGIES;
 
 use crate::model::{DeclId, Model};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +130,21 @@ impl Ty {
             Ty::Infra(ty) => format!("infrastructure<{}>", providers(&ty.providers)),
         }
     }
+}
+
+/// Of names in order those that were given before: each with the index of the first one.
+pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut repeated = Vec::new();
+    for (index, name) in names.enumerate() {
+        match seen.entry(name) {
+            Entry::Occupied(first) => repeated.push((*first.get(), index)),
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+            }
+        }
+    }
+    repeated
 }
 
 /// Whether everything in `from` is allowed by `to`; an empty `to` allows all, an empty `from` may be anything.

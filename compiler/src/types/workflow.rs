@@ -32,6 +32,7 @@ impl<'p> Typer<'_, 'p> {
             }
         }
         self.steps = self.collect_steps(workflow);
+        self.step_names = self.steps.iter().map(|info| info.step.name.text.as_str()).collect();
         self.names_once(workflow.phases.iter().map(|phase| &phase.name), "phase");
         let mut position = 0;
         for (index, phase) in workflow.phases.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! Programs from texts, for tests.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use lockstep_compiler::{Diagnostic, Loader, Program, check, report};
 use std::collections::BTreeMap;

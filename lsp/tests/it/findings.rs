@@ -81,7 +81,7 @@ fn advice_is_part_of_the_message() {
 fn columns_are_in_the_units_that_the_client_asked_for() {
     let uri = Uri::parse("file:///nowhere/site.lockstep").unwrap();
     // Five characters before the mistake that are twelve bytes and six UTF-16 units.
-    let broken = with("{ version },", r#"{ version = "äö€𝄞x${nobody}" },"#);
+    let broken = with("{ version },", r#"{ version = "äö€𝄞x${nobody}${version}" },"#);
     let line = broken.lines().find(|line| line.contains("nobody")).unwrap();
     let before = &line[..line.find("nobody").unwrap()];
     for (offered, chosen, column) in [
@@ -121,15 +121,28 @@ fn severities_keep_their_order() {
 fn a_fix_comes_along_as_an_edit() {
     let uri = Uri::parse("file:///nowhere/site.lockstep").unwrap();
     let client = Client::start();
-    let broken = with("= publish {", "= publsh {");
+    let broken = with(
+        "  phase deploy {",
+        "  parallel { phase before { step a = shell { script = \"true\" } } }\n  phase deploy {",
+    );
     client.open(&uri, 1, &broken);
     let shown = client.diagnostics(&uri);
-    let data = shown.diagnostics[0].data.as_ref().expect("a fix");
+    let found = &shown.diagnostics[0];
+    assert_eq!(found.code, Some(Code::String("phase/parallel".into())));
+    let data = found.data.as_ref().expect("a fix");
     assert!(data["title"].as_str().is_some_and(|title| !title.is_empty()), "{data}");
     let changes: BTreeMap<Uri, Vec<TextEdit>> =
         serde_json::from_value(data["edit"]["changes"].clone()).unwrap();
-    let [edit] = &changes[&uri][..] else { panic!("{data}") };
-    assert_eq!((text_at(&broken, edit.range), edit.new_text.as_str()), ("publsh", "publish"));
+    let mut edits = changes[&uri].clone();
+    edits.sort_by_key(|edit| edit.range);
+    let mut repaired = broken.clone();
+    for edit in edits.iter().rev() {
+        let old = text_at(&broken, edit.range);
+        let at = old.as_ptr() as usize - broken.as_ptr() as usize;
+        repaired.replace_range(at..at + old.len(), &edit.new_text);
+    }
+    client.change(&uri, 2, &repaired);
+    assert_eq!(client.diagnostics(&uri).diagnostics, vec![], "{repaired}");
     client.leave();
 }
 
