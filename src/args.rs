@@ -39,6 +39,10 @@ pub enum Subcommand {
     Answer(AnswerArgs),
     /// Speak the language server protocol over standard input and output
     Lsp,
+    /// Write shell completions to standard output
+    Completions(CompletionsArgs),
+    /// Write man pages into a directory, or the main one to standard output
+    Man(ManArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -51,6 +55,9 @@ pub struct CheckArgs {
     /// Count warnings as findings
     #[arg(long)]
     pub deny_warnings: bool,
+    /// Apply the fixes that are mechanical
+    #[arg(long)]
+    pub fix: bool,
     /// What to call standard input
     #[arg(long, value_name = "NAME")]
     pub stdin_filename: Option<PathBuf>,
@@ -58,7 +65,21 @@ pub struct CheckArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
+    /// For people
     Human,
+    /// For programs
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people
+    Human,
+    /// For programs
     Json,
 }
 
@@ -67,8 +88,8 @@ pub struct ExplainArgs {
     /// The rule, as `barrier/deadlock` [default: list all rules]
     pub rule: Option<String>,
     /// How to write it
-    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
-    pub format: CheckFormat,
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Human)]
+    pub format: ExplainFormat,
 }
 
 /// A pipeline with its arguments.
@@ -213,4 +234,17 @@ pub struct AnswerArgs {
     pub comment: Option<String>,
     #[command(flatten)]
     pub state: StateArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ManArgs {
+    /// Where to write the pages
+    pub directory: Option<PathBuf>,
 }

@@ -3,20 +3,39 @@
 use crate::args::{CheckArgs, CheckFormat};
 use crate::failure::{Failure, print, say, to_json};
 use crate::source::{render, select, summary};
+use crate::{fix, github, sarif};
 use lockstep_compiler::{Program, Severity};
 use std::io::IsTerminal;
 
 /// Exit code 1 when there are errors, or warnings that were denied.
 pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let selection = select(&args.paths, args.stdin_filename.as_deref())?;
-    let program =
-        Program::load(&selection, &selection.modules).map_err(|error| Failure::new(error.to_string()))?;
-    let mut found = lockstep_compiler::check(&program);
+    let (program, mut found) = if args.fix {
+        if selection.input.is_some() {
+            return Err(Failure::new("standard input cannot be fixed in place").help("name a file"));
+        }
+        let (program, found, applied) = fix::apply(&selection)?;
+        if applied > 0 {
+            say(&format!("{applied} fixed"));
+        }
+        (program, found)
+    } else {
+        let program =
+            Program::load(&selection, &selection.modules).map_err(|error| Failure::new(error.to_string()))?;
+        let found = lockstep_compiler::check(&program);
+        (program, found)
+    };
     found.retain(|diagnostic| selection.wants(&program.file(diagnostic.primary.file).path));
     match args.format {
         CheckFormat::Human => {
             print(&render(&program, &found, std::io::stdout().is_terminal()))?;
             say(&if found.is_empty() { "nothing found".into() } else { summary(&found) });
+        }
+        CheckFormat::Sarif => {
+            print(&to_json(&sarif::log(&lockstep_compiler::check_output(&program, &found)))?)?
+        }
+        CheckFormat::Github => {
+            print(&github::annotations(&lockstep_compiler::check_output(&program, &found)))?
         }
         CheckFormat::Json => print(&to_json(&lockstep_compiler::check_output(&program, &found))?)?,
     }

@@ -1,6 +1,6 @@
 //! `dsl explain`: what a rule is about.
 
-use crate::args::{CheckFormat, ExplainArgs};
+use crate::args::{ExplainArgs, ExplainFormat};
 use crate::failure::{Failure, print, to_json};
 use lockstep_compiler::{Rule, nearest, rules};
 use serde::Serialize;
@@ -23,7 +23,7 @@ impl From<&Rule> for RuleOutput {
 pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
     let Some(name) = &args.rule else {
         let text = match args.format {
-            CheckFormat::Json => {
+            ExplainFormat::Json => {
                 #[derive(Serialize)]
                 struct Rules {
                     version: u32,
@@ -31,7 +31,7 @@ pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
                 }
                 to_json(&Rules { version: 1, rules: rules().iter().map(RuleOutput::from).collect() })?
             }
-            CheckFormat::Human => {
+            ExplainFormat::Human => {
                 let width = rules().iter().map(|rule| rule.name.len()).max().unwrap_or(0);
                 rules()
                     .iter()
@@ -52,8 +52,8 @@ pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
         });
     };
     print(&match args.format {
-        CheckFormat::Json => to_json(&RuleOutput::from(rule))?,
-        CheckFormat::Human => format!("{} ({})\n\n{}\n", rule.name, rule.severity.name(), rule.page.trim()),
+        ExplainFormat::Json => to_json(&RuleOutput::from(rule))?,
+        ExplainFormat::Human => format!("{} ({})\n\n{}\n", rule.name, rule.severity.name(), rule.page.trim()),
     })?;
     Ok(0)
 }

@@ -5,11 +5,15 @@ mod answer;
 mod args;
 mod check;
 mod clock;
+mod completions;
 mod events;
 mod explain;
 mod failure;
+mod fix;
+mod github;
 mod logs;
 mod lsp;
+mod man;
 mod outcome;
 mod plan;
 mod progress;
@@ -17,6 +21,7 @@ mod resume;
 mod rollback;
 mod run;
 mod runs;
+mod sarif;
 mod simulate;
 mod source;
 mod state;
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
         Subcommand::Rollback(args) => rollback::run(&args),
         Subcommand::Answer(args) => answer::run(&args),
         Subcommand::Lsp => lsp::run(),
+        Subcommand::Completions(args) => completions::run(&args),
+        Subcommand::Man(args) => man::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -78,7 +78,8 @@ impl Observer for Progress {
                 lanes.bars[step.stage.index()].set_message(format!("{}: {}", step.name, line.text));
             }
             (None, Stream::Driver) => {
-                let width = self.plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
+                let width =
+                    self.plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
                 let step = &self.plan.steps[line.step.index()];
                 let stage = &self.plan.stages[step.stage.index()].name;
                 say(&format!("{}  {stage:width$}  {}: {}", time_of_day(now()), step.name, line.text));

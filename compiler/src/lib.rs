@@ -19,7 +19,9 @@ mod types;
 pub use diagnostic::{Diagnostic, Fix, Location, Severity};
 pub use disk::DiskLoader;
 pub use lower::{Lowered, Origins, lower, parse_duration};
-pub use output::{CheckOutput, check_output};
+pub use output::{
+    CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
+};
 pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
 pub use report::report;
 pub use rules::{Rule, rules};

@@ -34,7 +34,7 @@ pub struct DiagnosticOutput {
 }
 
 /// A range of a file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlaceOutput {
     /// Its path.
     pub file: String,

@@ -1,5 +1,8 @@
 //! *Did you mean*: the nearest name, and lists of names for people.
 
+/// Among very many names a suggestion is not worth the search.
+const MOST: usize = 128;
+
 /// The candidate nearest to `name`, if it is near enough to be a slip.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = match name.chars().count() {
@@ -10,7 +13,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name && may_be_near(name, candidate, limit))
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .take(MOST)
+        .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min()
         .map(|(_, candidate)| candidate)
@@ -40,11 +44,11 @@ pub fn help<'a>(what: &str, name: &str, candidates: impl IntoIterator<Item = &'a
 
 /// Backquoted, separated by commas; long lists are cut.
 pub fn list<S: AsRef<str>>(names: &[S]) -> String {
-    const MOST: usize = 12;
+    const SHOWN: usize = 12;
     let mut text =
-        names.iter().take(MOST).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST {
-        text.push_str(&format!(" and {} more", names.len() - MOST));
+        names.iter().take(SHOWN).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lockstep_compiler::{check, lower};
+use lockstep_compiler::{DiskLoader, Program, check, lower};
 use std::path::Path;
 use support::{EXAMPLE, rendered, single};
 
@@ -66,6 +66,26 @@ fn arguments_are_read_by_their_type() {
             wrong(&[("version", "1"), ("break_region", "true")]),
             lower(&program, Path::new(""), "relase", &Default::default()).unwrap_err()[0].message.clone(),
         ]
-        .join("\n"),
-        @"");
+        .join("\n")
+    );
+}
+
+#[test]
+fn the_quickstart_from_the_disk() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
+    let program = Program::load(&DiskLoader, std::slice::from_ref(&dir)).unwrap();
+    let found = check(&program);
+    assert!(found.is_empty(), "{}", rendered(&program, &found));
+    let module = program.module_of(&dir).unwrap();
+    let pipelines = program.pipelines(module);
+    assert!(!pipelines.is_empty());
+    for pipeline in pipelines {
+        let arguments = [("version".to_string(), "1.0.0".to_string())].into();
+        let lowered = lower(&program, &dir, pipeline, &arguments);
+        let lowered = lowered.unwrap_or_else(|found| panic!("{}", rendered(&program, &found)));
+        assert!(!lowered.plan.steps.is_empty());
+        assert_eq!(lowered.origins.steps.len(), lowered.plan.steps.len());
+        assert_eq!(lowered.origins.places.len(), lowered.plan.places.len());
+        assert_eq!(lowered.origins.scopes.len(), lowered.plan.scopes.len());
+    }
 }

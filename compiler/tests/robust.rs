@@ -107,7 +107,7 @@ fn survives(source: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn word_soup(words in prop::collection::vec(prop::sample::select(WORDS), 0..60)) {

@@ -31,6 +31,11 @@ impl Span {
         (self.end - self.start) as usize
     }
 
+    /// Whether an offset lies in the range, its end included.
+    pub fn contains(self, offset: u32) -> bool {
+        self.start <= offset && offset <= self.end
+    }
+
     /// Whether the range covers nothing.
     pub fn is_empty(self) -> bool {
         self.start >= self.end

@@ -4,6 +4,7 @@
 
 pub mod ast;
 mod build;
+mod consequence;
 mod line_index;
 mod message;
 mod place;
@@ -17,6 +18,7 @@ pub use line_index::{LineColumn, LineIndex};
 pub use rules::RULES;
 
 use ast::{File, Span};
+use consequence::Consequences;
 use pest::Parser;
 
 /// What a text came to.
@@ -72,6 +74,7 @@ pub fn parse(source: &str) -> Parse {
     let found = scan::scan(source);
     let repaired = repair::Repaired::new(source, &found.edits);
     let mut build = build::Build::new(&repaired);
+    let scanned = found.errors.len();
     build.errors = found.errors;
     build.damaged = found.damaged;
     let mut file = File::default();
@@ -84,9 +87,15 @@ pub fn parse(source: &str) -> Parse {
         // The grammar matches every balanced text. What it cannot is read on this thread's stack.
         Err(error) => build.unreadable(&error),
     }
-    let build::Build { mut errors, mut comments, mut damaged, .. } = build;
-    errors.sort_by_key(|error| error.span.start);
-    errors.dedup_by_key(|error| error.span.start);
+    let build::Build { errors, mut comments, mut damaged, missing_bodies, .. } = build;
+    let consequences = Consequences {
+        scanned,
+        source,
+        unreliable: &found.unreliable,
+        strays: &found.strays,
+        missing_bodies: &missing_bodies,
+    };
+    let errors = consequences.drop_from(errors);
     comments.sort_by_key(|comment| comment.span);
     damaged.sort();
     damaged.dedup();

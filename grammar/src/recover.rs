@@ -25,7 +25,22 @@ impl<'s> Build<'s> {
 
     /// Something is left over where only one of these could stand.
     pub(crate) fn junk(&mut self, pair: &Pair<'s>, rules: &[Rule]) {
-        self.expected(pair.as_span().start(), rules);
+        let start = pair.as_span().start();
+        let before = self.text[..start].trim_end_matches([' ', '\t']);
+        if let Some(rest) = before.strip_suffix("not").filter(|rest| !rest.ends_with(|c: char| c.is_alphanumeric())) {
+            let span = self.repaired.span(rest.len(), start);
+            let error = message::spelling(span, "`not` is written `!`", "write `!`");
+            return self.report(error.replace("write `!`", span, "!"));
+        }
+        self.expected(start, rules);
+        let word = message::token(self.text, start).text;
+        if rules.contains(&Rule::separator)
+            && is_name(word)
+            && let Some(error) = self.errors.last_mut()
+            && error.help.is_none()
+        {
+            error.help = Some("members are separated by commas or new lines; text stands in quotes".into());
+        }
     }
 
     /// Reports what is left over before a closing bracket.
@@ -73,7 +88,10 @@ impl<'s> Build<'s> {
         if matches!(word.text, "-" | "*")
             || next.text == ":" && message::token(self.text, next.end()).text == "\n"
         {
-            self.mute = Some(self.indent(start));
+            self.mute(start);
+        }
+        if keywords(place).any(|keyword| keyword == word.text) && next.text != ":" {
+            return self.incomplete(word, next);
         }
         let error = foreign(word, next, place, span)
             .or_else(|| foreign_operator(word, span))
@@ -87,6 +105,27 @@ impl<'s> Build<'s> {
             reserved_help(message::unexpected(span, message, label), word)
         });
         self.report(error);
+    }
+
+    /// A keyword, and not what has to follow it.
+    fn incomplete(&mut self, word: Token<'s>, next: Token<'s>) {
+        let what = match word.text {
+            "on" => "`failure`",
+            "skip" | "only" => "`if`",
+            "changes" => "`target`",
+            "undone" => "`by`",
+            "rollback" | "parallel" => "`{`",
+            _ => "a name",
+        };
+        self.expected_words(word.end(), what);
+        let help = match (word.text, next.text) {
+            ("on", "success") => "people are told with `notify CHANNEL on success`; only failures have rules",
+            ("skip" | "only", _) => "write `skip if CONDITION` or `only if CONDITION`",
+            _ => return,
+        };
+        if let Some(error) = self.errors.last_mut() {
+            error.help = Some(help.into());
+        }
     }
 
     /// `timeout 10m`, the `=` forgotten.
@@ -104,10 +143,6 @@ impl<'s> Build<'s> {
         if !assigns {
             if next.text != "=" {
                 return None;
-            }
-            if place.members().iter().any(|rule| human(*rule).trim_matches('`') == word.text) {
-                let span = self.repaired.span(next.start, next.end());
-                return Some(message::unexpected(span, "expected a name, found `=`", "expected a name"));
             }
             let message = format!("`{}` cannot be set in {}", word.text, place.describe());
             let what = message::alternatives(place.members().iter().map(|rule| human(*rule)));
@@ -128,7 +163,7 @@ impl<'s> Build<'s> {
 }
 
 fn reserved_help(error: SyntaxError, found: Token<'_>) -> SyntaxError {
-    if message::is_reserved(found.text) {
+    if message::is_reserved(found.text) && error.message.contains("a name") {
         error.help(format!("`{}` is a reserved word and cannot be a name", found.text))
     } else {
         error
@@ -159,8 +194,14 @@ fn foreign_operator(found: Token<'_>, span: Span) -> Option<SyntaxError> {
     Some(message::spelling(span, message, help.clone()).replace(help, span, meant))
 }
 
+/// The entry of another language under such a name.
+pub(crate) fn foreign_entry(name: &str, span: Span) -> Option<SyntaxError> {
+    let nothing = Token { start: 0, text: "" };
+    foreign(Token { start: 0, text: name }, nothing, Place::Record, span)
+}
+
 /// What other languages write.
-pub(crate) fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option<SyntaxError> {
+fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option<SyntaxError> {
     let spelled =
         |message: String, help: &str| Some(message::spelling(span, message, "not Lockstep").help(help));
     match word.text {
@@ -223,17 +264,20 @@ fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Optio
     if matches!(next.text, "=" | ":" | "") || !is_name(word.text) {
         return None;
     }
-    let keywords = place.members().iter().filter_map(|rule| {
-        let first = human(*rule).strip_prefix('`')?.split(['`', ' ']).next()?;
-        Some(if first == "on" { "on failure" } else { first })
-    });
-    let meant = similar(word.text, keywords)?;
+    let meant = similar(word.text, keywords(place))?;
     let message = format!("`{}` is not a keyword", word.text);
     Some(message::unexpected(span, message, "unknown").help(format!("did you mean `{meant}`?")).replace(
         format!("write `{meant}`"),
         span,
         meant,
     ))
+}
+
+/// The words that begin what may stand in a place.
+fn keywords(place: Place) -> impl Iterator<Item = &'static str> {
+    let both = place.members().contains(&Rule::condition).then_some("only");
+    let first = |rule: &Rule| human(*rule).strip_prefix('`')?.split(['`', ' ']).next();
+    place.members().iter().filter_map(first).chain(both)
 }
 
 /// The word that is most like another, if it is like enough.

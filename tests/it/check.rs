@@ -80,3 +80,48 @@ fn explain_has_a_page_for_each_rule() {
     let told = said(dsl().args(["explain", "barrier/deadlok"])).exits(2);
     assert!(told.err.contains("did you mean `barrier/deadlock`?"), "{}", told.err);
 }
+
+#[test]
+fn fixes_leave_a_file_without_their_findings() {
+    let source =
+        std::fs::read_to_string(repository().join("tests/fixtures/many.lockstep")).expect("a fixture");
+    let sandbox = Sandbox::of_source(&source);
+    let fixable = |found: &serde_json::Value| {
+        found["diagnostics"]
+            .as_array()
+            .expect("diagnostics")
+            .iter()
+            .filter(|found| !found["fix"].is_null())
+            .count()
+    };
+    let check = |fix: &[&str]| {
+        let told =
+            said(dsl().arg("check").arg(sandbox.module()).args(["--format", "json"]).args(fix)).exits(1);
+        serde_json::from_str::<serde_json::Value>(&told.out).expect("JSON")
+    };
+    let before = check(&[]);
+    assert!(fixable(&before) > 0);
+    let after = check(&["--fix"]);
+    assert_eq!(fixable(&after), 0, "{after:#}");
+    assert!(after["diagnostics"].as_array().map(Vec::len) < before["diagnostics"].as_array().map(Vec::len));
+    assert_eq!(after, check(&[]), "what is found after fixing is what the files hold");
+}
+
+#[test]
+fn forms_for_code_hosts() {
+    let mut command = dsl();
+    command.current_dir(repository()).args(["check", "tests/fixtures/many.lockstep", "--format", "github"]);
+    insta::assert_snapshot!("github", said(&mut command).exits(1).out);
+    let mut command = dsl();
+    command.current_dir(repository()).args(["check", "tests/fixtures/many.lockstep", "--format", "sarif"]);
+    let log: serde_json::Value = serde_json::from_str(&said(&mut command).exits(1).out).expect("JSON");
+    let run = &log["runs"][0];
+    for result in run["results"].as_array().expect("results") {
+        let at = result["ruleIndex"].as_u64().expect("a rule") as usize;
+        assert_eq!(run["tool"]["driver"]["rules"][at]["id"], result["ruleId"]);
+        assert_eq!(
+            result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+            "tests/fixtures/many.lockstep"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 use super::Judged;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::{BarrierKind, Expr, ItemId, Part, PlaceId, StageId, StepId, Value, Work};
+use lockstep_plan::{BarrierKind, Expr, ItemId, Part, PlaceId, Value, Work};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -21,11 +21,11 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
             places.entry(meeting.barrier).or_default().push(meeting.place);
         }
+        let before = steps_before(judged, item);
         for (barrier, places) in places.iter().filter(|(_, places)| places.len() > 1) {
-            let before: Vec<StepId> =
-                places.iter().flat_map(|place| steps_before(judged, item, *place)).collect();
-            let fails = before.iter().any(|id| plan.steps[id.index()].action.provider != "wait");
-            let changes = before.iter().any(|id| plan.steps[id.index()].changes);
+            let any =
+                |which: fn(&Before) -> bool| places.iter().any(|place| before.get(place).is_some_and(which));
+            let (fails, changes) = (any(|it| it.fails), any(|it| it.changes));
             let reason = match (fails, changes) {
                 (true, true) => continue,
                 (false, _) => "nothing before it can fail",
@@ -46,31 +46,43 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Every step of the branch that can run before a place.
-fn steps_before(judged: &Judged<'_, '_>, item: ItemId, place: PlaceId) -> Vec<StepId> {
+/// What stands before a place, in the place's branch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    fails: bool,
+    changes: bool,
+}
+
+fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> BTreeMap<PlaceId, Before> {
     let plan = &judged.lowered.plan;
-    let branch = plan.places[place.index()].branch as usize;
     let never = |when: &[lockstep_plan::ConditionId]| {
         when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
     };
-    let mut steps = Vec::new();
-    let Some(branch) = plan.items[item.index()].branches.get(branch) else { return steps };
-    let stages = branch.parts.iter().filter_map(|part| match part {
-        Part::Stage(stage) => Some(*stage),
-        Part::Approval(_) => None,
-    });
-    for stage in stages.collect::<Vec<StageId>>() {
-        let stage = &plan.stages[stage.index()];
-        for position in &stage.positions {
-            match &position.work {
-                Work::Barrier(here) if *here == place => return steps,
-                Work::Barrier(_) => {}
-                Work::Steps(_) if never(&stage.when) || never(&position.when) => {}
-                Work::Steps(ids) => {
-                    steps.extend(ids.iter().filter(|id| !never(&plan.steps[id.index()].when)))
+    let mut all = BTreeMap::new();
+    for branch in &plan.items[item.index()].branches {
+        let mut before = Before::default();
+        for part in &branch.parts {
+            let Part::Stage(stage) = part else { continue };
+            let stage = &plan.stages[stage.index()];
+            if never(&stage.when) {
+                continue;
+            }
+            for position in &stage.positions {
+                match &position.work {
+                    Work::Barrier(place) => {
+                        all.insert(*place, before);
+                    }
+                    Work::Steps(_) if never(&position.when) => {}
+                    Work::Steps(ids) => {
+                        for step in ids.iter().map(|id| &plan.steps[id.index()]).filter(|it| !never(&it.when))
+                        {
+                            before.fails |= step.action.provider != "wait";
+                            before.changes |= step.changes;
+                        }
+                    }
                 }
             }
         }
     }
-    steps
+    all
 }

@@ -1,13 +1,14 @@
 //! Whether open conditions can hold together: a small search over what they ask.
 
 use lockstep_plan::{Expr, NoFacts, Operator, Value};
+use std::collections::HashSet;
 
 /// More questions than this are not tried out.
 pub const MOST_ATOMS: usize = 12;
 
 /// The questions that conditions ask, without `!`, `&&` and `||`.
 #[derive(Debug, Default)]
-pub struct Atoms(Vec<Expr>);
+pub struct Atoms(Vec<Expr>, HashSet<Expr>);
 
 impl Atoms {
     /// Adds the questions of a condition.
@@ -25,7 +26,7 @@ impl Atoms {
                 }
             }
             atom => {
-                if !self.0.contains(atom) {
+                if self.1.insert(atom.clone()) {
                     self.0.push(atom.clone());
                 }
             }

@@ -96,3 +96,10 @@ pub fn pattern(at: Location, pattern: &str, message: &str) -> Diagnostic {
     let last = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
     Diagnostic::new(&RULE, at, format!("`{pattern}` is not a regular expression")).label(last)
 }
+
+/// A pipeline that expands to more than any run could carry out.
+pub fn too_large(at: Location, most: usize) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("this pipeline expands to more than {most} steps and barriers"))
+        .label("from this stage on")
+        .help("shorten the lists of its loops, or make several pipelines of it")
+}

@@ -13,7 +13,7 @@ pub use arguments::parse_duration;
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
-use crate::program::{ModuleId, Program};
+use crate::program::{FileId, ModuleId, Program};
 use lockstep_grammar::ast::DeclarationKind;
 use lockstep_plan::{BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -67,9 +67,12 @@ pub fn lower(
     arguments: &BTreeMap<String, String>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let model = Model::new(program);
-    let module =
-        program.module_of(module).unwrap_or(ModuleId(program.modules.len().saturating_sub(1) as u32));
-    let id = find_pipeline(&model, module, pipeline).map_err(|diagnostic| vec![*diagnostic])?;
+    let Some(root) = program.module_of(module) else {
+        let nowhere = Location { file: FileId(0), span: Default::default() };
+        let name = module.display().to_string();
+        return Err(vec![checks::name_unknown::report(nowhere, "module", &name, []).label("")]);
+    };
+    let id = find_pipeline(&model, root, pipeline).map_err(|diagnostic| vec![*diagnostic])?;
     let found = checks::run(program);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(found);
@@ -107,7 +110,7 @@ fn find_pipeline(model: &Model<'_>, module: ModuleId, name: &str) -> Result<Decl
     }
     let pipelines = model.program.pipelines(module);
     let file = model.program.module_files(module).next().map(|(file, _)| file);
-    let at = Location { file: file.unwrap_or(crate::program::FileId(0)), span: Default::default() };
+    let at = Location { file: file.unwrap_or(FileId(0)), span: Default::default() };
     Err(Box::new(checks::name_unknown::report(at, "pipeline", name, pipelines).label("")))
 }
 
@@ -132,6 +135,8 @@ pub struct Lowerer<'a, 'p> {
     /// Values of list parameters that are open, for loops.
     loops: HashMap<String, Value>,
     stage_names: HashMap<String, Location>,
+    /// Whether the plan was cut off because of its size, which is reported once.
+    too_large: bool,
 }
 
 impl<'a, 'p> Lowerer<'a, 'p> {
@@ -151,6 +156,7 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             named: HashMap::new(),
             loops: HashMap::new(),
             stage_names: HashMap::new(),
+            too_large: false,
         }
     }
 }

@@ -18,6 +18,9 @@ use lockstep_plan::{
 /// Barriers wait that long unless they say otherwise.
 const BARRIER_TIMEOUT: u64 = 600_000;
 
+/// A plan with more steps and barriers than this is a slip: a loop in a loop's list.
+const MOST_ELEMENTS: usize = 300_000;
+
 /// Where a stage is being lowered.
 #[derive(Debug, Clone)]
 pub struct Here {
@@ -47,6 +50,13 @@ impl<'p> Lowerer<'_, 'p> {
     ) -> Option<StageId> {
         let found = self.model.find(self.model.module(frame.file), &stage.path).ok()?;
         let DeclarationKind::Workflow(workflow) = &self.model.decl(found.decl).kind else { return None };
+        if self.plan.steps.len() + self.plan.places.len() > MOST_ELEMENTS {
+            if !std::mem::replace(&mut self.too_large, true) {
+                let at = frame.at(stage.name.span);
+                self.sink.push(checks::type_not_allowed_value::too_large(at, MOST_ELEMENTS));
+            }
+            return None;
+        }
         let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
         let name = self.distinct(name, frame.at(stage.name.span));
         let when = self.conditions(&stage.conditions, frame);

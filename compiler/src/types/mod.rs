@@ -2,6 +2,7 @@
 
 mod declarations;
 mod expr;
+mod path;
 mod pipeline;
 mod read;
 mod scope;

@@ -37,7 +37,7 @@ pub fn mismatch(
 fn services(model: &Model<'_>, at: Location, to: &ServiceTy) -> Vec<String> {
     visible(model, at)
         .into_iter()
-        .filter(|(_, id)| super::expr::service_type(model, *id).fits(&Ty::Service(to.clone())))
+        .filter(|(_, id)| super::path::service_type(model, *id).fits(&Ty::Service(to.clone())))
         .filter(|(_, id)| matches!(model.decl(*id).kind, DeclarationKind::Service { .. }))
         .map(|(name, _)| name)
         .collect()

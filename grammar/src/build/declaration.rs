@@ -16,6 +16,15 @@ impl<'s> Build<'s> {
         let mut members = self.members(pair, Place::File);
         while let Some(member) = self.member(&mut members) {
             let docs = self.file_docs(&mut file, member.docs);
+            if self.headless && member.pair.as_rule() != Rule::EOI {
+                // What follows a declaration without a body was meant to be its body.
+                if !self.begins_declaration(member.pair.as_span().start()) {
+                    self.undocumented(docs);
+                    members.due = false;
+                    continue;
+                }
+                self.headless = false;
+            }
             match member.pair.as_rule() {
                 Rule::EOI => self.undocumented(docs),
                 Rule::import => {
@@ -30,6 +39,16 @@ impl<'s> Build<'s> {
             }
         }
         file
+    }
+
+    /// Whether a declaration certainly begins at an offset: its line starts there, with a keyword and a name.
+    fn begins_declaration(&self, at: usize) -> bool {
+        let rest = &self.text[at..];
+        let named = rest.find([' ', '\t']).is_some_and(|end| {
+            let name = rest[end..].trim_start_matches([' ', '\t']);
+            crate::scan::DECLARATIONS.contains(&&rest[..end]) && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        });
+        named && (at == 0 || self.text[..at].ends_with('\n'))
     }
 
     /// Takes the `//!` lines out of documentation.
@@ -142,6 +161,7 @@ impl<'s> Build<'s> {
                 }))
             }
         };
+        self.headless = !self.text[..nodes.end].ends_with('}');
         let Some((name, kind)) = name.zip(kind) else {
             self.damage();
             return None;

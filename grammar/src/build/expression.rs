@@ -15,7 +15,11 @@ impl<'s> Build<'s> {
         let span = self.span(&pair);
         let nodes = self.children(pair);
         // Every operator may nest the operands before it one deeper.
-        let levels = 1 + nodes.pairs.len() as u32 / 2;
+        let mut levels = 1;
+        if nodes.pairs.len() > 2 {
+            let operators = nodes.pairs.clone().filter(|pair| matches!(pair.as_rule(), Rule::operator | Rule::not));
+            levels += operators.count() as u32;
+        }
         self.nested(span, levels, |build| build.operands(nodes))
     }
 

@@ -74,7 +74,9 @@ impl<'s> Build<'s> {
             return None;
         };
         let action = self.action(pair);
-        self.leftover(&mut nodes, &[Rule::closing_brace]);
+        if action.is_some() {
+            self.leftover(&mut nodes, &[Rule::closing_brace]);
+        }
         action
     }
 

@@ -39,8 +39,12 @@ pub(crate) struct Build<'s> {
     /// The brackets that are being read: what is left out now is missing there.
     scope: Span,
     depth: u32,
-    /// The indentation of a block without braces that has just been reported.
-    pub(crate) mute: Option<usize>,
+    /// A block without braces that has just been reported.
+    pub(crate) mute: Option<Muted>,
+    /// Whether the last declaration has no body.
+    headless: bool,
+    /// Where a body is missing at the end of a line, and how far that line is indented.
+    pub missing_bodies: Vec<(u32, usize)>,
 }
 
 /// The children of a pair.
@@ -58,8 +62,17 @@ pub(crate) struct Members<'s> {
     /// Whether a separator is due before the next one.
     due: bool,
     first: bool,
-    /// After another language's block without braces: lines indented deeper than this belong to it.
-    muted: Option<usize>,
+    /// After a block without braces.
+    muted: Option<Muted>,
+}
+
+/// A block without braces, reported once: whatever it holds is not looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Muted {
+    /// Lines that are indented deeper belong to it.
+    indent: usize,
+    /// So does the rest of its first line, which ends here.
+    line_end: usize,
 }
 
 /// One of them, with the documentation above it.
@@ -80,6 +93,8 @@ impl<'s> Build<'s> {
             scope: repaired.span(0, text.len()),
             depth: 0,
             mute: None,
+            headless: false,
+            missing_bodies: Vec::new(),
         }
     }
 
@@ -166,11 +181,9 @@ impl<'s> Build<'s> {
             }
             let span = pair.as_span();
             members.nodes.end = span.end();
-            if let Some(indent) = self.mute.take() {
-                members.muted = Some(indent);
-            }
-            if let Some(indent) = members.muted {
-                if rule != Rule::EOI && self.continues_block(span.start(), indent) {
+            members.muted = self.mute.take().or(members.muted);
+            if let Some(muted) = members.muted {
+                if rule != Rule::EOI && self.continues_block(span.start(), muted) {
                     members.due = false;
                     continue;
                 }
@@ -186,10 +199,18 @@ impl<'s> Build<'s> {
         }
     }
 
-    /// Whether the line of an offset belongs to a block without braces that is indented that far.
-    fn continues_block(&self, at: usize, indent: usize) -> bool {
+    /// Nothing more is said about the block that has its head, and no braces, on the line of an offset.
+    pub(crate) fn mute(&mut self, at: usize) {
+        let line_end = self.text[at..].find('\n').map_or(self.text.len(), |length| at + length);
+        self.mute = Some(Muted { indent: self.indent(at), line_end });
+    }
+
+    /// Whether an offset belongs to a block without braces.
+    fn continues_block(&self, at: usize, muted: Muted) -> bool {
         let own = self.indent(at);
-        own > indent || own == indent && matches!(message::token(self.text, at).text, "-")
+        at < muted.line_end
+            || own > muted.indent
+            || own == muted.indent && message::token(self.text, at).text == "-"
     }
 
     /// How far the line of an offset is indented.
@@ -264,7 +285,12 @@ impl<'s> Build<'s> {
     /// Reads some levels deeper, unless that is too deep.
     fn nested<T>(&mut self, span: Span, levels: u32, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth + levels > MAX_DEPTH {
-            self.report(message::too_deep(span));
+            let error = message::too_deep(span);
+            // Brackets that nest too deep inside of this are the same fault.
+            let inside = |other: &SyntaxError| other.message == error.message && span.contains(other.span.start);
+            if !self.errors.iter().any(inside) {
+                self.report(error);
+            }
             self.damage();
             return None;
         }

@@ -55,7 +55,14 @@ impl<'s> Build<'s> {
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let (name, _) = self.key(&mut nodes)?;
+        let end = nodes.end;
         let value = self.value(&mut nodes, &name)?;
+        let keyword = matches!(name.text.as_str(), "phase" | "step" | "section" | "barrier" | "infrastructure");
+        if keyword && matches!(value.kind, ExprKind::Construct(_) | ExprKind::Record(_)) {
+            self.expected(end, &[Rule::name]);
+            self.damage();
+            return None;
+        }
         Some(Setting { span, name, value })
     }
 
@@ -70,6 +77,12 @@ impl<'s> Build<'s> {
     /// What follows a key: `=` (or what was written for it), the value, and what is left over.
     fn value(&mut self, nodes: &mut Nodes<'s>, name: &Name) -> Option<Expr> {
         if self.indented_block(nodes, name) {
+            return None;
+        }
+        let colon = nodes.pairs.peek().is_some_and(|pair| pair.as_rule() == Rule::wrong_assign);
+        if let Some(error) = crate::recover::foreign_entry(&name.text, name.span).filter(|_| colon) {
+            self.report(error);
+            self.damage();
             return None;
         }
         self.assign(nodes);
@@ -95,7 +108,7 @@ impl<'s> Build<'s> {
             message::spelling(span, format!("`{word}:` begins no block"), "indentation means nothing")
                 .help("blocks are written with braces, lists as `[a, b]`, and values are given with `=`"),
         );
-        self.mute = Some(self.indent(at));
+        self.mute(at);
         self.damage();
         true
     }
@@ -248,8 +261,17 @@ impl<'s> Build<'s> {
             if junk.is_none() {
                 self.expected(before, &[Rule::opening_brace]);
             }
+            self.missing_body(nodes.end, junk.is_some());
             self.damaged.push(self.repaired.span(nodes.end, nodes.end));
         }
         body
+    }
+
+    /// A body is missing: the rest of the line, and deeper lines that follow, were meant to be in it.
+    fn missing_body(&mut self, end: usize, junk: bool) {
+        if junk || message::token(self.text, end).text == "\n" {
+            self.mute(end);
+            self.missing_bodies.push((self.repaired.span(end, end).start, self.indent(end)));
+        }
     }
 }

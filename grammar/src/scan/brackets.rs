@@ -16,7 +16,7 @@ impl Kind {
         }
     }
 
-    fn closing(self) -> &'static str {
+    pub(super) fn closing(self) -> &'static str {
         match self {
             Kind::Brace | Kind::Hole => "}",
             Kind::Parenthesis => ")",
@@ -55,6 +55,7 @@ impl Scan<'_> {
         self.echo = 0;
         self.back_to(mark);
         self.code_end = start;
+        self.code_noted = false;
         self.line = start;
         self.indent = self.bytes[start..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.at = start + self.indent;
@@ -109,6 +110,9 @@ impl Scan<'_> {
             // In a `${…}` there is nothing to be careful about.
             Some(partner) => {
                 if hole || !self.read_carefully() {
+                    if !hole && self.is_wrong_kind(self.open[partner]) {
+                        return self.wrong_kind(kind);
+                    }
                     self.close_unclosed(partner + 1, self.at);
                     self.pop();
                 }
@@ -120,10 +124,42 @@ impl Scan<'_> {
                     self.blank(self.at, self.at + 1);
                     self.at += 1;
                 } else if !self.read_carefully() {
-                    self.stray(kind);
+                    match self.open.last() {
+                        Some(open) if open.line == self.line && open.kind != Kind::Brace => self.wrong_kind(kind),
+                        _ => self.stray(kind),
+                    }
                 }
             }
         }
+    }
+
+    /// Whether a bracket that would close an earlier line's was meant for one of its own line.
+    fn is_wrong_kind(&self, partner: Open) -> bool {
+        let first = self.at == self.line + self.indent;
+        let own = self.open.last().is_some_and(|open| open.line == self.line);
+        if first || !own || partner.line == self.line {
+            return false;
+        }
+        let after = self.source[self.line_end(self.at)..].lines().map(|line| (line, line.trim_start()));
+        let next = after.skip(1).find(|(_, code)| !code.is_empty() && !code.starts_with("//"));
+        next.is_some_and(|(line, code)| {
+            let indent = line.len() - code.len();
+            indent > partner.indent || indent == partner.indent && code.starts_with(['}', ')', ']'])
+        })
+    }
+
+    /// `(…]`
+    fn wrong_kind(&mut self, kind: Kind) {
+        let Some(open) = self.open.last().copied() else { return };
+        let span = Span::new(self.at, self.at + 1);
+        let (due, found) = (open.kind.closing(), kind.closing());
+        self.report(
+            message::unexpected(span, format!("expected `{due}`, found `{found}`"), format!("expected `{due}`"))
+                .related(Span::new(open.at, open.at + 1), "opened here")
+                .replace(format!("write `{due}`"), span, due),
+        );
+        self.edit(self.at, self.at + 1, due);
+        self.pop();
     }
 
     /// Whether the next line of code is still indented as if it stood in these brackets.
@@ -147,6 +183,8 @@ impl Scan<'_> {
         let message = format!("unexpected `{}`", kind.closing());
         self.report(message::unexpected(span, message, "closes nothing").replace("remove it", span, ""));
         self.found.damaged.push(Span::new(self.chunk.start, self.at + 1));
+        let first = self.at == self.line + self.indent;
+        self.found.strays.push((span.start, first.then_some(self.indent)));
         self.blank(self.at, self.at + 1);
         self.at += 1;
     }
@@ -175,7 +213,7 @@ impl Scan<'_> {
             .collect();
         let (opening, one) = (last.kind.opening(), last.kind.closing());
         let span = Span::new(last.at, last.at + opening.len());
-        let here = Span::new(next, (next + 1).min(self.bytes.len()));
+        let here = self.character(next);
         let expected = if next >= self.bytes.len() {
             format!("expected `{closing}` before the end of the file")
         } else {
@@ -185,7 +223,9 @@ impl Scan<'_> {
             1 => format!("`{opening}` is never closed"),
             many => format!("`{opening}` is never closed, nor are {} brackets around it", many - 1),
         };
-        if closing.len() <= 16 {
+        if self.cut == Some(end) {
+            // A text without an end has swallowed what would close them, and has been reported.
+        } else if closing.len() <= 16 {
             let fix = format!("insert `{closing}`");
             let at = Span::new(end, end);
             let text =
@@ -198,6 +238,7 @@ impl Scan<'_> {
         } else {
             self.report(message::unclosed(span, message, "never closed"));
         }
+        self.found.unreliable.push(Span::new(end, self.line_end(end)));
         self.found.damaged.extend(unclosed.iter().map(|open| Span::new(open.at, end)));
         if !closing.is_empty() {
             self.edit(end, end, closing);

@@ -8,6 +8,7 @@ impl Scan<'_> {
     /// `# …`
     pub(super) fn hash_comment(&mut self) {
         self.note_code_end();
+        self.code_noted = true;
         let end = self.line_end(self.at);
         let mark = Span::new(self.at, self.at + 1);
         self.report(message::spelling(mark, "comments begin with `//`, not with `#`", "write `//`").replace(
@@ -21,7 +22,6 @@ impl Scan<'_> {
 
     /// `/* … */`
     pub(super) fn block_comment(&mut self) {
-        self.note_code_end();
         let start = self.at;
         let end = self.source[start + 2..].find("*/").map(|length| start + 2 + length + 2);
         let stop = end.unwrap_or_else(|| self.line_end(start));
@@ -70,6 +70,7 @@ impl Scan<'_> {
             );
             self.report(error);
             self.blank(start, content);
+            self.found.unreliable.push(Span::new(start, line_end));
             self.at = content;
             return;
         };

@@ -15,7 +15,7 @@ use crate::message;
 use crate::repair::Edit;
 
 /// The words that begin a declaration.
-const DECLARATIONS: [&str; 9] =
+pub(crate) const DECLARATIONS: [&str; 9] =
     ["service", "environment", "secret", "channel", "group", "resource", "workflow", "pipeline", "provider"];
 
 /// How often a text is read again before the rest of its line is given up.
@@ -29,6 +29,10 @@ pub(crate) struct Found {
     pub edits: Vec<Edit>,
     /// Brackets whose end had to be guessed, and what lost something.
     pub damaged: Vec<Span>,
+    /// Where the grammar's opinion does not count: what stands there is the consequence of an error of this pass.
+    pub unreliable: Vec<Span>,
+    /// Closing brackets that close nothing, with their indentation if they begin their line.
+    pub strays: Vec<(u32, Option<usize>)>,
 }
 
 /// How much had been found at some moment, to return to it.
@@ -37,6 +41,8 @@ struct Mark {
     errors: usize,
     edits: usize,
     damaged: usize,
+    unreliable: usize,
+    strays: usize,
 }
 
 /// What can be open.
@@ -87,6 +93,8 @@ pub(crate) struct Scan<'s> {
     indent: usize,
     /// One past the last byte that is neither blank nor comment, as far as complete lines go.
     code_end: usize,
+    /// Whether that is noted for this line, which ends in a comment.
+    code_noted: bool,
     chunk: Chunk,
     careful: bool,
     /// Brackets closed because a declaration began; as many closing ones too many are their echo.
@@ -98,6 +106,8 @@ pub(crate) struct Scan<'s> {
     suspect: Option<text::Suspect>,
     /// A `"""` that ends where a declaration begins, because nothing closes it.
     forced: Option<(usize, usize)>,
+    /// Where that was: brackets that are still open there are open because of it.
+    cut: Option<usize>,
 }
 
 /// Reads a source.
@@ -111,6 +121,7 @@ pub(crate) fn scan(source: &str) -> Found {
         line: 0,
         indent: 0,
         code_end: 0,
+        code_noted: false,
         chunk: Chunk::default(),
         careful: false,
         echo: 0,
@@ -118,6 +129,7 @@ pub(crate) fn scan(source: &str) -> Found {
         literal: None,
         suspect: None,
         forced: None,
+        cut: None,
     };
     scan.line_start(0);
     scan.run();
@@ -185,6 +197,7 @@ impl Scan<'_> {
                 b'/' if self.in_hole() => self.comment_in_text(),
                 b'/' => {
                     self.note_code_end();
+                    self.code_noted = true;
                     self.at = self.line_end(at);
                 }
                 b'*' if !self.in_hole() => self.block_comment(),
@@ -259,6 +272,9 @@ impl Scan<'_> {
 
     /// Notes where the code of this line ends: before `at`, which is on a newline or a comment.
     fn note_code_end(&mut self) {
+        if self.code_noted {
+            return;
+        }
         let line = self.source[self.line..self.at].trim_end();
         if !line.trim_start().is_empty() {
             self.code_end = self.line + line.len();
@@ -268,6 +284,7 @@ impl Scan<'_> {
     /// Begins a line of code.
     fn line_start(&mut self, at: usize) {
         self.line = at;
+        self.code_noted = false;
         let rest = &self.bytes[at.min(self.bytes.len())..];
         self.indent = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.at = at + self.indent;
@@ -304,14 +321,27 @@ impl Scan<'_> {
     }
 
     fn mark(&self) -> Mark {
-        let Found { errors, edits, damaged } = &self.found;
-        Mark { errors: errors.len(), edits: edits.len(), damaged: damaged.len() }
+        let Found { errors, edits, damaged, unreliable, strays } = &self.found;
+        Mark {
+            errors: errors.len(),
+            edits: edits.len(),
+            damaged: damaged.len(),
+            unreliable: unreliable.len(),
+            strays: strays.len(),
+        }
     }
 
     fn back_to(&mut self, mark: Mark) {
         self.found.errors.truncate(mark.errors);
         self.found.edits.truncate(mark.edits);
         self.found.damaged.truncate(mark.damaged);
+        self.found.unreliable.truncate(mark.unreliable);
+        self.found.strays.truncate(mark.strays);
+    }
+
+    /// The character at an offset, or nothing at the end.
+    fn character(&self, at: usize) -> Span {
+        Span::new(at, at + self.source[at..].chars().next().map_or(0, char::len_utf8))
     }
 
     fn report(&mut self, error: SyntaxError) {

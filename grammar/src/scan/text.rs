@@ -17,6 +17,27 @@ pub(super) struct Suspect {
     indent: usize,
 }
 
+/// How many places of a line are tried as the end of a text.
+const MAX_CANDIDATES: usize = 32;
+
+/// Whether a piece of code closes exactly what is open.
+fn closes(code: &str, mut open: Vec<Kind>) -> bool {
+    for c in code.chars() {
+        match c {
+            '{' => open.push(Kind::Brace),
+            '(' => open.push(Kind::Parenthesis),
+            '[' => open.push(Kind::Bracket),
+            '}' | ')' | ']' => {
+                if open.pop().is_none_or(|kind| !kind.closing().ends_with(c)) {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    open.is_empty()
+}
+
 impl Scan<'_> {
     /// A quote in code: a text begins.
     pub(super) fn quote(&mut self) {
@@ -115,32 +136,22 @@ impl Scan<'_> {
         self.blank(text.at + 1, stop);
         self.edit(stop, stop, "\"");
         self.found.damaged.push(Span::new(text.at, stop));
+        // The quotes of this line do not pair, so nobody knows what is text in it.
+        self.found.unreliable.push(Span::new(self.line, end));
         self.at = stop;
     }
 
-    /// Where a text without an end probably ends: before the brackets that close what this line opened.
+    /// Where a text without an end probably ends: where the rest of its line closes just what the line has opened.
     fn text_end(&self, start: usize, line_end: usize) -> usize {
-        let mut due = self.open.iter().filter(|open| open.line == self.line).count();
-        let mut end = start + self.source[start..line_end].trim_end().len();
-        let content = self.source[start + 1..end].to_owned();
-        let mut kept = content.as_str();
-        loop {
-            let trimmed = kept.trim_end();
-            let shorter = match trimmed.as_bytes().last() {
-                Some(b'}' | b')' | b']') if due > 0 => {
-                    due -= 1;
-                    &trimmed[..trimmed.len() - 1]
-                }
-                Some(b',') => &trimmed[..trimmed.len() - 1],
-                _ => break,
-            };
-            kept = shorter;
-        }
-        let kept = kept.trim_end();
-        if kept.len() < content.len() && !kept.is_empty() {
-            end = start + 1 + kept.len();
-        }
-        end
+        let line = &self.source[start + 1..line_end];
+        let due: Vec<Kind> = self.open.iter().filter(|open| open.line == self.line).map(|open| open.kind).collect();
+        let candidates = line.char_indices().filter(|(_, c)| matches!(c, '}' | ')' | ']')).map(|(at, _)| at);
+        let end = candidates.take(MAX_CANDIDATES).find(|at| closes(&line[*at..], due.clone()));
+        let text = match end {
+            Some(end) if !due.is_empty() => &line[..end],
+            _ => line.trim_end().trim_end_matches(','),
+        };
+        start + 1 + text.trim_end().len()
     }
 
     fn report_hole(&mut self, at: usize) {
@@ -187,6 +198,7 @@ impl Scan<'_> {
         self.back_to(mark);
         self.at = at;
         self.line = line;
+        self.code_noted = false;
         self.indent = indent;
         // A later text is no suspect once an earlier one has been cut short.
         self.suspect = None;
@@ -200,7 +212,7 @@ impl Scan<'_> {
     fn forced_text(&mut self, end: usize) {
         let start = self.at;
         let stop = (start + self.source[start..end].trim_end().len()).max(start + 3);
-        let next = Span::new(end, (end + 1).min(self.bytes.len()));
+        let next = self.character(end);
         let before = if end >= self.bytes.len() { "the end of the file" } else { "this" };
         self.report(
             message::text(Span::new(start, start + 3), "this text is never closed", "never closed")
@@ -213,6 +225,8 @@ impl Scan<'_> {
         self.at = stop;
         self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
         self.code_end = stop;
+        self.code_noted = false;
         self.forced = None;
+        self.cut = Some(stop);
     }
 }

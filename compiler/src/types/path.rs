@@ -1,0 +1,451 @@
+//! What paths mean: parameters, declarations, fields, facts of the run, outputs of steps.
+
+use super::expr::Typer;
+use super::scope::StepInfo;
+use super::{InfraTy, ServiceTy, Ty};
+use crate::checks;
+use crate::diagnostic::Location;
+use crate::model::{DeclId, Lost, Model};
+use crate::program::ModuleId;
+use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record};
+
+impl<'p> Typer<'_, 'p> {
+    /// `production.*`
+    pub(super) fn star(&mut self, path: &'p Path) -> Ty {
+        if let Some(var) = self.variable(path) {
+            let ty = self.fields(var.1, &path.names[1..], path);
+            return match ty {
+                Ty::Environment | Ty::Error => Ty::List(Box::new(Ty::Infra(InfraTy::default()))),
+                other => {
+                    let at = self.at(path.span);
+                    let found = other.show(self.model);
+                    self.sink.push(checks::type_mismatch::report(at, "environment", &found, &None));
+                    Ty::Error
+                }
+            };
+        }
+        let Some(found) = self.find(path, "environment") else { return Ty::Error };
+        let environment = self.model.as_environment(found.0).filter(|_| found.1 == path.names.len());
+        let Some(environment) = environment else {
+            let at = self.at(path.span);
+            self.sink.push(checks::type_mismatch::report(at, "environment", "something else", &None));
+            return Ty::Error;
+        };
+        let module = self.model.module(found.0.file);
+        let mut providers: Vec<DeclId> = Vec::new();
+        for infrastructure in &environment.infrastructure {
+            if let Some(found) = self.model.find_provider(module, &infrastructure.value.path)
+                && !providers.contains(&found.decl)
+            {
+                providers.push(found.decl);
+            }
+        }
+        Ty::List(Box::new(Ty::Infra(InfraTy { providers })))
+    }
+
+    pub(super) fn variable(&mut self, path: &Path) -> Option<(Location, Ty)> {
+        let head = path.names[0].text.as_str();
+        let var = self.vars.iter().rev().find(|var| var.name == head)?;
+        self.used.names.insert(var.at);
+        Some((var.at, var.ty.clone()))
+    }
+
+    /// The declaration at the start of a path and how many names it takes; reports a path that leads nowhere.
+    pub fn find(&mut self, path: &Path, what: &str) -> Option<(DeclId, usize)> {
+        let module = self.module();
+        let head = &path.names[0];
+        if self.model.names(module).imports.contains_key(&head.text)
+            && !self.model.names(module).declarations.contains_key(head.text.as_str())
+        {
+            self.used.imports.insert((module, head.text.to_string()));
+        }
+        match self.model.find(module, path) {
+            Ok(found) => Some((found.decl, found.taken)),
+            Err(Lost { known_cause: true, .. }) => None,
+            Err(lost) => {
+                let name = path.names.get(lost.at).unwrap_or(&path.names[0]);
+                if self.may_be_lost(lost.module, &name.text) {
+                    return None;
+                }
+                let mut known: Vec<&str> =
+                    self.model.names(lost.module).declarations.keys().copied().collect();
+                if lost.at == 0 {
+                    known.extend(self.vars.iter().map(|var| var.name));
+                    known.extend(self.model.names(module).imports.keys().map(|name| name.as_str()));
+                }
+                let at = self.at(name.span);
+                self.sink.push(checks::name_unknown::report(at, what, &name.text, known));
+                None
+            }
+        }
+    }
+
+    /// Whether a name seems to be declared where something was not understood.
+    fn may_be_lost(&self, module: ModuleId, name: &str) -> bool {
+        let program = self.model.program;
+        let declares = |text: &str, words: &[&str]| {
+            words.iter().any(|word| {
+                text.match_indices(word).any(|(at, _)| {
+                    text[at + word.len()..].strip_prefix(' ').is_some_and(|rest| {
+                        rest.trim_start()
+                            .strip_prefix(name)
+                            .is_some_and(|rest| !rest.starts_with(is_name_char))
+                    })
+                })
+            })
+        };
+        const KINDS: [&str; 9] = [
+            "service",
+            "environment",
+            "secret",
+            "channel",
+            "group",
+            "resource",
+            "workflow",
+            "pipeline",
+            "provider",
+        ];
+        if let Some(span) = self.damaged {
+            let text = program.text(self.file, span);
+            if declares(text, &["step", "for"]) || text.contains(&format!("{name}:")) {
+                return true;
+            }
+        }
+        program
+            .module_files(module)
+            .any(|(_, file)| !file.parse.damaged.is_empty() && declares(&file.text, &KINDS))
+    }
+
+    /// The type of what a path names.
+    pub fn path(&mut self, path: &'p Path) -> Ty {
+        let head = path.names[0].text.as_str();
+        let rest = &path.names[1..];
+        let own = if self.standing.own { self.phase_thing(head) } else { None };
+        if let Some(ty) = own {
+            return self.fields(ty, rest, path);
+        }
+        if let Some((_, ty)) = self.variable(path) {
+            return self.fields(ty, rest, path);
+        }
+        if let Some(ty) = self.phase_thing(head) {
+            return self.fields(ty, rest, path);
+        }
+        if self.in_workflow {
+            if let Some(ty) = self.fact(path) {
+                return ty;
+            }
+            if !rest.is_empty() && self.step_names.contains(head) {
+                return self.output(path);
+            }
+        }
+        let Some((id, taken)) = self.find(path, "name") else { return Ty::Error };
+        self.declared(id, taken, path)
+    }
+
+    fn phase_thing(&self, head: &str) -> Option<Ty> {
+        match head {
+            "service" => self.standing.service.clone(),
+            "infra" => self.standing.infra.clone(),
+            _ => None,
+        }
+    }
+
+    /// `stage.name`, `run.id`, `failure.kind` and the like.
+    pub(super) fn fact(&mut self, path: &Path) -> Option<Ty> {
+        let known: &[&str] = match path.names[0].text.as_str() {
+            "stage" => &["name"],
+            "run" => &["id", "by"],
+            "failure" if self.standing.rollback.is_some() => &["step", "kind", "message"],
+            _ => return None,
+        };
+        match path.names.as_slice() {
+            [_, name] if known.contains(&name.text.as_str()) => Some(Ty::String),
+            [head] => {
+                let at = self.at(head.span);
+                self.sink.push(checks::name_unknown::member(at, &head.text, "", known.iter().copied()));
+                Some(Ty::Error)
+            }
+            [head, name, ..] => {
+                let at = self.at(name.span);
+                self.sink.push(checks::name_unknown::member(
+                    at,
+                    &head.text,
+                    &name.text,
+                    known.iter().copied(),
+                ));
+                Some(Ty::Error)
+            }
+            [] => None,
+        }
+    }
+
+    /// `rollout.revision`
+    pub(super) fn output(&mut self, path: &'p Path) -> Ty {
+        let head = &path.names[0];
+        let named: Vec<usize> =
+            (0..self.steps.len()).filter(|index| self.steps[*index].step.name.text == head.text).collect();
+        let at = self.at(path.span);
+        if let [first, second, ..] = named.as_slice() {
+            let places = [*first, *second].map(|index| self.at(self.steps[index].step.name.span));
+            self.sink.push(checks::type_output_unavailable::ambiguous(at, &head.text, places));
+            return Ty::Error;
+        }
+        let info = self.steps[named[0]].clone();
+        let Some(signature) = info.signature else { return Ty::Error };
+        let name = &path.names[1];
+        let Some(output) = info.outputs.iter().find(|output| output.name() == name.text) else {
+            let at = self.at(name.span);
+            let known: Vec<&str> = info.outputs.iter().map(|output| output.name()).collect();
+            self.sink.push(checks::name_unknown::output(
+                at,
+                &head.text,
+                &signature.name.text,
+                &name.text,
+                known,
+            ));
+            return Ty::Error;
+        };
+        if let Some(reason) = self.unavailable(&info) {
+            let step = self.at(info.step.name.span);
+            self.sink.push(checks::type_output_unavailable::report(at, step, &head.text, &name.text, reason));
+            return Ty::Error;
+        }
+        self.fields(output.ty.clone(), &path.names[2..], path)
+    }
+
+    /// Why a step may not have run where the expression stands.
+    fn unavailable(&self, info: &StepInfo<'p>) -> Option<&'static str> {
+        let standing = &self.standing;
+        let earlier = match (standing.rollback, standing.position) {
+            (Some(Some(phase)), _) => info.phase < phase,
+            (Some(None), _) => false,
+            (None, Some(position)) => info.position < position,
+            (None, None) => false,
+        };
+        let same = standing.rollback.is_none() && standing.position == Some(info.position);
+        if !earlier {
+            // In a rollback anything may not have run, which `default` can answer.
+            if standing.rollback.is_some() {
+                return (!standing.lenient).then_some("a rollback may start before it has run");
+            }
+            return Some(if same { "it runs in parallel, or is this step" } else { "it runs later" });
+        }
+        let implied = info
+            .conditions
+            .iter()
+            .all(|condition| standing.conditions.iter().any(|held| same_condition(self, condition, held)));
+        (!implied && !standing.lenient).then_some("it may be skipped")
+    }
+
+    /// What a declaration is as a value.
+    fn declared(&mut self, id: DeclId, taken: usize, path: &'p Path) -> Ty {
+        let rest = &path.names[taken..];
+        match &self.model.decl(id).kind {
+            DeclarationKind::Service { params, .. } => {
+                if let Some(missing) = params.items.iter().find(|param| param.default.is_none()) {
+                    let at = self.at(path.span);
+                    let declared = Location { file: id.file, span: missing.span };
+                    let name = self.model.name(id);
+                    self.sink.push(
+                        checks::type_argument_missing::report(
+                            at,
+                            name,
+                            &[missing.name.text.as_str()],
+                            declared,
+                        )
+                        .help(format!("write `{name} {{ {} = … }}`", missing.name.text)),
+                    );
+                }
+                let ty = self.service_type(id);
+                self.fields(ty, rest, path)
+            }
+            DeclarationKind::Environment(environment) => match rest {
+                [] => Ty::Environment,
+                [name, rest @ ..] => {
+                    let found = environment.infrastructure.iter().find(|it| it.name.text == name.text);
+                    if let Some(infrastructure) = found {
+                        let module = self.model.module(id.file);
+                        let provider = self.model.find_provider(module, &infrastructure.value.path);
+                        let ty = provider
+                            .map_or(Ty::Error, |found| Ty::Infra(InfraTy { providers: vec![found.decl] }));
+                        return self.fields(ty, rest, path);
+                    }
+                    if matches!(name.text.as_str(), "kind" | "name") && rest.is_empty() {
+                        return Ty::String;
+                    }
+                    if self.model.program.is_damaged(id.file, self.model.decl(id).span) {
+                        return Ty::Error;
+                    }
+                    let known: Vec<&str> =
+                        environment.infrastructure.iter().map(|it| it.name.text.as_str()).collect();
+                    let at = self.at(name.span);
+                    let owner = self.model.name(id);
+                    self.sink.push(checks::name_unknown::member(at, owner, &name.text, known));
+                    Ty::Error
+                }
+            },
+            DeclarationKind::Secret(_) => self.fields(Ty::Secret, rest, path),
+            DeclarationKind::Channel(_) => self.fields(Ty::Channel, rest, path),
+            DeclarationKind::Group(_) => self.fields(Ty::Group, rest, path),
+            other => {
+                let at = self.at(path.span);
+                let declared = self.model.location(id);
+                let kind = kind_name(other);
+                self.sink.push(checks::type_mismatch::not_a_value(at, self.model.name(id), kind, declared));
+                Ty::Error
+            }
+        }
+    }
+
+    /// The type of a declared service.
+    pub fn service_type(&self, id: DeclId) -> Ty {
+        service_type(self.model, id)
+    }
+
+    /// `checkout { version }`
+    pub(super) fn construct(&mut self, path: &'p Path, record: &'p Record) -> Ty {
+        let Some((id, taken)) = self.find(path, "service") else {
+            for entry in &record.entries {
+                self.infer(&entry.value);
+            }
+            return Ty::Error;
+        };
+        let DeclarationKind::Service { params, .. } = &self.model.decl(id).kind else {
+            let at = self.at(path.span);
+            let declared = self.model.location(id);
+            let kind = kind_name(&self.model.decl(id).kind);
+            self.sink.push(checks::type_mismatch::not_a_service(at, self.model.name(id), kind, declared));
+            return Ty::Error;
+        };
+        if taken < path.names.len() {
+            let at = self.at(path.span);
+            let declared = self.model.location(id);
+            self.sink.push(checks::type_mismatch::not_a_service(
+                at,
+                self.model.name(id),
+                "service",
+                declared,
+            ));
+            return Ty::Error;
+        }
+        let infos = super::params(self.model, id.file, &params.items, &mut Vec::new());
+        self.owner_damaged = self.model.program.is_damaged(id.file, params.span);
+        self.record(record, &infos, path.span, &format!("service `{}`", self.model.name(id)), &[]);
+        self.owner_damaged = false;
+        self.service_type(id)
+    }
+
+    /// Follows the fields of a value.
+    pub(super) fn fields(&mut self, mut ty: Ty, names: &'p [Name], path: &Path) -> Ty {
+        let mut names = names;
+        while let [name, rest @ ..] = names {
+            if ty == Ty::Error {
+                return Ty::Error;
+            }
+            // `service.artifact.image` takes two names at once: an artifact alone is no value.
+            if name.text == "artifact"
+                && let (Ty::Service(service), [field, after @ ..]) = (&ty, rest)
+            {
+                ty = self.artifact_field(&service.clone(), field);
+                names = after;
+                continue;
+            }
+            match super::template::field(self.model, &ty, &name.text) {
+                Ok(found) => ty = found,
+                Err(known) => {
+                    let at = self.at(name.span);
+                    let owner: Vec<&str> = path
+                        .names
+                        .iter()
+                        .take_while(|part| part.span != name.span)
+                        .map(|part| part.text.as_str())
+                        .collect();
+                    self.sink.push(checks::name_unknown::member(at, &owner.join("."), &name.text, known));
+                    return Ty::Error;
+                }
+            }
+            names = rest;
+        }
+        ty
+    }
+
+    fn artifact_field(&mut self, service: &ServiceTy, field: &Name) -> Ty {
+        let mut artifacts: Vec<String> = service.artifacts.clone();
+        if artifacts.is_empty() {
+            artifacts = service
+                .providers
+                .iter()
+                .flat_map(|id| self.model.artifacts_of(*id))
+                .map(Into::into)
+                .collect();
+        }
+        let mut known: Option<Vec<&str>> = None;
+        for artifact in artifacts.iter().filter_map(|name| self.model.artifact(name)) {
+            let fields: Vec<&str> =
+                artifact.fields.items.iter().map(|field| field.name.text.as_str()).collect();
+            known = Some(match known {
+                None => fields,
+                Some(known) => known.into_iter().filter(|name| fields.contains(name)).collect(),
+            });
+        }
+        let known = known.unwrap_or_default();
+        if known.contains(&field.text.as_str()) {
+            let artifact = artifacts.first().and_then(|name| self.model.artifact(name));
+            let item = artifact
+                .and_then(|artifact| artifact.fields.items.iter().find(|item| item.name.text == field.text));
+            return match item.map(|item| item.ty.name.text.as_str()) {
+                Some("int") => Ty::Int,
+                Some("path") => Ty::Path,
+                Some("bool") => Ty::Bool,
+                _ => Ty::String,
+            };
+        }
+        let at = self.at(field.span);
+        self.sink.push(checks::name_unknown::member(at, "service.artifact", &field.text, known));
+        Ty::Error
+    }
+}
+
+/// Whether two conditions are the same, in the source or by their spelling.
+fn same_condition(
+    typer: &Typer<'_, '_>,
+    first: &lockstep_grammar::ast::Condition,
+    second: &lockstep_grammar::ast::Condition,
+) -> bool {
+    let program = typer.model.program;
+    first.only == second.only
+        && program.text(typer.file, first.value.span) == program.text(typer.file, second.value.span)
+}
+
+/// The type of a declared service.
+pub fn service_type(model: &Model<'_>, id: DeclId) -> Ty {
+    let DeclarationKind::Service { value, .. } = &model.decl(id).kind else { return Ty::Error };
+    let Some(found) = model.find_provider(model.module(id.file), &value.path) else { return Ty::Error };
+    let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
+    let artifacts = match artifact.map(|entry| &entry.value.kind) {
+        Some(ExprKind::Construct(construct)) if model.artifact(&construct.path.names[0].text).is_some() => {
+            vec![construct.path.names[0].text.to_string()]
+        }
+        _ => Vec::new(),
+    };
+    Ty::Service(ServiceTy { providers: vec![found.decl], artifacts })
+}
+
+/// The word that declares it.
+pub fn kind_name(kind: &DeclarationKind) -> &'static str {
+    match kind {
+        DeclarationKind::Service { .. } => "service",
+        DeclarationKind::Environment(_) => "environment",
+        DeclarationKind::Secret(_) => "secret",
+        DeclarationKind::Channel(_) => "channel",
+        DeclarationKind::Group(_) => "group",
+        DeclarationKind::Resource(_) => "resource",
+        DeclarationKind::Workflow(_) => "workflow",
+        DeclarationKind::Pipeline(_) => "pipeline",
+        DeclarationKind::Provider(_) => "provider",
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '-'
+}

@@ -1,0 +1,140 @@
+//! One mistake, one report; and nothing hidden outside of its declaration.
+
+use crate::support::{apply, show};
+use lockstep_grammar::ast::DeclarationKind;
+use lockstep_grammar::parse;
+
+const TWENTY: &str = include_str!("corpus/twenty.lockstep");
+
+#[test]
+fn twenty_mistakes_are_twenty_reports() {
+    let parse = parse(TWENTY);
+    let lines: Vec<usize> = TWENTY.lines().enumerate().filter(|(_, line)| line.contains("// !")).map(|(at, _)| at + 1).collect();
+    let reported: Vec<usize> =
+        parse.errors.iter().map(|error| TWENTY[..error.span.start as usize].matches('\n').count() + 1).collect();
+    assert_eq!(lines.len(), 20);
+    assert_eq!(reported, lines, "{}", show(TWENTY));
+    let names: Vec<&str> = parse.file.declarations.iter().map(|declaration| declaration.name.text.as_str()).collect();
+    assert_eq!(names, ["checkout", "production", "token", "rolling", "release", "edge", "sre"]);
+}
+
+/// The marked bracket is reported as unclosed, and nothing else is; the group `last` is still there.
+fn unclosed(source: &str) {
+    let at = source.find('§').expect("the bracket is marked");
+    let source = source.replace('§', "") + "\ngroup last { }\n";
+    let parse = parse(&source);
+    assert_eq!(parse.errors.len(), 1, "{}", show(&source));
+    let error = &parse.errors[0];
+    assert_eq!(error.rule, "syntax/unclosed", "{}", show(&source));
+    assert_eq!(error.span.start as usize, at, "{}", show(&source));
+    assert!(error.related.is_some());
+    assert_eq!(parse.file.declarations.last().unwrap().name.text, "last");
+    let fixed = apply(&source, &error.fix.as_ref().unwrap().1);
+    assert_eq!(lockstep_grammar::parse(&fixed).errors, [], "{fixed}");
+}
+
+#[test]
+fn unclosed_brackets() {
+    unclosed("group g §{\n  a = 1\n");
+    unclosed("group g §{ a = 1");
+    unclosed("group g { a = §[1, 2\n}");
+    unclosed("group g {\n  a = f§(1, 2\n  b = 2\n}");
+    unclosed("workflow w §{\n  phase a {\n    barrier b\n  }\n");
+    unclosed("workflow w {\n  phase a §{\n    barrier b\n}\n");
+    unclosed("workflow w {\n  phase a §{\n    barrier b\n\n  phase c {\n    barrier d\n  }\n}\n");
+    unclosed("workflow w {\n  phase a {\n    step s = shell §{\n      script = \"x\"\n  }\n}\n");
+    unclosed("workflow w {\n  phase a {\n    step s = shell §{ script = \"x\"\n    step t = shell { script = \"y\" }\n  }\n}\n");
+    unclosed("pipeline p {\n  parallel {\n    stage a = x {\n      s = c §{ v\n    }\n    stage b = x { }\n  }\n}\n");
+    unclosed("workflow w {\n  phase a §{\n  phase b {\n    barrier c\n  }\n}\n");
+    unclosed("group g {\n  a = §[\n    1,\n    2,\n  b = 3\n}\n");
+    unclosed("environment e {\n  infrastructure i = k { a = 1 }\n  infrastructure j = k §{ a = 1\n  infrastructure l = k { a = 1 }\n}\n");
+}
+
+/// Where the fix can only guess, there is one report all the same.
+#[test]
+fn unclosed_parameters() {
+    let source = "service s(a: int = p { }\ngroup last { }";
+    let parse = parse(source);
+    assert_eq!(parse.errors.len(), 1, "{}", show(source));
+    assert_eq!((parse.errors[0].rule, parse.errors[0].span.start), ("syntax/unclosed", 9));
+    assert_eq!(parse.file.declarations.len(), 1);
+    assert!(parse.damaged.iter().any(|span| span.len() == source.len()), "a declaration is missing");
+}
+
+#[test]
+fn too_many_closing_brackets() {
+    for source in [
+        "group g { a = 1 } §}\ngroup last { }",
+        "workflow w {\n  phase a {\n    step s = shell { script = \"\" } §}\n    step t = shell { }\n  }\n}\ngroup last { }",
+        "workflow w {\n  phase a {\n    step s = shell { }\n    §}\n    step t = shell { }\n  }\n}\ngroup last { }",
+        "group g { a = [1, 2]§] }\ngroup last { }",
+        "group g {\n  a = (1§}\n}\ngroup last { }",
+    ] {
+        let at = source.find('§').unwrap();
+        let source = source.replace('§', "");
+        let parse = parse(&source);
+        assert_eq!(parse.errors.first().map(|error| error.span.start as usize), Some(at), "{}", show(&source));
+        assert_eq!(parse.file.declarations.len(), 2, "{}", show(&source));
+    }
+}
+
+#[test]
+fn texts_without_an_end() {
+    for (source, errors) in [
+        ("group g { a = §\"x }\ngroup last { }", 1),
+        ("group g {\n  a = §\"x\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = [f(§\"x), 2]\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = \"x §${y z\"\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = §\"\"\"\n  one\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = §\"\"\"\n  one\n}\ngroup mid { a = \"\"\"x\"\"\" }\ngroup last { }", 1),
+        ("group g {\n  a = \"\"\"x §${y\n  \"\"\"\n}\ngroup last { b = \"\"\"x\"\"\" }", 1),
+        ("group g { a = \"x §${f(y\" }\ngroup last { }", 1),
+        ("group g { a = \"x §${\"y\n}\ngroup last { }", 2),
+    ] {
+        let at = source.find('§').unwrap();
+        let source = source.replace('§', "");
+        let parse = parse(&source);
+        assert_eq!(parse.errors.first().map(|error| error.span.start as usize), Some(at), "{}", show(&source));
+        assert_eq!(parse.errors.len(), errors, "{}", show(&source));
+        assert_eq!(parse.errors[0].rule, "syntax/text");
+        assert_eq!(parse.file.declarations.last().unwrap().name.text, "last");
+    }
+}
+
+#[test]
+fn one_bad_entry_costs_one_entry() {
+    let source = "workflow w {\n  phase a {\n    step s = shell { x = 1, y = , z = 3 }\n    nonsense here\n    step t = shell { }\n  }\n  phase b { }\n}\n";
+    let parse = parse(source);
+    assert_eq!(parse.errors.len(), 2, "{}", show(source));
+    let DeclarationKind::Workflow(workflow) = &parse.file.declarations[0].kind else { panic!() };
+    assert_eq!(workflow.phases.len(), 2);
+    assert_eq!(workflow.phases[0].items.len(), 2);
+    let lockstep_grammar::ast::Item::Step(step) = &workflow.phases[0].items[0] else { panic!() };
+    assert_eq!(step.arguments.entries.len(), 2);
+    assert!(parse.is_damaged(step.span) && parse.is_damaged(workflow.phases[0].span));
+    assert!(!parse.is_damaged(workflow.phases[1].span));
+}
+
+/// Takes single characters out of a correct file: every declaration but the touched one stays as it was.
+#[test]
+fn a_missing_character_stays_in_its_declaration() {
+    let whole = include_str!("corpus/whole.lockstep");
+    let before = parse(whole);
+    for (at, character) in whole.char_indices().step_by(5) {
+        let touched = before.file.declarations.iter().position(|declaration| {
+            (declaration.span.start as usize..declaration.span.end as usize).contains(&at)
+        });
+        // The keyword that begins a declaration is what ends the one before.
+        let Some(touched) = touched.filter(|touched| before.file.declarations[*touched].name.span.end as usize <= at) else {
+            continue;
+        };
+        let mut source = whole.to_owned();
+        source.remove(at);
+        let after = parse(&source);
+        for (index, declaration) in before.file.declarations.iter().enumerate() {
+            let kept = after.file.declarations.iter().any(|other| other.name.text == declaration.name.text);
+            assert!(kept || index == touched, "without {character:?} at {at}, {} is lost\n{}", declaration.name.text, show(&source));
+        }
+        assert!(after.errors.len() <= 3, "without {character:?} at {at}\n{}", show(&source));
+    }
+}
