@@ -4,12 +4,13 @@ use crate::args::RequestArgs;
 use crate::failure::{Failure, print, say};
 use crate::state;
 use lockstep_executor::{Store, replay};
-use lockstep_plan::Event;
+use lockstep_plan::{Deed, Event};
 
 /// Asks the process that carries the run out to stop it.
 pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
     let store = state::open(&args.state)?;
     let run = running(&store, &args.run)?;
+    state::permit(&store, &run, Deed::Abort)?;
     if replay(&store, &run)?
         .plan
         .items

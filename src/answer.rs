@@ -5,12 +5,13 @@ use crate::args::AnswerArgs;
 use crate::failure::Failure;
 use crate::state;
 use lockstep_executor::replay;
-use lockstep_plan::{Answer, Event, question_name};
+use lockstep_plan::{Answer, Deed, Event, question_name};
 
 /// Gives the answer to the process that carries the run out.
 pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
     let store = state::open(&args.state)?;
     let run = running(&store, &args.run)?;
+    state::permit(&store, &run, Deed::Answer)?;
     let replay = replay(&store, &run)?;
     let asked =
         replay.questions.iter().find(|(question, _)| question_name(&replay.plan, **question) == args.step);

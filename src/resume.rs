@@ -4,12 +4,14 @@ use crate::args::ResumeArgs;
 use crate::failure::Failure;
 use crate::{run, state};
 use lockstep_executor::{Drivers, Runner};
+use lockstep_plan::Deed;
 use std::sync::Arc;
 
 /// The exit code says how the run ended; of a run that had ended already, how it had.
 pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let store = Arc::new(state::open(&args.state)?);
     let run = store.find_run(&args.run)?;
+    state::permit(&store, &run, Deed::Run)?;
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
     run::carry_out(&store, runner, args.watch.events.as_deref())
 }

@@ -3,6 +3,7 @@
 use crate::args::StateArgs;
 use crate::failure::Failure;
 use lockstep_executor::Store;
+use lockstep_plan::Deed;
 use std::env;
 use std::path::PathBuf;
 
@@ -30,6 +31,11 @@ fn directory(args: &StateArgs) -> Result<PathBuf, Failure> {
                 .help("name a directory with `--state DIR`"))
         }
     }
+}
+
+/// Refuses what an environment of the run does not let this person do.
+pub fn permit(store: &Store, run: &str, deed: Deed) -> Result<(), Failure> {
+    store.plan(run)?.permits(&person(), deed).map_err(|refusal| Failure::new(refusal.to_string()))
 }
 
 /// The name under which a person's doings are journalled.

@@ -69,6 +69,9 @@ pub enum Error {
     /// The plan needs what this program cannot do.
     #[error("the plan needs what cannot be carried out yet:{}", list(.0))]
     Unsupported(Vec<Unsupported>),
+    /// Whoever wants to start the run may not.
+    #[error("nothing was begun: {0}")]
+    Refused(#[from] lockstep_plan::Refusal),
     /// Secrets are missing.
     #[error("secrets are missing:{}", list(.0))]
     Secrets(Vec<String>),

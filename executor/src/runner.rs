@@ -14,7 +14,7 @@ use crate::store::{Entry, Life, RunInfo, RunLock, Store};
 use crate::tasks::Tasks;
 use crate::{id, process};
 use lockstep_plan::machine::{State, step};
-use lockstep_plan::{Answer, Clock, Command, Event, Plan, Question, RunOutcome, Timer};
+use lockstep_plan::{Answer, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Runner {
     /// Records a new run of that plan, and gets ready to carry it out. Relative paths start from `module`.
     ///
     /// # Errors
-    /// Nothing is begun when the plan needs what the drivers cannot do, secrets are missing, or the state directory
+    /// Nothing is begun when `by` may not, the plan needs what the drivers cannot do, secrets are missing, or the state directory
     /// cannot be used.
     pub fn start(
         store: Arc<Store>,
@@ -109,6 +109,7 @@ impl Runner {
         module: &Path,
         by: &str,
     ) -> Result<Runner, Error> {
+        plan.permits(by, Deed::Run)?;
         let missing = unsupported(&plan, &drivers);
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
@@ -267,8 +268,12 @@ impl Active {
 
     /// Takes what other processes ask for.
     async fn apply_requests(&mut self) -> Result<(), Error> {
-        let (taken, events) =
-            self.store.requests(&self.info.id)?.into_iter().map(|request| (request.id, request.event)).unzip();
+        let (taken, events) = self
+            .store
+            .requests(&self.info.id)?
+            .into_iter()
+            .map(|request| (request.id, request.event))
+            .unzip();
         self.apply(events, taken).await
     }
 
@@ -289,7 +294,8 @@ impl Active {
         }
         let boot = process::boot_id();
         let rebooted = self.lives.iter().any(|life| life.boot != boot);
-        let before = (self.pending.attempts.clone(), self.pending.records.clone(), self.pending.timers.clone());
+        let before =
+            (self.pending.attempts.clone(), self.pending.records.clone(), self.pending.timers.clone());
         // What people asked for while nobody carried the run out comes before what it does next. It may begin things of
         // its own; only what was under way before is looked for.
         self.apply_requests().await?;

@@ -86,6 +86,83 @@ pub struct Plan {
     pub resources: BTreeMap<String, u32>,
     /// The pipeline's own notifications.
     pub notifies: Vec<Notify>,
+    /// Who may do what, for each environment of [`Plan::targets`] that says so.
+    #[serde(default)]
+    pub permissions: BTreeMap<String, Permissions>,
+}
+
+/// What an environment says of who may act on it: names in [`Plan::groups`]. Nothing said: everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Permissions {
+    /// By what is done; only what the environment speaks of.
+    pub groups: BTreeMap<Deed, Vec<String>>,
+}
+
+/// What a person may do with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// Start it, or go on with it.
+    Run,
+    /// Roll it back.
+    Rollback,
+    /// Abort it.
+    Abort,
+    /// Answer its questions.
+    Answer,
+}
+
+impl Deed {
+    /// Every deed.
+    pub const ALL: [Deed; 4] = [Deed::Run, Deed::Rollback, Deed::Abort, Deed::Answer];
+
+    /// The environment's setting that speaks of it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Deed::Run => "may_run",
+            Deed::Rollback => "may_rollback",
+            Deed::Abort => "may_abort",
+            Deed::Answer => "may_answer",
+        }
+    }
+}
+
+/// Somebody may not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{person}` may not do that in environment `{environment}`: its `{}` names {}",
+    deed.setting(),
+    groups.join(", ")
+)]
+pub struct Refusal {
+    /// Who.
+    pub person: String,
+    /// Where.
+    pub environment: String,
+    /// What.
+    pub deed: Deed,
+    /// Which groups may.
+    pub groups: Vec<String>,
+}
+
+impl Plan {
+    /// Whether a person may do something with runs of this plan.
+    ///
+    /// # Errors
+    /// The first environment that does not let them.
+    pub fn permits(&self, person: &str, deed: Deed) -> Result<(), Refusal> {
+        for (environment, permissions) in &self.permissions {
+            let Some(groups) = permissions.groups.get(&deed) else { continue };
+            let member = |group: &String| {
+                self.groups.get(group).is_some_and(|members| members.iter().any(|member| member == person))
+            };
+            if !groups.iter().any(member) {
+                let (person, environment) = (person.to_owned(), environment.clone());
+                return Err(Refusal { person, environment, deed, groups: groups.clone() });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Branches that start together; the next item starts when all of them have ended.

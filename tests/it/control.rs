@@ -164,3 +164,20 @@ fn one_run_is_carried_out_by_one_process() {
     run.open();
     run.ends(0);
 }
+
+#[test]
+fn an_environment_says_who_may_act() {
+    let source = GATED
+        .replace("kind = non_production", "kind = non_production\n  may_run = [ops]\n  may_abort = [bosses]");
+    let sandbox = Sandbox::of_source(&(source + "group bosses { members = [\"boss\"] }\n"));
+    std::fs::create_dir(sandbox.module().join("files")).expect("a folder");
+    std::fs::write(sandbox.module().join("open"), "").expect("a file");
+    let told = said(sandbox.run(&["one"]).env("USER", "stranger")).exits(2);
+    assert!(
+        told.err.contains("`stranger` may not do that in environment `lab`: its `may_run` names ops"),
+        "{}",
+        told.err
+    );
+    said(sandbox.dsl("status").arg("last")).exits(2);
+    said(&mut sandbox.run(&["one"])).exits(0);
+}

@@ -5,8 +5,8 @@ use super::value::{Frame, Val};
 use crate::model::{DeclId, setting};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty, params};
-use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record};
-use lockstep_plan::{Expr, Service, ServiceId, Source, Target, TargetId, Value};
+use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
+use lockstep_plan::{Deed, Expr, Service, ServiceId, Source, Target, TargetId, Value};
 use std::collections::BTreeMap;
 
 impl<'p> Lowerer<'_, 'p> {
@@ -275,9 +275,24 @@ impl<'p> Lowerer<'_, 'p> {
             self.origins
                 .targets
                 .push(crate::diagnostic::Location { file: id.file, span: infrastructure.name.span });
+            self.permissions(id, &environment.settings);
         }
         self.targets.insert((id, index), target);
         target
+    }
+
+    /// `may_run = [deployers]` and its kin.
+    fn permissions(&mut self, id: DeclId, settings: &'p [Setting]) {
+        let environment = self.plan_name(id);
+        for deed in Deed::ALL {
+            let Some(said) = setting(settings, deed.setting()) else { continue };
+            let value = self.eval(&said.value, &Ty::List(Box::new(Ty::Group)), &Frame::of(id.file));
+            let groups = match value.as_value() {
+                Some(Value::List(groups)) => groups.iter().map(Value::to_string).collect(),
+                _ => Vec::new(),
+            };
+            self.plan.permissions.entry(environment.clone()).or_default().groups.insert(deed, groups);
+        }
     }
 
     /// `production.*`
