@@ -16,14 +16,19 @@ pub(crate) struct Consequences<'a> {
     pub missing_bodies: &'a [(u32, usize)],
 }
 
+/// How far back a partner is looked for.
+const MAX_DISTANCE: usize = 64;
+
 impl Consequences<'_> {
     /// Drops them, and puts the others in order: one for each place.
     pub(crate) fn drop_from(&self, mut errors: Vec<SyntaxError>) -> Vec<SyntaxError> {
         let grammar = errors.split_off(self.scanned.min(errors.len()));
         errors.retain(|error| !self.is_partner(error.span.start));
+        let unreliable = reaches(self.unreliable);
         errors.extend(grammar.into_iter().filter(|error| {
             let start = error.span.start;
-            !self.unreliable.iter().any(|span| span.contains(start))
+            let before = unreliable.partition_point(|(from, _)| *from <= start);
+            !before.checked_sub(1).is_some_and(|index| start <= unreliable[index].1)
         }));
         errors.sort_by_key(|error| error.span.start);
         errors.dedup_by_key(|error| error.span.start);
@@ -33,15 +38,29 @@ impl Consequences<'_> {
     /// Whether a bracket that closes nothing is the partner of a forgotten one: on the line of a body without its brace,
     /// or the first behind it with its indentation.
     fn is_partner(&self, stray: u32) -> bool {
-        let Some((_, indent)) = self.strays.iter().find(|(start, _)| *start == stray) else { return false };
-        let Some((body, _)) = self.missing_bodies.iter().rfind(|(start, other)| {
-            *start < stray && indent.is_none_or(|indent| indent == *other)
-        }) else {
-            return false;
-        };
-        match indent {
-            None => !self.source[*body as usize..stray as usize].contains('\n'),
-            Some(_) => !self.strays.iter().any(|(start, other)| *body < *start && *start < stray && other == indent),
+        let Ok(index) = self.strays.binary_search_by_key(&stray, |(start, _)| *start) else { return false };
+        let indent = self.strays[index].1;
+        let bodies = self.missing_bodies.partition_point(|(start, _)| *start < stray);
+        let near = self.missing_bodies[..bodies].iter().rev().take(MAX_DISTANCE);
+        let mut near = near.filter(|(_, other)| indent.is_none_or(|indent| indent == *other));
+        let Some((body, _)) = near.next() else { return false };
+        if indent.is_none() {
+            return !self.source[*body as usize..stray as usize].contains('\n');
         }
+        let between = self.strays[..index].iter().rev().take_while(|(start, _)| *start > *body);
+        let between = between.take(MAX_DISTANCE).filter(|(_, other)| *other == indent);
+        between.count() == 0
     }
+}
+
+/// For each range, in order, its start and the end of whatever starts no later.
+fn reaches(spans: &[Span]) -> Vec<(u32, u32)> {
+    let mut spans: Vec<(u32, u32)> = spans.iter().map(|span| (span.start, span.end)).collect();
+    spans.sort_unstable();
+    let mut end = 0;
+    for span in &mut spans {
+        end = end.max(span.1);
+        span.1 = end;
+    }
+    spans
 }

@@ -178,13 +178,25 @@ impl Scan<'_> {
         next.is_some_and(|line| line.len() - line.trim_start_matches([' ', '\t']).len() > open.indent)
     }
 
+    /// A closing bracket that closes nothing. Several in a row are one mistake.
     fn stray(&mut self, kind: Kind) {
         let span = Span::new(self.at, self.at + 1);
-        let message = format!("unexpected `{}`", kind.closing());
-        self.report(message::unexpected(span, message, "closes nothing").replace("remove it", span, ""));
-        self.found.damaged.push(Span::new(self.chunk.start, self.at + 1));
         let first = self.at == self.line + self.indent;
+        let row = self.found.strays.last().is_some_and(|(last, _)| *last + 1 == span.start);
+        let error = self.found.errors.last_mut().filter(|error| row && error.span.end == span.start);
+        if let Some(error) = error {
+            error.span.end = span.end;
+            error.fix = Some(("remove them".into(), vec![(error.span, String::new())]));
+        } else {
+            let message = format!("unexpected `{}`", kind.closing());
+            self.report(message::unexpected(span, message, "closes nothing").replace("remove it", span, ""));
+        }
         self.found.strays.push((span.start, first.then_some(self.indent)));
+        let damaged = Span::new(self.chunk.start, self.at + 1);
+        match self.found.damaged.last_mut().filter(|last| last.start == damaged.start) {
+            Some(last) => last.end = last.end.max(damaged.end),
+            None => self.found.damaged.push(damaged),
+        }
         self.blank(self.at, self.at + 1);
         self.at += 1;
     }
