@@ -31,7 +31,8 @@ pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
     match store.run(&run)?.outcome {
         None => Ok(run),
         Some(outcome) => {
-            Err(Failure::new(format!("run {run} has ended already: {}", outcome.name().replace('_', " "))))
+            Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
+                .help("what has ended cannot be acted on; deploy the version that is wanted with a new run"))
         }
     }
 }
@@ -39,10 +40,10 @@ pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
 /// Says what becomes of a request.
 pub fn said(store: &Store, run: &str, what: &str) -> Result<u8, Failure> {
     if store.is_carried_out(run)? {
-        print(&format!("{what} of run {run} is asked for\n"))?;
+        print(&format!("{what}: run {run} takes it up\n"))?;
     } else {
         print(&format!(
-            "{what} of run {run} is noted; nobody carries the run out, so `dsl resume {run}` has to go on with it\n"
+            "{what}: noted, but nobody carries run {run} out; `dsl resume {run}` goes on with it and takes it up first\n"
         ))?;
     }
     Ok(0)

@@ -37,5 +37,5 @@ pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
     }
     let comment = args.comment.clone();
     store.request(&run, &Event::Answered { question: *question, answer, by, comment })?;
-    said(&store, &run, "the answer")
+    said(&store, &run, "answer")
 }

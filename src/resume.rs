@@ -1,7 +1,7 @@
 //! `dsl resume`: goes on with a run that was cut short.
 
 use crate::args::ResumeArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::{run, state};
 use lockstep_executor::{Drivers, Runner};
 use lockstep_plan::Deed;
@@ -12,6 +12,9 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let store = Arc::new(state::open(&args.state)?);
     let run = store.find_run(&args.run)?;
     state::permit(&store, &run, Deed::Run)?;
+    if let Some(outcome) = store.run(&run)?.outcome {
+        say(&format!("run {run} had ended before: it {}", outcome.phrase()));
+    }
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
     run::carry_out(&store, runner, args.watch.events.as_deref())
 }

@@ -52,23 +52,27 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
         end
     })?;
     progress.close();
+    // A copy that hangs in the file system must not keep a detached process here.
+    runtime.shutdown_background();
     // The table is told from the journal: what is not in there did not happen.
     let told = replay(store, &run)?;
-    print(&format!("\n{}", table::text(&table::rows(&plan, &told.state, &told.happenings))))?;
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
-    match end {
-        End::Finished(outcome) => {
-            print(&format!("\nrun {run} {} in {took}\n", outcome.name().replace('_', " ")))?
-        }
-        End::Detached => print(&format!("\nrun {run} is unfinished; `dsl resume {run}` goes on with it\n"))?,
+    let end_line = match end {
+        End::Finished(outcome) => format!("run {run} {} in {took}", outcome.phrase()),
+        End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
+    };
+    let table = table::text(&table::rows(&plan, &told.state, &told.happenings));
+    // The exit code says how the run ended, whether or not anybody can read the table.
+    if let Err(failure @ Failure::Message { .. }) = print(&format!("\n{table}\n{end_line}\n")) {
+        say(&failure.render());
     }
     Ok(exit_code(end))
 }
 
 /// A first Ctrl-C asks what is meant, a second one detaches; so does SIGTERM.
 async fn watch_signals(handle: Handle, progress: Arc<Progress>, run: String) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
         say(
             "signals cannot be watched: Ctrl-C ends this process at once, and `dsl resume` goes on with the run",
@@ -89,6 +93,8 @@ async fn watch_signals(handle: Handle, progress: Arc<Progress>, run: String) {
                 ));
             }
             _ = terminate.recv() => return handle.detach(),
+            // The terminal is gone; nobody said that the run should be.
+            _ = hangup.recv() => return handle.detach(),
         }
     }
 }

@@ -177,6 +177,13 @@ pub fn lower(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(L
     match lockstep_compiler::lower(&program, &dir, &args.pipeline, &arguments) {
         Ok(lowered) => Ok((lowered, dir)),
         Err(found) => {
+            // What is wrong with the command line has no place in the source.
+            if let [only] = found.as_slice()
+                && only.primary.span.is_empty()
+            {
+                let failure = Failure::new(only.message.clone());
+                return Err(only.help.iter().fold(failure, |failure, help| failure.help(help)));
+            }
             say(render(&program, &found, terminal).trim_end());
             Err(Failure::Source)
         }

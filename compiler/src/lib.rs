@@ -7,6 +7,7 @@ mod allow;
 mod checks;
 mod diagnostic;
 mod disk;
+mod index;
 mod lower;
 mod model;
 mod output;

@@ -7,7 +7,11 @@ use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Path, Provider, Setting, Signature,
     Span,
 };
-use std::collections::{BTreeMap, HashMap};
+use crate::types::{ParamInfo, params};
+use lockstep_grammar::ast::Param;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 /// A declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +30,10 @@ pub struct Imported {
 #[derive(Debug, Default)]
 pub struct Names<'p> {
     pub declarations: BTreeMap<&'p str, DeclId>,
+    by_name: HashMap<&'p str, DeclId>,
+    providers: Vec<DeclId>,
+    /// See [`Model::may_be_lost`].
+    lost: OnceCell<HashSet<&'p str>>,
     pub imports: BTreeMap<CompactString, Imported>,
 }
 
@@ -34,6 +42,20 @@ pub struct Model<'p> {
     pub program: &'p Program,
     modules: Vec<Names<'p>>,
     artifacts: HashMap<&'p str, (DeclId, &'p ArtifactType)>,
+    /// Lists of parameters that were read, by where they begin.
+    params: RefCell<HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>>,
+    /// How many more names may be looked at for *did you mean*.
+    looks: Cell<usize>,
+}
+
+/// How many names are looked at for suggestions in one check: a person reads few of a thousand suggestions.
+const MOST_LOOKS: usize = 4_000_000;
+
+impl<'p> Names<'p> {
+    /// The declaration of that name.
+    pub fn get(&self, name: &str) -> Option<DeclId> {
+        self.by_name.get(name).copied()
+    }
 }
 
 /// What a path begins with, and how many of its names that takes.
@@ -75,9 +97,16 @@ impl<'p> Model<'p> {
                     }
                 }
             }
+            names.by_name = names.declarations.iter().map(|(name, id)| (*name, *id)).collect();
+            let is_provider = |id: &DeclId| {
+                let declaration = &program.declarations(id.file)[id.index as usize];
+                matches!(declaration.kind, DeclarationKind::Provider(_))
+            };
+            names.providers = names.declarations.values().copied().filter(is_provider).collect();
             modules.push(names);
         }
-        Model { program, modules, artifacts }
+        let (params, looks) = (RefCell::default(), Cell::new(MOST_LOOKS));
+        Model { program, modules, artifacts, params, looks }
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
@@ -114,8 +143,8 @@ impl<'p> Model<'p> {
     /// The declaration that a path names, seen from a module.
     pub fn find(&self, module: ModuleId, path: &Path) -> Result<Found, Lost> {
         let head = path.names[0].text.as_str();
-        if let Some(decl) = self.names(module).declarations.get(head) {
-            return Ok(Found { decl: *decl, taken: 1 });
+        if let Some(decl) = self.names(module).get(head) {
+            return Ok(Found { decl, taken: 1 });
         }
         let Some(import) = self.names(module).imports.get(head) else {
             return Err(Lost { at: 0, module, known_cause: false });
@@ -124,9 +153,9 @@ impl<'p> Model<'p> {
             return Err(Lost { at: 0, module, known_cause: true });
         };
         let found =
-            path.names.get(1).and_then(|name| self.names(module).declarations.get(name.text.as_str()));
+            path.names.get(1).and_then(|name| self.names(module).get(name.text.as_str()));
         match found {
-            Some(decl) => Ok(Found { decl: *decl, taken: 2 }),
+            Some(decl) => Ok(Found { decl, taken: 2 }),
             None => Err(Lost { at: 1, module, known_cause: false }),
         }
     }
@@ -134,7 +163,7 @@ impl<'p> Model<'p> {
     /// The provider that a single name means: the module's own, one of an imported module, or a built-in one.
     pub fn provider_named(&self, module: ModuleId, name: &str) -> Option<DeclId> {
         let of = |module: ModuleId| {
-            self.names(module).declarations.get(name).copied().filter(|id| self.as_provider(*id).is_some())
+            self.names(module).get(name).filter(|id| self.as_provider(*id).is_some())
         };
         of(module)
             .or_else(|| self.names(module).imports.values().filter_map(|import| import.module).find_map(of))
@@ -157,8 +186,7 @@ impl<'p> Model<'p> {
         let mut names: Vec<&str> = [module, ModuleId::PRELUDE]
             .into_iter()
             .chain(imports)
-            .flat_map(|module| self.names(module).declarations.values())
-            .filter(|id| self.as_provider(**id).is_some())
+            .flat_map(|module| &self.names(module).providers)
             .map(|id| self.name(*id))
             .collect();
         names.sort_unstable();
@@ -178,6 +206,50 @@ impl<'p> Model<'p> {
             DeclarationKind::Environment(environment) => Some(environment),
             _ => None,
         }
+    }
+
+    /// What a list of parameters says. Its own problems are reported where it stands.
+    pub fn params(&self, file: FileId, items: &'p [Param]) -> Rc<[ParamInfo<'p>]> {
+        let Some(first) = items.first() else { return Rc::default() };
+        let key = (file, first.span.start);
+        if let Some(known) = self.params.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let infos: Rc<[ParamInfo<'p>]> = params(self, file, items, &mut Vec::new()).into();
+        self.params.borrow_mut().insert(key, Rc::clone(&infos));
+        infos
+    }
+
+    /// Names among which a suggestion may be looked for: none of them when a great many were looked at before.
+    pub fn candidates<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+        const EACH: usize = 1000;
+        if self.looks.get() == 0 {
+            return Vec::new();
+        }
+        let names: Vec<&str> = names.into_iter().collect();
+        self.looks.set(self.looks.get().saturating_sub(names.len() + EACH));
+        names
+    }
+
+    /// Whether a name seems to be declared in a file of the module where something was not understood.
+    pub fn may_be_lost(&self, module: ModuleId, name: &str) -> bool {
+        const KINDS: [&str; 9] = [
+            "service",
+            "environment",
+            "secret",
+            "channel",
+            "group",
+            "resource",
+            "workflow",
+            "pipeline",
+            "provider",
+        ];
+        let lost = self.names(module).lost.get_or_init(|| {
+            let files = self.program.module_files(module);
+            let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
+            damaged.flat_map(|(_, file)| names_after(&file.text, &KINDS)).collect()
+        });
+        lost.contains(name)
     }
 
     /// A step of a provider; without a name the one that is called like the provider.
@@ -211,6 +283,36 @@ impl<'p> Model<'p> {
         self.as_provider(provider)
             .is_some_and(|provider| provider.infrastructure.is_some() || provider.service.is_some())
     }
+}
+
+/// The names that follow one of these words and a space.
+pub fn names_after<'t>(text: &'t str, words: &[&str]) -> Vec<&'t str> {
+    let after = |word: &&str| {
+        let word = word.to_string();
+        text.match_indices(word.as_str())
+            .filter_map(|(at, word)| text[at + word.len()..].strip_prefix(' '))
+            .map(|rest| leading_name(rest.trim_start()))
+            .collect::<Vec<_>>()
+    };
+    words.iter().flat_map(after).collect()
+}
+
+/// The name that a text begins with; may be empty.
+fn leading_name(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The names that stand before a colon.
+pub fn names_before_colon(text: &str) -> Vec<&str> {
+    let before = text.match_indices(':').map(|(at, _)| &text[..at]);
+    let name = |text: &'_ str| text.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+    before
+        .map(|text| match name(text) {
+            Some(at) => text[at..].trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')),
+            None => text,
+        })
+        .collect()
 }
 
 /// What an import is called: its alias, else the last name of its path. None where that is no identifier.

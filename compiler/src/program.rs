@@ -5,7 +5,7 @@ use lockstep_grammar::{LineIndex, Parse, parse};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Index into [`Program::files`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ pub struct LoadError {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SourceFile {
     /// As the loader named it; files of the prelude are `<prelude>/NAME.lockstep`.
     pub path: PathBuf,
@@ -59,6 +59,14 @@ pub struct SourceFile {
     pub lines: Arc<LineIndex>,
     /// For each import of the file the module, or why there is none.
     pub(crate) imports: Vec<Result<ModuleId, String>>,
+}
+
+impl SourceFile {
+    fn new(path: PathBuf, text: Arc<str>, module: ModuleId) -> Self {
+        let parse = parse(&text);
+        let lines = Arc::new(LineIndex::new(&text));
+        SourceFile { path, text, module, parse, lines, imports: Vec::new() }
+    }
 }
 
 /// One directory.
@@ -85,6 +93,14 @@ const PRELUDE: &[(&str, &str)] = &[
     ("ssh", include_str!("prelude/ssh.lockstep")),
 ];
 
+/// The prelude never changes: it is read once in a process.
+static PRELUDE_FILES: LazyLock<Vec<SourceFile>> = LazyLock::new(|| {
+    let file = |(name, text): &(&str, &str)| {
+        SourceFile::new(format!("<prelude>/{name}.lockstep").into(), (*text).into(), ModuleId::PRELUDE)
+    };
+    PRELUDE.iter().map(file).collect()
+});
+
 impl Program {
     /// Reads the modules in these directories and everything they import.
     ///
@@ -92,10 +108,10 @@ impl Program {
     /// When one of `roots` cannot be read. An import that cannot be read is a diagnostic instead.
     pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
         let mut program = Program { modules: Vec::new(), files: Vec::new(), identities: HashMap::new() };
-        let prelude = PRELUDE
-            .iter()
-            .map(|(name, text)| (format!("<prelude>/{name}.lockstep").into(), (*text).to_string()));
-        program.add(PathBuf::from("<prelude>"), prelude.collect());
+        let prelude = PRELUDE_FILES.iter().enumerate().map(|(index, file)| (FileId(index as u32), file.clone()));
+        let (ids, files) = prelude.unzip();
+        program.files = files;
+        program.modules.push(Module { dir: "<prelude>".into(), files: ids });
         let mut todo: Vec<FileId> = Vec::new();
         for root in roots {
             program
@@ -136,16 +152,7 @@ impl Program {
         let module = ModuleId(self.modules.len() as u32);
         let first = self.files.len() as u32;
         for (path, text) in files {
-            let parse = parse(&text);
-            let lines = Arc::new(LineIndex::new(&text));
-            self.files.push(SourceFile {
-                path,
-                text: text.into(),
-                module,
-                parse,
-                lines,
-                imports: Vec::new(),
-            });
+            self.files.push(SourceFile::new(path, text.into(), module));
         }
         let files = (first..self.files.len() as u32).map(FileId).collect();
         self.modules.push(Module { dir, files });
@@ -199,7 +206,10 @@ impl Program {
 
     /// Whether something in that range was not understood, so that what is missing there may be a consequence.
     pub(crate) fn is_damaged(&self, id: FileId, span: Span) -> bool {
-        self.file(id).parse.is_damaged(span)
+        // In source order, so that all before the range can be passed over.
+        let damaged = &self.file(id).parse.damaged;
+        let first = damaged.partition_point(|it| it.start < span.start);
+        damaged[first..].iter().take_while(|it| it.start <= span.end).any(|it| it.end <= span.end)
     }
 
     /// The text at that place.

@@ -10,9 +10,16 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         3..=6 => 2,
         _ => 3,
     };
+    let own = letters(name);
+    // A cheap look before the distance is computed: lengths and letters.
+    let may_be_near = |candidate: &str| {
+        name.len().abs_diff(candidate.len()) <= 4 * limit
+            && (own ^ letters(candidate)).count_ones() as usize <= 8 * limit
+            && candidate != name
+    };
     candidates
         .into_iter()
-        .filter(|candidate| *candidate != name && may_be_near(name, candidate, limit))
+        .filter(|candidate| may_be_near(candidate))
         .take(MOST)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
@@ -20,11 +27,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// A cheap look before the distance is computed: lengths and letters.
-fn may_be_near(name: &str, candidate: &str, limit: usize) -> bool {
-    let letters = |text: &str| text.bytes().fold(0_u64, |set, byte| set | 1 << (byte & 63));
-    name.len().abs_diff(candidate.len()) <= 4 * limit
-        && (letters(name) ^ letters(candidate)).count_ones() as usize <= 8 * limit
+fn letters(text: &str) -> u64 {
+    text.bytes().fold(0, |set, byte| set | 1 << (byte & 63))
 }
 
 /// "did you mean `x`?" or, without a near name, "`a`, `b` and `c` exist": nothing when there are no candidates.

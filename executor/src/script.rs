@@ -122,7 +122,7 @@ impl Supervised {
         tokio::pin!(ended);
         let (done, finished) = watch::channel(false);
         let followers = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)].map(|(name, stream)| {
-            let lines = Lines { path: self.path(name), at: 0, rest: Vec::new() };
+            let lines = Lines::new(self.path(name));
             tokio::spawn(lines.follow(self.output.clone(), stream, finished.clone()))
         });
         let cancelled = tokio::select! {
@@ -266,25 +266,37 @@ pub(crate) fn last_lines(text: &str) -> String {
     quoted.join("\n")
 }
 
-/// Reads a growing file line by line.
+/// Reads a growing file line by line, as far as a person could want to follow it.
 struct Lines {
     path: PathBuf,
     at: u64,
+    /// The beginning of a line whose end has not been written.
     rest: Vec<u8>,
 }
 
 impl Lines {
+    fn new(path: PathBuf) -> Lines {
+        Lines { path, at: 0, rest: Vec::new() }
+    }
+
     async fn follow(mut self, output: Output, stream: Stream, mut finished: watch::Receiver<bool>) {
         loop {
             // Read after the end is known, so that nothing printed before it is missed.
             let last = tokio::time::timeout(FOLLOW, finished.wait_for(|done| *done)).await.is_ok();
             let _ = self.pass_on(&output, stream);
-            if last {
-                if !self.rest.is_empty() {
-                    output.line(stream, &String::from_utf8_lossy(&self.rest));
-                }
+            if last || self.at >= OUTPUT_LIMIT {
+                self.close(&output, stream);
                 return;
             }
+        }
+    }
+
+    fn close(&mut self, output: &Output, stream: Stream) {
+        if !self.rest.is_empty() {
+            output.line(stream, &String::from_utf8_lossy(&self.rest));
+        }
+        if self.at >= OUTPUT_LIMIT {
+            output.say(&format!("it prints more than is followed here; all of it is in `{}`", self.path.display()));
         }
     }
 
@@ -294,19 +306,17 @@ impl Lines {
             return Ok(());
         }
         file.seek(SeekFrom::Start(self.at))?;
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let count = file.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(());
-            }
-            self.at += count as u64;
-            self.rest.extend_from_slice(&chunk[..count]);
-            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                output.line(stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        let mut new = Vec::new();
+        file.take(OUTPUT_LIMIT - self.at).read_to_end(&mut new)?;
+        self.at += new.len() as u64;
+        for line in new.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(line);
+            if line.ends_with(b"\n") {
+                output.line(stream, String::from_utf8_lossy(&self.rest).trim_end_matches(['\n', '\r']));
+                self.rest.clear();
             }
         }
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ impl Consequences<'_> {
         errors.extend(grammar.into_iter().filter(|error| {
             let start = error.span.start;
             let before = unreliable.partition_point(|(from, _)| *from <= start);
-            !before.checked_sub(1).is_some_and(|index| start <= unreliable[index].1)
+            before.checked_sub(1).is_none_or(|index| start > unreliable[index].1)
         }));
         errors.sort_by_key(|error| error.span.start);
         errors.dedup_by_key(|error| error.span.start);

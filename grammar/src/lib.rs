@@ -15,11 +15,11 @@ mod scan;
 mod syntax;
 
 pub use line_index::{LineColumn, LineIndex};
+pub use recover::foreign_help;
 pub use rules::RULES;
 
 use ast::{File, Span};
 use consequence::Consequences;
-use pest::Parser;
 
 /// What a text came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,17 +77,13 @@ pub fn parse(source: &str) -> Parse {
     let scanned = found.errors.len();
     build.errors = found.errors;
     build.damaged = found.damaged;
-    let mut file = File::default();
-    match syntax::Syntax::parse(syntax::Rule::file, &repaired.text) {
-        Ok(mut pairs) => {
-            if let Some(pair) = pairs.next() {
-                file = build.file(pair);
-            }
-        }
-        // The grammar matches every balanced text. What it cannot is read on this thread's stack.
-        Err(error) => build.unreadable(&error),
+    let mut start = 0;
+    for end in found.declarations.iter().map(|at| repaired.offset(*at)).chain([repaired.text.len()]) {
+        build.piece(start..end);
+        start = end;
     }
-    let build::Build { errors, mut comments, mut damaged, missing_bodies, .. } = build;
+    build.finish();
+    let build::Build { file, errors, mut comments, mut damaged, missing_bodies, .. } = build;
     let consequences = Consequences {
         scanned,
         source,

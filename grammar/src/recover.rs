@@ -15,7 +15,7 @@ impl<'s> Build<'s> {
 
     pub(crate) fn expected_words(&mut self, at: usize, what: &str) {
         let found = message::token(self.text, at);
-        let span = self.repaired.span(found.start, found.end());
+        let span = self.place(found.start, found.end());
         let error = foreign_operator(found, span).unwrap_or_else(|| {
             let message = format!("expected {what}, found {}", found.describe());
             reserved_help(message::unexpected(span, message, format!("expected {what}")), found)
@@ -27,8 +27,10 @@ impl<'s> Build<'s> {
     pub(crate) fn junk(&mut self, pair: &Pair<'s>, rules: &[Rule]) {
         let start = pair.as_span().start();
         let before = self.text[..start].trim_end_matches([' ', '\t']);
-        if let Some(rest) = before.strip_suffix("not").filter(|rest| !rest.ends_with(|c: char| c.is_alphanumeric())) {
-            let span = self.repaired.span(rest.len(), start);
+        if let Some(rest) =
+            before.strip_suffix("not").filter(|rest| !rest.ends_with(|c: char| c.is_alphanumeric()))
+        {
+            let span = self.place(rest.len(), start);
             let error = message::spelling(span, "`not` is written `!`", "write `!`");
             return self.report(error.replace("write `!`", span, "!"));
         }
@@ -68,7 +70,7 @@ impl<'s> Build<'s> {
     fn misplaced(&mut self, pair: &Pair<'s>, place: Place) {
         let start = pair.as_span().start();
         let word = message::token(self.text, start);
-        let span = self.repaired.span(start, word.end());
+        let span = self.place(start, word.end());
         let name = match word.text {
             "skip" | "only" => "a condition".to_owned(),
             "on" => "a failure rule".to_owned(),
@@ -84,7 +86,7 @@ impl<'s> Build<'s> {
     pub(crate) fn unknown_member(&mut self, start: usize, place: Place) {
         let word = message::token(self.text, start);
         let next = message::token(self.text, word.end());
-        let span = self.repaired.span(word.start, word.end());
+        let span = self.place(word.start, word.end());
         if matches!(word.text, "-" | "*")
             || next.text == ":" && message::token(self.text, next.end()).text == "\n"
         {
@@ -150,7 +152,7 @@ impl<'s> Build<'s> {
                 message::unexpected(span, message, "no settings here").help(format!("here may stand {what}")),
             );
         }
-        let next_span = self.repaired.span(next.start, next.end());
+        let next_span = self.place(next.start, next.end());
         let error = message::unexpected(
             next_span,
             format!("expected `=` after `{}`, found {}", word.text, next.describe()),
@@ -192,6 +194,12 @@ fn foreign_operator(found: Token<'_>, span: Span) -> Option<SyntaxError> {
     let help = format!("write `{meant}`");
     let message = format!("`{text}` is written `{meant}`");
     Some(message::spelling(span, message, help.clone()).replace(help, span, meant))
+}
+
+/// Advice about a name that other languages use and this one does not, like `depends_on`: for whoever finds it where any
+/// name could stand.
+pub fn foreign_help(name: &str) -> Option<String> {
+    foreign_entry(name, Span::default()).and_then(|error| error.help)
 }
 
 /// The entry of another language under such a name.

@@ -59,6 +59,12 @@ impl<'s> Repaired<'s> {
         Span::new(self.source_offset(start), self.source_offset(end))
     }
 
+    /// Where an offset of the source stands in the parsed text, after what was inserted before it.
+    pub(crate) fn offset(&self, source: usize) -> usize {
+        let before = self.inserted.partition_point(|(end, total)| end - total <= source);
+        source + before.checked_sub(1).map_or(0, |index| self.inserted[index].1)
+    }
+
     fn source_offset(&self, at: usize) -> usize {
         let before = self.inserted.partition_point(|(end, _)| *end <= at);
         let (end, total) = before.checked_sub(1).map_or((0, 0), |index| self.inserted[index]);

@@ -108,6 +108,18 @@ impl RunOutcome {
     }
 }
 
+impl RunOutcome {
+    /// What goes on after "run X": `succeeded`, `was aborted`.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            RunOutcome::Succeeded => "succeeded",
+            RunOutcome::RolledBack => "failed and was rolled back",
+            RunOutcome::NeedsPerson => "failed and needs a person",
+            RunOutcome::Aborted => "was aborted",
+        }
+    }
+}
+
 impl Answer {
     /// As `dsl answer` spells it.
     pub fn name(self) -> &'static str {
@@ -248,7 +260,7 @@ impl Happening {
                 let decision = decision.describe(plan);
                 format!("{subject} failed ({}): {}; {decision}", failure.kind, failure.message)
             }
-            Happening::StepDropped(_) => format!("{subject} ended after its stage had failed"),
+            Happening::StepDropped(_) => format!("{subject} has ended; its stage had been stopped"),
             Happening::BarrierArrived(_) => format!("waits at {subject}"),
             Happening::BarrierExcused(_) => format!("{subject} skipped, counts as arrived"),
             Happening::BarrierOpened(_) => format!("barrier {subject} opened: everybody has arrived"),
@@ -272,7 +284,7 @@ impl Happening {
             Happening::StageEnded(_, outcome) => outcome.name().replace('_', " "),
             Happening::AbortRequested(by) => format!("{by} aborts the run"),
             Happening::RollbackRequested(by) => format!("{by} rolls the run back"),
-            Happening::RunEnded(outcome) => format!("run {}", outcome.name().replace('_', " ")),
+            Happening::RunEnded(outcome) => format!("run {}", outcome.phrase()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `barrier/alone`: a barrier with one participant.
 
 use super::Judged;
+use super::order::Meeting;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use crate::suggest;
@@ -19,22 +20,20 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
-            let mut met: BTreeMap<BarrierId, Vec<(usize, super::order::Meeting)>> = BTreeMap::new();
-            for (branch, meetings) in judged.meetings(item, kind).into_iter().enumerate() {
-                for meeting in meetings {
-                    met.entry(meeting.barrier).or_default().push((branch, meeting));
-                }
+            let mut met: BTreeMap<BarrierId, Vec<&Meeting>> = BTreeMap::new();
+            for meeting in judged.meetings(item, kind).iter().flatten() {
+                met.entry(meeting.barrier).or_default().push(meeting);
             }
             let names: Vec<&str> = met.keys().map(|id| plan.barriers[id.index()].name.as_str()).collect();
             for (id, meetings) in &met {
                 // Twice in one branch is the matter of `barrier/sequential`.
-                let [(_, only)] = meetings.as_slice() else { continue };
+                let [only] = meetings.as_slice() else { continue };
                 let name = plan.barriers[id.index()].name.as_str();
                 let stage = &plan.stages[only.stage.index()].name;
-                let near = suggest::nearest(name, names.iter().copied());
+                let near = suggest::nearest(name, judged.model.candidates(names.iter().copied()));
                 let near_place = near.and_then(|near| {
-                    let id = met.keys().find(|id| plan.barriers[id.index()].name == near)?;
-                    met[id].first().map(|(_, meeting)| meeting.place)
+                    let index = names.iter().position(|name| *name == near)?;
+                    met.values().nth(index)?.first().map(|meeting| meeting.place)
                 });
                 let group = plan.items[item.index()].group.is_some();
                 let help = match near {

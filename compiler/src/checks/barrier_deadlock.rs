@@ -12,7 +12,7 @@ use crate::suggest;
 use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub const RULE: Rule = Rule {
     name: "barrier/deadlock",
@@ -42,13 +42,11 @@ pub struct Stretch {
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
-            let mut branches = judged.meetings(item, kind);
+            let branches = judged.meetings(item, kind);
             if branches.len() < 2 {
                 continue;
             }
-            for branch in &mut branches {
-                once_only(branch);
-            }
+            let branches: Vec<Vec<&Meeting>> = branches.iter().map(|branch| once_only(branch)).collect();
             for (circle, possible) in circles(judged, &branches) {
                 sink.push(report(judged, item, kind, &branches, &circle, possible));
             }
@@ -57,16 +55,16 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 }
 
 /// A barrier that one branch meets twice is another rule's matter.
-fn once_only(branch: &mut Vec<Meeting>) {
-    let mut count: BTreeMap<BarrierId, usize> = BTreeMap::new();
-    for meeting in branch.iter() {
+fn once_only(branch: &[Meeting]) -> Vec<&Meeting> {
+    let mut count: HashMap<BarrierId, usize> = HashMap::new();
+    for meeting in branch {
         *count.entry(meeting.barrier).or_default() += 1;
     }
-    branch.retain(|meeting| count[&meeting.barrier] == 1);
+    branch.iter().filter(|meeting| count[&meeting.barrier] == 1).collect()
 }
 
 /// Every independent circle that can really happen; the flag tells one of which that could not be found out.
-fn circles(judged: &Judged<'_, '_>, branches: &[Vec<Meeting>]) -> Vec<(Vec<Stretch>, bool)> {
+fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stretch>, bool)> {
     let names: Vec<Vec<BarrierId>> =
         branches.iter().map(|branch| branch.iter().map(|meeting| meeting.barrier).collect()).collect();
     let all = find_circles(&names, &|_, _| true);
@@ -232,7 +230,7 @@ fn report(
     judged: &Judged<'_, '_>,
     item: ItemId,
     kind: BarrierKind,
-    branches: &[Vec<Meeting>],
+    branches: &[Vec<&Meeting>],
     circle: &[Stretch],
     possible: bool,
 ) -> Diagnostic {
@@ -240,7 +238,7 @@ fn report(
     let name = |meeting: &Meeting| plan.barriers[meeting.barrier.index()].name.as_str();
     let stage = |meeting: &Meeting| plan.stages[meeting.stage.index()].name.as_str();
     let ends =
-        |stretch: &Stretch| (&branches[stretch.branch][stretch.from], &branches[stretch.branch][stretch.to]);
+        |stretch: &Stretch| (branches[stretch.branch][stretch.from], branches[stretch.branch][stretch.to]);
     let names: Vec<&str> = circle.iter().map(|stretch| name(ends(stretch).0)).collect();
     let what = if kind == BarrierKind::Rollback { "rollback barriers" } else { "barriers" };
     let mut message = format!("{what} {} are met in different orders: nobody can go on", and(&names));

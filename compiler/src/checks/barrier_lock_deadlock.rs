@@ -5,9 +5,9 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use lockstep_grammar::ast::{Item, Phase, Use};
-use lockstep_plan::{BarrierId, BarrierKind, StageId, Work};
+use lockstep_plan::{BarrierId, BarrierKind, Part, StageId, Work};
 use petgraph::unionfind::UnionFind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub const RULE: Rule = Rule {
     name: "barrier/lock-deadlock",
@@ -22,9 +22,12 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
-        let stages: Vec<StageId> = (0..plan.stages.len() as u32)
-            .map(StageId)
-            .filter(|id| plan.stages[id.index()].item == item)
+        let parts = plan.items[item.index()].branches.iter().flat_map(|branch| &branch.parts);
+        let stages: Vec<StageId> = parts
+            .filter_map(|part| match part {
+                Part::Stage(stage) => Some(*stage),
+                Part::Approval(_) => None,
+            })
             .collect();
         let Some(first) = stages.first().copied() else { continue };
         let mut union: UnionFind<u32> = UnionFind::new(stages.len());
@@ -75,10 +78,9 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 /// What a stage claims before it starts: the `use`s of its workflow and of phases with a barrier.
 fn claimed<'a>(judged: &'a Judged<'_, '_>, stage: StageId) -> Vec<&'a lockstep_plan::Use> {
     let stage = &judged.lowered.plan.stages[stage.index()];
-    let has_barrier = |phase: usize| {
-        stage.positions.iter().any(|it| it.phase as usize == phase && matches!(it.work, Work::Barrier(_)))
-    };
-    let phases = stage.phases.iter().enumerate().filter(|(index, _)| has_barrier(*index));
+    let barriers = stage.positions.iter().filter(|it| matches!(it.work, Work::Barrier(_)));
+    let with_barrier: BTreeSet<usize> = barriers.map(|it| it.phase as usize).collect();
+    let phases = stage.phases.iter().enumerate().filter(|(index, _)| with_barrier.contains(index));
     stage.uses.iter().chain(phases.flat_map(|(_, phase)| &phase.uses)).collect()
 }
 
@@ -98,10 +100,11 @@ pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             }
         }
     }
-    for (index, ((first, second), outer, inner)) in pairs.iter().enumerate() {
-        let opposite = pairs[..index].iter().find(|(pair, ..)| *pair == (*second, *first) && first != second);
+    let mut seen: HashMap<(DeclId, DeclId), (Location, Location)> = HashMap::new();
+    for ((first, second), outer, inner) in &pairs {
+        let opposite = seen.get(&(*second, *first)).filter(|_| first != second);
         let (a, b) = (model.name(*first), model.name(*second));
-        if let Some((_, other_outer, other_inner)) = opposite {
+        if let Some((other_outer, other_inner)) = opposite {
             sink.push(
                 Diagnostic::new(&RULE, *inner, format!("`{a}` and `{b}` are taken in opposite orders"))
                     .label(format!("`{b}` is asked for here,"))
@@ -118,6 +121,7 @@ pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                     .help("one `use` for the workflow is enough"),
             );
         }
+        seen.entry((*first, *second)).or_insert((*outer, *inner));
     }
 }
 

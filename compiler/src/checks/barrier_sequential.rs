@@ -1,9 +1,11 @@
 //! `barrier/sequential`: one barrier name in stages that run one after another.
 
 use super::Judged;
+use super::order::Meeting;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierId, BarrierKind};
+use std::collections::{HashMap, HashSet};
 
 pub const RULE: Rule = Rule {
     name: "barrier/sequential",
@@ -18,14 +20,13 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
             for branch in judged.meetings(item, kind) {
-                let mut reported: Vec<BarrierId> = Vec::new();
-                for (index, meeting) in branch.iter().enumerate() {
-                    let earlier = branch[..index].iter().find(|it| it.barrier == meeting.barrier);
-                    let Some(earlier) = earlier.filter(|it| it.stage != meeting.stage) else { continue };
-                    if reported.contains(&meeting.barrier) {
+                let mut first_met: HashMap<BarrierId, &Meeting> = HashMap::new();
+                let mut reported: HashSet<BarrierId> = HashSet::new();
+                for meeting in branch {
+                    let earlier = *first_met.entry(meeting.barrier).or_insert(meeting);
+                    if earlier.stage == meeting.stage || !reported.insert(meeting.barrier) {
                         continue;
                     }
-                    reported.push(meeting.barrier);
                     let (first, later) =
                         if earlier.stage < meeting.stage { (earlier, meeting) } else { (meeting, earlier) };
                     let name = &plan.barriers[meeting.barrier.index()].name;

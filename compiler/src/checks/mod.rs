@@ -126,6 +126,8 @@ pub struct Judged<'a, 'p> {
     pub model: &'a Model<'p>,
     pub pipeline: DeclId,
     pub lowered: &'a Lowered,
+    meetings: Vec<order::Meetings>,
+    damaged: Vec<bool>,
 }
 
 /// Checks that look at the plan of a pipeline.
@@ -168,7 +170,7 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
 
 /// Runs the checks of one plan.
 pub fn judge(model: &Model<'_>, pipeline: DeclId, lowered: &Lowered, sink: &mut Vec<Diagnostic>) {
-    let judged = Judged { model, pipeline, lowered };
+    let judged = Judged::new(model, pipeline, lowered);
     for check in PLAN_CHECKS {
         check(&judged, sink);
     }

@@ -1,9 +1,13 @@
 //! The order of barriers: which branch of a group meets which barriers, in which order.
 
 use super::Judged;
+use crate::diagnostic::Location;
+use crate::lower::Lowered;
+use crate::model::{DeclId, Model};
 use lockstep_plan::{
     BarrierId, BarrierKind, BlockItem, ConditionId, Expr, ItemId, Part, PlaceId, StageId, Value, Work,
 };
+use std::collections::{HashMap, HashSet};
 
 /// A barrier as one branch meets it.
 #[derive(Debug, Clone)]
@@ -15,27 +19,50 @@ pub struct Meeting {
     pub when: Vec<ConditionId>,
 }
 
-impl Judged<'_, '_> {
+/// What the branches of one item meet, found once for all checks.
+#[derive(Debug, Default)]
+pub struct Meetings {
+    forward: Vec<Vec<Meeting>>,
+    rollback: Vec<Vec<Meeting>>,
+}
+
+impl<'a, 'p> Judged<'a, 'p> {
+    /// Looks once at what several checks want to know.
+    pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered) -> Self {
+        let mut judged = Judged { model, pipeline, lowered, meetings: Vec::new(), damaged: Vec::new() };
+        judged.meetings = judged
+            .items()
+            .map(|item| Meetings {
+                forward: judged.meet(item, BarrierKind::Forward),
+                rollback: judged.meet(item, BarrierKind::Rollback),
+            })
+            .collect();
+        judged.damaged = judged.damage();
+        judged
+    }
+
     /// For each branch of an item the barriers of a kind that it can meet, in order. Constantly skipped ones are
     /// left out; rollbacks go through phases backwards.
-    pub fn meetings(&self, item: ItemId, kind: BarrierKind) -> Vec<Vec<Meeting>> {
-        let plan = &self.lowered.plan;
-        let branches = &plan.items[item.index()].branches;
-        branches
-            .iter()
-            .map(|branch| {
-                let mut met = Vec::new();
-                for part in &branch.parts {
-                    if let Part::Stage(stage) = part {
-                        self.of_stage(*stage, kind, &mut met);
-                    }
+    pub fn meetings(&self, item: ItemId, kind: BarrierKind) -> &[Vec<Meeting>] {
+        let meetings = &self.meetings[item.index()];
+        if kind == BarrierKind::Rollback { &meetings.rollback } else { &meetings.forward }
+    }
+
+    fn meet(&self, item: ItemId, kind: BarrierKind) -> Vec<Vec<Meeting>> {
+        let branches = &self.lowered.plan.items[item.index()].branches;
+        let met = branches.iter().map(|branch| {
+            let mut met = Vec::new();
+            for part in &branch.parts {
+                if let Part::Stage(stage) = part {
+                    self.of_stage(*stage, kind, &mut met);
                 }
-                if kind == BarrierKind::Rollback {
-                    met.reverse();
-                }
-                met
-            })
-            .collect()
+            }
+            if kind == BarrierKind::Rollback {
+                met.reverse();
+            }
+            met
+        });
+        met.collect()
     }
 
     fn of_stage(&self, id: StageId, kind: BarrierKind, met: &mut Vec<Meeting>) {
@@ -43,10 +70,14 @@ impl Judged<'_, '_> {
         let stage = &plan.stages[id.index()];
         let mut meet = |place: PlaceId, around: &[ConditionId]| {
             let it = &plan.places[place.index()];
-            let mut when = stage.when.clone();
-            when.extend(around.iter().chain(&it.when).filter(|id| !stage.when.contains(id)));
+            if plan.barriers[it.barrier.index()].kind != kind {
+                return;
+            }
+            let mut when: Vec<ConditionId> = [&stage.when, around, &it.when].concat();
+            let mut seen = HashSet::new();
+            when.retain(|id| seen.insert(*id));
             let never = when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)));
-            if !never && plan.barriers[it.barrier.index()].kind == kind {
+            if !never {
                 met.push(Meeting { barrier: it.barrier, place, stage: id, when });
             }
         };
@@ -75,18 +106,23 @@ impl Judged<'_, '_> {
 
     /// Whether something of an item was not understood, so that what it lacks may be a consequence.
     pub fn is_damaged(&self, item: ItemId) -> bool {
-        let (plan, origins) = (&self.lowered.plan, &self.lowered.origins);
-        let at = self.model.location(self.pipeline);
-        self.model.program.is_damaged(at.file, self.model.decl(self.pipeline).span)
-            || plan
-                .stages
-                .iter()
-                .zip(&origins.workflows)
-                .any(|(stage, at)| stage.item == item && self.model.program.is_damaged(at.file, at.span))
+        self.damaged[item.index()]
+    }
+
+    fn damage(&self) -> Vec<bool> {
+        let (plan, program) = (&self.lowered.plan, self.model.program);
+        let own = program.is_damaged(self.pipeline.file, self.model.decl(self.pipeline).span);
+        let mut damaged = vec![own; plan.items.len()];
+        let mut known: HashMap<Location, bool> = HashMap::new();
+        for (stage, at) in plan.stages.iter().zip(&self.lowered.origins.workflows) {
+            damaged[stage.item.index()] |=
+                *known.entry(*at).or_insert_with(|| program.is_damaged(at.file, at.span));
+        }
+        damaged
     }
 
     /// Every item, with its index.
-    pub fn items(&self) -> impl Iterator<Item = ItemId> {
+    pub fn items(&self) -> impl Iterator<Item = ItemId> + use<> {
         (0..self.lowered.plan.items.len() as u32).map(ItemId)
     }
 }

@@ -13,34 +13,34 @@ pub const RULE: Rule = Rule {
     page: include_str!("region_uncoordinated.md"),
 };
 
+/// By service and branch: the first stage that deploys it there, and the targets.
+type Deployments<'a> = BTreeMap<&'a str, BTreeMap<u32, (StageId, BTreeSet<u32>)>>;
+
 /// Looks at every group.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    // For each item the branches by the service that they deploy.
+    let mut deployments: Vec<Deployments<'_>> = vec![BTreeMap::new(); plan.items.len()];
+    for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
+        let (Some(service), Some(target)) = (step.action.service, step.action.target) else { continue };
+        let stage = &plan.stages[step.stage.index()];
+        let services = &mut deployments[stage.item.index()];
+        let branches = services.entry(plan.services[service.index()].name.as_str()).or_default();
+        branches.entry(stage.branch).or_insert((step.stage, BTreeSet::new())).1.insert(target.0);
+    }
     for id in judged.items().filter(|item| !judged.is_damaged(*item)) {
         let item = &plan.items[id.index()];
         if item.branches.len() < 2 || item.group.is_none_or(|group| group.all_or_nothing) {
             continue;
         }
-        // Branches by the service that they deploy.
-        let mut deployed: BTreeMap<&str, BTreeMap<usize, (StageId, BTreeSet<u32>)>> = BTreeMap::new();
-        for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
-            let stage = &plan.stages[step.stage.index()];
-            if stage.item != id {
-                continue;
-            }
-            let (Some(service), Some(target)) = (step.action.service, step.action.target) else { continue };
-            let branches = deployed.entry(plan.services[service.index()].name.as_str()).or_default();
-            let entry = branches.entry(stage.branch as usize).or_insert((step.stage, BTreeSet::new()));
-            entry.1.insert(target.0);
-        }
         let meetings = judged.meetings(id, BarrierKind::Forward);
-        let mut members: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (branch, met) in meetings.iter().enumerate() {
+        let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (branch, met) in (0_u32..).zip(meetings) {
             for meeting in met {
                 members.entry(meeting.barrier.0).or_default().push(branch);
             }
         }
-        for (service, branches) in deployed {
+        for (service, branches) in &deployments[id.index()] {
             let targets: BTreeSet<u32> =
                 branches.values().flat_map(|(_, targets)| targets).copied().collect();
             let shared = members

@@ -17,7 +17,7 @@ pub fn read(
     sink: &mut Vec<Diagnostic>,
 ) -> HashMap<String, Val> {
     let DeclarationKind::Pipeline(declared) = &model.decl(pipeline).kind else { return HashMap::new() };
-    let infos = params(model, pipeline.file, &declared.params.items, &mut Vec::new());
+    let infos = model.params(pipeline.file, &declared.params.items);
     let what = format!("pipeline `{}`", model.name(pipeline));
     let at = model.location(pipeline);
     let mut values = HashMap::new();

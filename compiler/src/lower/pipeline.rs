@@ -19,7 +19,7 @@ impl<'p> Lowerer<'_, 'p> {
         let DeclarationKind::Pipeline(pipeline) = &self.model.decl(id).kind else { return };
         self.root = self.model.module(id.file);
         self.plan.pipeline = self.model.name(id).to_string();
-        let infos = params(self.model, id.file, &pipeline.params.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &pipeline.params.items);
         let mut frame = Frame::of(id.file);
         for info in &infos {
             let name = info.name();

@@ -60,7 +60,7 @@ impl<'p> Lowerer<'_, 'p> {
         let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
         let name = self.distinct(name, frame.at(stage.name.span));
         let when = self.conditions(&stage.conditions, frame);
-        let infos = params(self.model, found.decl.file, &workflow.params.items, &mut Vec::new());
+        let infos = self.model.params(found.decl.file, &workflow.params.items);
         let mut inner = self.arguments(stage, &infos, frame, found.decl);
         inner.stage = Some(name.clone());
 
@@ -517,7 +517,7 @@ impl<'p> Lowerer<'_, 'p> {
                     Some(value) => Some(value.clone()),
                     None => {
                         let names = self.model.names(self.model.module(frame.file));
-                        names.declarations.get(group.text.as_str()).copied().map(|id| self.declared(id, &[]))
+                        names.get(group.text.as_str()).map(|id| self.declared(id, &[]))
                     }
                 };
                 let name = match value.as_ref().and_then(Val::as_value) {

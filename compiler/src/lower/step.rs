@@ -86,7 +86,7 @@ impl<'p> Lowerer<'_, 'p> {
         signature: &'p Signature,
         at: crate::diagnostic::Location,
     ) {
-        let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+        let infos = self.model.params(provider.file, &signature.params.items);
         let forward = self.plan.steps[of.index()].clone();
         let frame = Frame::of(provider.file);
         let mut arguments = BTreeMap::new();
@@ -151,7 +151,7 @@ impl<'p> Lowerer<'_, 'p> {
                 service,
             };
         };
-        let infos: Vec<_> = params(self.model, provider.file, &signature.params.items, &mut Vec::new())
+        let infos: Vec<_> = self.model.params(provider.file, &signature.params.items)
             .into_iter()
             .filter(|info| info.name() != "timeout")
             .collect();

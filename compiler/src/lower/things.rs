@@ -114,11 +114,11 @@ impl<'p> Lowerer<'_, 'p> {
 
     fn source(&mut self, id: DeclId, value: &'p Construct, family: &str) -> Source {
         let kind = value.path.names[0].text.to_string();
-        let provider = self.model.names(ModuleId::PRELUDE).declarations.get(family).copied();
+        let provider = self.model.names(ModuleId::PRELUDE).get(family);
         let signature = provider.and_then(|id| self.model.signature(id, &kind));
         let settings = match (provider, signature) {
             (Some(provider), Some(signature)) => {
-                let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+                let infos = self.model.params(provider.file, &signature.params.items);
                 self.settings(&value.record, &infos, &Frame::of(id.file))
             }
             _ => BTreeMap::new(),
@@ -181,7 +181,7 @@ impl<'p> Lowerer<'_, 'p> {
         let DeclarationKind::Service { params: declared, value } = &self.model.decl(id).kind else {
             return Val::Unknown("?".into());
         };
-        let infos = params(self.model, id.file, &declared.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &declared.items);
         let mut frame = Frame::of(id.file);
         for info in &infos {
             let entry = given.and_then(|(record, outer)| {
@@ -212,7 +212,7 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let fields = self.model.as_provider(provider.decl).and_then(|it| it.service.as_ref());
         let infos = fields
-            .map(|fields| params(self.model, provider.decl.file, &fields.items, &mut Vec::new()))
+            .map(|fields| self.model.params(provider.decl.file, &fields.items))
             .unwrap_or_default();
         let settings = self.settings(&value.record, &infos, &frame);
         let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
@@ -222,7 +222,7 @@ impl<'p> Lowerer<'_, 'p> {
                 let infos = self
                     .model
                     .artifact(name)
-                    .map(|artifact| params(self.model, id.file, &artifact.fields.items, &mut Vec::new()))
+                    .map(|artifact| self.model.params(id.file, &artifact.fields.items))
                     .unwrap_or_default();
                 (name.to_string(), self.settings(&construct.record, &infos, &frame))
             }
@@ -257,7 +257,7 @@ impl<'p> Lowerer<'_, 'p> {
                 .and_then(|provider| provider.infrastructure.as_ref());
             let file = provider.map_or(id.file, |found| found.decl.file);
             let infos = fields
-                .map(|fields| params(self.model, file, &fields.items, &mut Vec::new()))
+                .map(|fields| self.model.params(file, &fields.items))
                 .unwrap_or_default();
             let settings = self.settings(&infrastructure.value.record, &infos, &Frame::of(id.file));
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);

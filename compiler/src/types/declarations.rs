@@ -4,7 +4,8 @@ use super::expr::{Because, Typer, Used};
 use super::{ParamInfo, Ty, params};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
-use crate::model::{DeclId, Model};
+use crate::model::{DeclId, Model, names_after, names_before_colon};
+use std::rc::Rc;
 use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
 };
@@ -22,7 +23,11 @@ pub fn check_declarations(model: &Model<'_>, sink: &mut Vec<Diagnostic>) -> Used
 pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnostic>, used: &mut Used) {
     let declaration = model.decl(id);
     let mut typer = Typer::new(model, id.file, sink, used);
-    typer.damaged = model.program.is_damaged(id.file, declaration.span).then_some(declaration.span);
+    if model.program.is_damaged(id.file, declaration.span) {
+        let text = model.program.text(id.file, declaration.span);
+        typer.lost.extend(names_after(text, &["step", "for"]));
+        typer.lost.extend(names_before_colon(text));
+    }
     match &declaration.kind {
         DeclarationKind::Service { params, value } => typer.service(declaration, params, value),
         DeclarationKind::Environment(environment) => typer.environment(declaration, environment),
@@ -122,16 +127,16 @@ impl<'p> Typer<'_, 'p> {
                 checks::template_artifact_type::not_taken(at, name, provider, self.model.name(id), &accepted);
             self.sink.push(diagnostic);
         }
-        let infos = super::params(self.model, id.file, &artifact.fields.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &artifact.fields.items);
         self.record(&construct.record, &infos, construct.path.span, &format!("artifact type `{name}`"), &[]);
     }
 
     /// The fields that a provider's services or targets have.
-    pub fn fields_of(&self, id: DeclId, of_infrastructure: bool) -> Vec<ParamInfo<'p>> {
-        let Some(provider) = self.model.as_provider(id) else { return Vec::new() };
+    pub fn fields_of(&self, id: DeclId, of_infrastructure: bool) -> Rc<[ParamInfo<'p>]> {
+        let Some(provider) = self.model.as_provider(id) else { return Rc::default() };
         let fields = if of_infrastructure { &provider.infrastructure } else { &provider.service };
         let items = fields.as_ref().map(|fields| fields.items.as_slice()).unwrap_or_default();
-        params(self.model, id.file, items, &mut Vec::new())
+        self.model.params(id.file, items)
     }
 
     fn environment(&mut self, declaration: &'p Declaration, environment: &'p Environment) {
@@ -220,7 +225,7 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(checks::name_unknown::report(at, what, name, known));
             return;
         };
-        let infos = params(self.model, id.file, &signature.params.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &signature.params.items);
         self.record(&value.record, &infos, value.path.span, &format!("`{name}`"), &[]);
         self.one_of(signature, &value.record, value.path.span, &format!("`{name}`"));
     }

@@ -6,6 +6,7 @@ use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::Model;
 use crate::program::{FileId, ModuleId};
+use crate::index::Index;
 use crate::suggest;
 use lockstep_grammar::ast::{Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart};
 use std::collections::HashSet;
@@ -34,8 +35,8 @@ pub struct Typer<'a, 'p> {
     pub in_workflow: bool,
     /// Whether some parameters of what is being called were not understood.
     pub owner_damaged: bool,
-    /// The declaration, where something in it was not understood.
-    pub damaged: Option<Span>,
+    /// Names that seem to be given in the declaration where something was not understood.
+    pub lost: HashSet<&'p str>,
 }
 
 impl<'a, 'p> Typer<'a, 'p> {
@@ -56,7 +57,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             standing: Standing::default(),
             in_workflow: false,
             owner_damaged: false,
-            damaged: None,
+            lost: HashSet::new(),
         }
     }
 
@@ -395,17 +396,21 @@ impl<'a, 'p> Typer<'a, 'p> {
         others: &[&str],
     ) {
         self.keys_once(record);
+        let declared = Index::new(infos, |info| info.name());
+        let mut unknown: Vec<&str> = Vec::new();
         for entry in &record.entries {
             let name = entry.name.text.as_str();
             if others.contains(&name) {
                 continue;
             }
-            let Some(info) = infos.iter().find(|info| info.name() == name) else {
+            let Some(info) = declared.get(name) else {
+                unknown.push(name);
                 self.infer_quietly(&entry.value);
                 if self.owner_damaged {
                     continue;
                 }
                 let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
+                let known = self.model.candidates(known);
                 let at = self.at(entry.name.span);
                 self.sink.push(checks::type_argument_unknown::report(at, what, name, known));
                 continue;
@@ -415,15 +420,19 @@ impl<'a, 'p> Typer<'a, 'p> {
             checks::type_not_allowed_value::literal(self.model, self.file, &entry.value, info, self.sink);
         }
         // A slip in a name explains why the argument seems to be missing.
+        let model = self.model;
         let slipped = |name: &str| {
-            let unknown = record.entries.iter().map(|entry| entry.name.text.as_str());
-            let mut unknown = unknown.filter(|given| !infos.iter().any(|info| info.name() == *given));
-            unknown.any(|given| suggest::nearest(given, [name]).is_some())
+            !unknown.is_empty()
+                && model
+                    .candidates(unknown.iter().copied())
+                    .into_iter()
+                    .any(|given| suggest::nearest(given, [name]).is_some())
         };
+        let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let missing: Vec<&ParamInfo<'_>> = infos
             .iter()
-            .filter(|info| info.is_required() && !others.contains(&info.name()) && !slipped(info.name()))
-            .filter(|info| !record.entries.iter().any(|entry| entry.name.text == info.name()))
+            .filter(|info| info.is_required() && !others.contains(&info.name()))
+            .filter(|info| given.get(info.name()).is_none() && !slipped(info.name()))
             .collect();
         if let Some(first) = missing.first()
             && !self.model.program.is_damaged(self.file, record.span)

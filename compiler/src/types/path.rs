@@ -55,7 +55,7 @@ impl<'p> Typer<'_, 'p> {
         let module = self.module();
         let head = &path.names[0];
         if self.model.names(module).imports.contains_key(&head.text)
-            && !self.model.names(module).declarations.contains_key(head.text.as_str())
+            && self.model.names(module).get(&head.text).is_none()
         {
             self.used.imports.insert((module, head.text.to_string()));
         }
@@ -67,12 +67,12 @@ impl<'p> Typer<'_, 'p> {
                 if self.may_be_lost(lost.module, &name.text) {
                     return None;
                 }
-                let mut known: Vec<&str> =
-                    self.model.names(lost.module).declarations.keys().copied().collect();
-                if lost.at == 0 {
-                    known.extend(self.vars.iter().map(|var| var.name));
-                    known.extend(self.model.names(module).imports.keys().map(|name| name.as_str()));
-                }
+                let others = (lost.at == 0).then(|| {
+                    let imports = self.model.names(module).imports.keys().map(|name| name.as_str());
+                    self.vars.iter().map(|var| var.name).chain(imports)
+                });
+                let declared = self.model.names(lost.module).declarations.keys().copied();
+                let known = self.model.candidates(declared.chain(others.into_iter().flatten()));
                 let at = self.at(name.span);
                 self.sink.push(checks::name_unknown::report(at, what, &name.text, known));
                 None
@@ -82,38 +82,7 @@ impl<'p> Typer<'_, 'p> {
 
     /// Whether a name seems to be declared where something was not understood.
     fn may_be_lost(&self, module: ModuleId, name: &str) -> bool {
-        let program = self.model.program;
-        let declares = |text: &str, words: &[&str]| {
-            words.iter().any(|word| {
-                text.match_indices(word).any(|(at, _)| {
-                    text[at + word.len()..].strip_prefix(' ').is_some_and(|rest| {
-                        rest.trim_start()
-                            .strip_prefix(name)
-                            .is_some_and(|rest| !rest.starts_with(is_name_char))
-                    })
-                })
-            })
-        };
-        const KINDS: [&str; 9] = [
-            "service",
-            "environment",
-            "secret",
-            "channel",
-            "group",
-            "resource",
-            "workflow",
-            "pipeline",
-            "provider",
-        ];
-        if let Some(span) = self.damaged {
-            let text = program.text(self.file, span);
-            if declares(text, &["step", "for"]) || text.contains(&format!("{name}:")) {
-                return true;
-            }
-        }
-        program
-            .module_files(module)
-            .any(|(_, file)| !file.parse.damaged.is_empty() && declares(&file.text, &KINDS))
+        self.lost.contains(name) || self.model.may_be_lost(module, name)
     }
 
     /// The type of what a path names.
@@ -276,8 +245,8 @@ impl<'p> Typer<'_, 'p> {
                     if self.model.program.is_damaged(id.file, self.model.decl(id).span) {
                         return Ty::Error;
                     }
-                    let known: Vec<&str> =
-                        environment.infrastructure.iter().map(|it| it.name.text.as_str()).collect();
+                    let targets = environment.infrastructure.iter().map(|it| it.name.text.as_str());
+                    let known = self.model.candidates(targets);
                     let at = self.at(name.span);
                     let owner = self.model.name(id);
                     self.sink.push(checks::name_unknown::member(at, owner, &name.text, known));
@@ -328,7 +297,7 @@ impl<'p> Typer<'_, 'p> {
             ));
             return Ty::Error;
         }
-        let infos = super::params(self.model, id.file, &params.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &params.items);
         self.owner_damaged = self.model.program.is_damaged(id.file, params.span);
         self.record(record, &infos, path.span, &format!("service `{}`", self.model.name(id)), &[]);
         self.owner_damaged = false;
@@ -444,8 +413,4 @@ pub fn kind_name(kind: &DeclarationKind) -> &'static str {
         DeclarationKind::Pipeline(_) => "pipeline",
         DeclarationKind::Provider(_) => "provider",
     }
-}
-
-fn is_name_char(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '-'
 }

@@ -113,7 +113,7 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(checks::type_mismatch::wrong_kind(at, name, "workflow"));
             return quiet(self);
         }
-        let infos = params(self.model, id.file, &workflow.params.items, &mut Vec::new());
+        let infos = self.model.params(id.file, &workflow.params.items);
         let before = self.sink.len();
         let what = format!("workflow `{}`", self.model.name(id));
         self.owner_damaged = self.model.program.is_damaged(id.file, workflow.params.span);

@@ -4,6 +4,7 @@ use super::{ParamInfo, Ty};
 use crate::diagnostic::Location;
 use crate::model::setting;
 use lockstep_grammar::ast::{Condition, Setting, Signature, Step};
+use std::rc::Rc;
 
 /// A parameter or loop variable.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub fn implicit<'p>(
 pub struct StepInfo<'p> {
     pub step: &'p Step,
     pub signature: Option<&'p Signature>,
-    pub outputs: Vec<ParamInfo<'p>>,
+    pub outputs: Rc<[ParamInfo<'p>]>,
     pub phase: usize,
     /// Counts the positions of the workflow; parallel steps share one.
     pub position: usize,

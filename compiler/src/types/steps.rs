@@ -49,7 +49,7 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(checks::step_place::report(at, &signature.name.text, &places));
         }
         checks::step_provider::step(self, step, provider);
-        let infos = params(self.model, provider.file, &signature.params.items, &mut Vec::new());
+        let infos = self.model.params(provider.file, &signature.params.items);
         let what = format!("step `{}`", self.model.program.text(self.file, step.path.span));
         let mut others: Vec<&str> = COMMON.to_vec();
         // A signature may declare the timeout itself, to give it another default.
@@ -72,6 +72,7 @@ impl<'p> Typer<'_, 'p> {
                 match step.path.names.get(found.taken) {
                     Some(name) => {
                         let at = self.at(name.span);
+                        let known = self.model.candidates(known);
                         checks::name_unknown::member(at, provider, &name.text, known)
                     }
                     None => checks::name_unknown::step_of(at, provider, known),

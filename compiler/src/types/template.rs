@@ -101,7 +101,7 @@ fn provider_field<'p>(
         let Some(provider) = model.as_provider(*id) else { continue };
         let fields = if of_infrastructure { &provider.infrastructure } else { &provider.service };
         let items = fields.as_ref().map(|fields| fields.items.as_slice()).unwrap_or_default();
-        let infos = params(model, id.file, items, &mut Vec::new());
+        let infos = model.params(id.file, items);
         let names: Vec<&str> = infos.iter().map(|info| info.name()).collect();
         ty = ty.or_else(|| infos.iter().find(|info| info.name() == name).map(|info| info.ty.clone()));
         known = Some(match known {

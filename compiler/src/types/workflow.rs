@@ -92,7 +92,7 @@ impl<'p> Typer<'_, 'p> {
         let outputs = found
             .and_then(|(provider, signature)| {
                 let fields = signature.outputs.as_ref()?;
-                Some(params(self.model, provider.file, &fields.items, &mut Vec::new()))
+                Some(self.model.params(provider.file, &fields.items))
             })
             .unwrap_or_default();
         let mut conditions = around.to_vec();

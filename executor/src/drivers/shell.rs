@@ -55,12 +55,16 @@ fn judged(outcome: Outcome, kind: Kind) -> Outcome {
     }
 }
 
-/// Runs the attempt's script there. `hold` stays locked until it has ended.
+/// Runs the attempt's script there. `hold`, a lock on a target that is this directory, stays locked until it has ended.
 pub(crate) async fn run(attempt: Attempt, directory: PathBuf, hold: Option<File>) -> Outcome {
-    let environment = match environment(&attempt) {
+    let mut environment = match environment(&attempt) {
         Ok(environment) => environment,
         Err(message) => return Outcome::Failed(Failure::new(Kind::Application, message)),
     };
+    if let Some(target) = attempt.call.target.as_ref().filter(|_| hold.is_some()) {
+        environment.push(("LOCKSTEP_ROOT".into(), directory.clone().into()));
+        environment.push(("LOCKSTEP_TARGET".into(), target.name.clone().into()));
+    }
     let script = Script {
         text: attempt.text("script").to_string(),
         directory,

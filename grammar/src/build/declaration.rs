@@ -2,7 +2,7 @@
 
 use super::{Build, Nodes};
 use crate::ast::{
-    Construct, Declaration, DeclarationKind, Docs, Environment, File, Import, Infrastructure, Name, Pipeline,
+    Construct, Declaration, DeclarationKind, Docs, Environment, Import, Infrastructure, Name, Pipeline,
     Provider, Record, Span, Workflow,
 };
 use crate::message;
@@ -10,12 +10,11 @@ use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
-    /// A whole file.
-    pub fn file(&mut self, pair: Pair<'s>) -> File {
-        let mut file = File::default();
+    /// A file, or a piece of it.
+    pub(super) fn file(&mut self, pair: Pair<'s>) {
         let mut members = self.members(pair, Place::File);
         while let Some(member) = self.member(&mut members) {
-            let docs = self.file_docs(&mut file, member.docs);
+            let docs = self.file_docs(member.docs);
             if self.headless && member.pair.as_rule() != Rule::EOI {
                 // What follows a declaration without a body was meant to be its body.
                 if !self.begins_declaration(member.pair.as_span().start()) {
@@ -26,33 +25,31 @@ impl<'s> Build<'s> {
                 self.headless = false;
             }
             match member.pair.as_rule() {
-                Rule::EOI => self.undocumented(docs),
+                Rule::EOI => self.pending = docs,
                 Rule::import => {
                     self.undocumented(docs);
-                    file.imports.extend(self.import(member.pair));
+                    let import = self.import(member.pair);
+                    self.file.imports.extend(import);
                 }
                 Rule::misplaced | Rule::bad_line => {
                     self.undocumented(docs);
                     self.stray(&member.pair, Place::File);
                 }
-                _ => file.declarations.extend(self.declaration(member.pair, docs)),
+                _ => {
+                    let declaration = self.declaration(member.pair, docs);
+                    self.file.declarations.extend(declaration);
+                }
             }
         }
-        file
     }
 
     /// Whether a declaration certainly begins at an offset: its line starts there, with a keyword and a name.
     fn begins_declaration(&self, at: usize) -> bool {
-        let rest = &self.text[at..];
-        let named = rest.find([' ', '\t']).is_some_and(|end| {
-            let name = rest[end..].trim_start_matches([' ', '\t']);
-            crate::scan::DECLARATIONS.contains(&&rest[..end]) && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        });
-        named && (at == 0 || self.text[..at].ends_with('\n'))
+        (at == 0 || self.text[..at].ends_with('\n')) && crate::scan::declared_name(&self.text[at..]).is_some()
     }
 
     /// Takes the `//!` lines out of documentation.
-    fn file_docs(&mut self, file: &mut File, docs: Vec<Span>) -> Vec<Span> {
+    fn file_docs(&mut self, docs: Vec<Span>) -> Vec<Span> {
         if docs.is_empty() {
             return docs;
         }
@@ -60,7 +57,7 @@ impl<'s> Build<'s> {
         let is_file = |span: &Span| source[span.start as usize..].starts_with("//!");
         let (own, rest) = docs.into_iter().partition::<Vec<Span>, _>(is_file);
         if !own.is_empty() {
-            file.docs = self.docs(own);
+            self.file.docs = self.docs(own);
         }
         rest
     }
@@ -137,7 +134,7 @@ impl<'s> Build<'s> {
             Rule::workflow => {
                 let params = self.params(&mut nodes);
                 let body = self.body(&mut nodes, Rule::workflow_body);
-                let end = self.repaired.span(nodes.end, nodes.end);
+                let end = self.place(nodes.end, nodes.end);
                 Some(DeclarationKind::Workflow(match body {
                     Some(body) => self.workflow(params, body),
                     None => Workflow { params, body: end, ..Workflow::default() },
@@ -146,7 +143,7 @@ impl<'s> Build<'s> {
             Rule::pipeline => {
                 let params = self.params(&mut nodes);
                 let body = self.body(&mut nodes, Rule::pipeline_body);
-                let end = self.repaired.span(nodes.end, nodes.end);
+                let end = self.place(nodes.end, nodes.end);
                 Some(DeclarationKind::Pipeline(match body {
                     Some(body) => self.pipeline(params, body),
                     None => Pipeline { params, body: end, ..Pipeline::default() },
@@ -154,7 +151,7 @@ impl<'s> Build<'s> {
             }
             _ => {
                 let body = self.body(&mut nodes, Rule::provider_body);
-                let end = self.repaired.span(nodes.end, nodes.end);
+                let end = self.place(nodes.end, nodes.end);
                 Some(DeclarationKind::Provider(match body {
                     Some(body) => self.provider(body),
                     None => Provider { body: end, ..Provider::default() },
@@ -183,7 +180,7 @@ impl<'s> Build<'s> {
     pub(super) fn own_record(&mut self, nodes: &mut Nodes<'s>) -> Record {
         match self.body(nodes, Rule::record) {
             Some(body) => self.record(body),
-            None => Record { span: self.repaired.span(nodes.end, nodes.end), entries: Vec::new() },
+            None => Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() },
         }
     }
 

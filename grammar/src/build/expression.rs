@@ -17,7 +17,8 @@ impl<'s> Build<'s> {
         // Every operator may nest the operands before it one deeper.
         let mut levels = 1;
         if nodes.pairs.len() > 2 {
-            let operators = nodes.pairs.clone().filter(|pair| matches!(pair.as_rule(), Rule::operator | Rule::not));
+            let operators =
+                nodes.pairs.clone().filter(|pair| matches!(pair.as_rule(), Rule::operator | Rule::not));
             levels += operators.count() as u32;
         }
         self.nested(span, levels, |build| build.operands(nodes))
@@ -27,7 +28,7 @@ impl<'s> Build<'s> {
         let mut complete = true;
         let mut operands = Vec::new();
         let mut operators: Vec<Infix> = Vec::new();
-        let Some(first) = self.next(&mut nodes) else { return None };
+        let first = self.next(&mut nodes)?;
         let conditional = first.as_rule() == Rule::conditional;
         let first = self.operand(first, &mut nodes);
         if nodes.pairs.peek().is_none() {

@@ -6,6 +6,7 @@
 mod declaration;
 mod expression;
 mod failure;
+mod member;
 mod number;
 mod pipeline;
 mod provider;
@@ -14,25 +15,32 @@ mod text;
 mod types;
 mod workflow;
 
-use crate::ast::{Docs, Name, Path, Span};
+use crate::ast::{Docs, File, Name, Path, Span};
 use crate::message;
-use crate::place::Place;
 use crate::repair::Repaired;
-use crate::syntax::{Pair, Rule};
+use crate::syntax::{Pair, Rule, Syntax};
 use crate::{Comment, SyntaxError};
 use compact_str::CompactString;
+use pest::Parser;
 use pest::error::InputLocation;
 use pest::iterators::Pairs;
 use std::iter::Peekable;
+
+use member::Muted;
 
 /// Expressions and actions nest this deep at most; later passes may recurse over the tree without a thought.
 pub(crate) const MAX_DEPTH: u32 = 128;
 
 /// What a text has come to so far.
 pub(crate) struct Build<'s> {
-    /// The text the pairs are about: the source with its brackets and quotes repaired.
+    /// The text the pairs are about: a piece of the source, its brackets and quotes repaired.
     pub(crate) text: &'s str,
-    pub(crate) repaired: &'s Repaired<'s>,
+    repaired: &'s Repaired<'s>,
+    /// Where that piece begins in the whole repaired text.
+    base: usize,
+    pub file: File,
+    /// Documentation that stands before the next piece.
+    pending: Vec<Span>,
     pub errors: Vec<SyntaxError>,
     pub comments: Vec<Comment>,
     pub damaged: Vec<Span>,
@@ -54,43 +62,18 @@ pub(crate) struct Nodes<'s> {
     end: usize,
 }
 
-/// The children of a pair that are separated by commas or newlines.
-pub(crate) struct Members<'s> {
-    nodes: Nodes<'s>,
-    place: Place,
-    outer: Span,
-    /// Whether a separator is due before the next one.
-    due: bool,
-    first: bool,
-    /// After a block without braces.
-    muted: Option<Muted>,
-}
-
-/// A block without braces, reported once: whatever it holds is not looked at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Muted {
-    /// Lines that are indented deeper belong to it.
-    indent: usize,
-    /// So does the rest of its first line, which ends here.
-    line_end: usize,
-}
-
-/// One of them, with the documentation above it.
-pub(crate) struct Member<'s> {
-    pub pair: Pair<'s>,
-    pub docs: Vec<Span>,
-}
-
 impl<'s> Build<'s> {
     pub fn new(repaired: &'s Repaired<'s>) -> Self {
-        let text: &'s str = &repaired.text;
         Build {
-            text,
+            text: "",
             repaired,
+            base: 0,
+            file: File::default(),
+            pending: Vec::new(),
             errors: Vec::new(),
             comments: Vec::new(),
             damaged: Vec::new(),
-            scope: repaired.span(0, text.len()),
+            scope: repaired.span(0, repaired.text.len()),
             depth: 0,
             mute: None,
             headless: false,
@@ -98,20 +81,44 @@ impl<'s> Build<'s> {
         }
     }
 
+    /// Reads the next piece of the repaired text. Declarations are parsed one by one: what the parser holds stays small,
+    /// and what it cannot read costs one declaration.
+    pub fn piece(&mut self, range: std::ops::Range<usize>) {
+        self.text = &self.repaired.text[range.clone()];
+        self.base = range.start;
+        self.mute = None;
+        match Syntax::parse(Rule::file, self.text) {
+            Ok(mut pairs) => pairs.next().into_iter().for_each(|pair| self.file(pair)),
+            // The grammar matches every balanced text; all it can run out of is stack.
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    /// All pieces are read.
+    pub fn finish(&mut self) {
+        let docs = std::mem::take(&mut self.pending);
+        self.undocumented(docs);
+    }
+
+    /// Where a range of the piece stands in the source.
+    pub(crate) fn place(&self, start: usize, end: usize) -> Span {
+        self.repaired.span(self.base + start, self.base + end)
+    }
+
     /// The parser gave up: something nests deeper than its stack reaches.
-    pub fn unreadable(&mut self, error: &pest::error::Error<Rule>) {
+    fn unreadable(&mut self, error: &pest::error::Error<Rule>) {
         let at = match error.location {
             InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
         };
         let token = message::token(self.text, at.min(self.text.len()));
-        self.report(message::too_deep(self.repaired.span(token.start, token.end())));
+        self.report(message::too_deep(self.place(token.start, token.end())));
         self.damage();
     }
 
     /// Where a pair stands in the source.
     fn span(&self, pair: &Pair<'s>) -> Span {
         let span = pair.as_span();
-        self.repaired.span(span.start(), span.end())
+        self.place(span.start(), span.end())
     }
 
     fn children(&self, pair: Pair<'s>) -> Nodes<'s> {
@@ -143,80 +150,8 @@ impl<'s> Build<'s> {
     fn comment(&mut self, pair: &Pair<'s>) {
         let span = pair.as_span();
         let length = pair.as_str().trim_end().len();
-        let span = self.repaired.span(span.start(), span.start() + length);
+        let span = self.place(span.start(), span.start() + length);
         self.comments.push(Comment { span });
-    }
-
-    /// Starts to read what stands between a pair's brackets.
-    fn members(&mut self, pair: Pair<'s>, place: Place) -> Members<'s> {
-        let span = self.span(&pair);
-        let outer = std::mem::replace(&mut self.scope, span);
-        let mut nodes = self.children(pair);
-        // The brackets are one byte each, except that a file has none.
-        nodes.end += usize::from(place != Place::File);
-        Members { nodes, place, outer, due: false, first: true, muted: None }
-    }
-
-    /// The next member. Says so where its separator is missing. To be called until there is none.
-    fn member(&mut self, members: &mut Members<'s>) -> Option<Member<'s>> {
-        let mut docs = Vec::new();
-        loop {
-            let before = members.nodes.end;
-            let Some(pair) = members.nodes.pairs.next() else {
-                self.scope = members.outer;
-                self.undocumented(docs);
-                return None;
-            };
-            let rule = pair.as_rule();
-            if rule == Rule::comment {
-                let text = pair.as_str();
-                let outer = text.starts_with("//!") && members.place == Place::File && members.first;
-                if outer || text.starts_with("///") && !text.starts_with("////") {
-                    let span = pair.as_span();
-                    docs.push(self.repaired.span(span.start(), span.start() + text.trim_end().len()));
-                } else {
-                    self.comment(&pair);
-                }
-                continue;
-            }
-            let span = pair.as_span();
-            members.nodes.end = span.end();
-            members.muted = self.mute.take().or(members.muted);
-            if let Some(muted) = members.muted {
-                if rule != Rule::EOI && self.continues_block(span.start(), muted) {
-                    members.due = false;
-                    continue;
-                }
-                members.muted = None;
-            }
-            if rule != Rule::EOI {
-                self.separator(before, span.start(), members, rule);
-            }
-            members.first = false;
-            let wants = |rule| !matches!(rule, Rule::bad | Rule::bad_line | Rule::misplaced);
-            members.due = wants(rule) && (!self.text[..span.end()].ends_with('}') || always_separated(rule));
-            return Some(Member { pair, docs });
-        }
-    }
-
-    /// Nothing more is said about the block that has its head, and no braces, on the line of an offset.
-    pub(crate) fn mute(&mut self, at: usize) {
-        let line_end = self.text[at..].find('\n').map_or(self.text.len(), |length| at + length);
-        self.mute = Some(Muted { indent: self.indent(at), line_end });
-    }
-
-    /// Whether an offset belongs to a block without braces.
-    fn continues_block(&self, at: usize, muted: Muted) -> bool {
-        let own = self.indent(at);
-        at < muted.line_end
-            || own > muted.indent
-            || own == muted.indent && message::token(self.text, at).text == "-"
-    }
-
-    /// How far the line of an offset is indented.
-    pub(crate) fn indent(&self, at: usize) -> usize {
-        let line = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        self.text[line..].bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
     }
 
     /// Documentation above something that takes none is a comment.
@@ -263,7 +198,7 @@ impl<'s> Build<'s> {
         let mut start = pair.as_span().start();
         let mut names = Vec::with_capacity(1);
         for text in pair.as_str().split('.') {
-            let span = self.repaired.span(start, start + text.len());
+            let span = self.place(start, start + text.len());
             self.check_name(text, span);
             names.push(Name { text: text.into(), span });
             start += text.len() + 1;
@@ -287,7 +222,8 @@ impl<'s> Build<'s> {
         if self.depth + levels > MAX_DEPTH {
             let error = message::too_deep(span);
             // Brackets that nest too deep inside of this are the same fault.
-            let inside = |other: &SyntaxError| other.message == error.message && span.contains(other.span.start);
+            let inside =
+                |other: &SyntaxError| other.message == error.message && span.contains(other.span.start);
             if !self.errors.iter().any(inside) {
                 self.report(error);
             }
@@ -299,64 +235,4 @@ impl<'s> Build<'s> {
         self.depth -= levels;
         result
     }
-}
-
-impl<'s> Build<'s> {
-    /// Checks what stands between two members.
-    fn separator(&mut self, from: usize, to: usize, members: &Members<'s>, rule: Rule) {
-        let gap = &self.text.as_bytes()[from..to];
-        if gap == b"\n" || gap == b", " {
-            if members.first && gap == b", " {
-                self.expected(from, members.place.members());
-            }
-            return;
-        }
-        let mut commas = usize::from(members.first);
-        let mut separated = false;
-        let mut at = 0;
-        while at < gap.len() {
-            match gap[at] {
-                b',' if commas > 0 => {
-                    let span = self.repaired.span(from + at, from + at + 1);
-                    self.report(message::unexpected(span, "unexpected `,`", "a comma too many").replace(
-                        "remove it",
-                        span,
-                        "",
-                    ));
-                    commas = usize::MAX;
-                    separated = true;
-                }
-                b',' => {
-                    commas += 1;
-                    separated = true;
-                }
-                b'\n' => separated = true,
-                b'/' => at += gap[at..].iter().position(|byte| *byte == b'\n').unwrap_or(gap.len() - at) - 1,
-                _ => {}
-            }
-            at += 1;
-        }
-        if members.due && !separated && rule != Rule::bad {
-            let found = message::token(self.text, to);
-            let span = self.repaired.span(found.start, found.end());
-            let end = self.repaired.span(from, from);
-            let (what, text) = match members.place {
-                Place::File => ("a new line", "\n"),
-                _ => ("a comma or a new line", ","),
-            };
-            self.report(
-                message::unexpected(
-                    span,
-                    format!("expected {what}, found {}", found.describe()),
-                    format!("{what} is missing before this"),
-                )
-                .replace("separate them", end, text),
-            );
-        }
-    }
-}
-
-/// Members after which a separator is needed even when they end in `}`.
-fn always_separated(rule: Rule) -> bool {
-    matches!(rule, Rule::entry | Rule::short | Rule::setting | Rule::expr | Rule::param | Rule::condition)
 }

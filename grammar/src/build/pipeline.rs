@@ -67,7 +67,7 @@ impl<'s> Build<'s> {
         let index = self.index(&mut nodes);
         let (path, body) = self.construct(&mut nodes, Rule::stage_body);
         let mut conditions = Vec::new();
-        let mut arguments = Record { span: self.repaired.span(nodes.end, nodes.end), entries: Vec::new() };
+        let mut arguments = Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() };
         if let Some(body) = body {
             arguments.span = self.span(&body);
             let mut members = self.members(body, Place::Stage);

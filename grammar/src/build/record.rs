@@ -57,7 +57,8 @@ impl<'s> Build<'s> {
         let (name, _) = self.key(&mut nodes)?;
         let end = nodes.end;
         let value = self.value(&mut nodes, &name)?;
-        let keyword = matches!(name.text.as_str(), "phase" | "step" | "section" | "barrier" | "infrastructure");
+        let keyword =
+            matches!(name.text.as_str(), "phase" | "step" | "section" | "barrier" | "infrastructure");
         if keyword && matches!(value.kind, ExprKind::Construct(_) | ExprKind::Record(_)) {
             self.expected(end, &[Rule::name]);
             self.damage();
@@ -223,13 +224,13 @@ impl<'s> Build<'s> {
             return None;
         }
         let mut start = junk.as_span().start();
-        let first = self.repaired.span(start, start);
+        let first = self.place(start, start);
         if let Some(error) = self.errors.last_mut() {
             error.fix = Some(("insert `=`".into(), vec![(first, "= ".into())]));
         }
         let mut names = Vec::new();
         for text in word.split('.') {
-            names.push(Name { text: text.into(), span: self.repaired.span(start, start + text.len()) });
+            names.push(Name { text: text.into(), span: self.place(start, start + text.len()) });
             start += text.len() + 1;
         }
         let span = Span { start: first.start, end: names.last()?.span.end };
@@ -245,8 +246,8 @@ impl<'s> Build<'s> {
         let before = nodes.end;
         if self.take(nodes, Rule::late).is_some() {
             let at = nodes.end;
-            let brace = self.repaired.span(at, at + 1);
-            let gap = self.repaired.span(before, at);
+            let brace = self.place(at, at + 1);
+            let gap = self.place(before, at);
             let error = message::unexpected(
                 brace,
                 "`{` must stand on the line of what it belongs to",
@@ -262,7 +263,7 @@ impl<'s> Build<'s> {
                 self.expected(before, &[Rule::opening_brace]);
             }
             self.missing_body(nodes.end, junk.is_some());
-            self.damaged.push(self.repaired.span(nodes.end, nodes.end));
+            self.damaged.push(self.place(nodes.end, nodes.end));
         }
         body
     }
@@ -271,7 +272,7 @@ impl<'s> Build<'s> {
     fn missing_body(&mut self, end: usize, junk: bool) {
         if junk || message::token(self.text, end).text == "\n" {
             self.mute(end);
-            self.missing_bodies.push((self.repaired.span(end, end).start, self.indent(end)));
+            self.missing_bodies.push((self.place(end, end).start, self.indent(end)));
         }
     }
 }

@@ -11,7 +11,7 @@ impl<'s> Build<'s> {
     pub(super) fn params(&mut self, nodes: &mut Nodes<'s>) -> Params {
         let end = nodes.end;
         let Some(pair) = self.take(nodes, Rule::params) else {
-            return Params { span: self.repaired.span(end, end), items: Vec::new() };
+            return Params { span: self.place(end, end), items: Vec::new() };
         };
         Params { span: self.span(&pair), items: self.param_list(pair, Place::Params) }
     }
@@ -55,7 +55,7 @@ impl<'s> Build<'s> {
         if let Some(Rule::expr | Rule::no_value) = nodes.pairs.peek().map(Pair::as_rule) {
             default = self.assigned(&mut nodes);
         }
-        let span = Span { start: name.span.start, end: self.repaired.span(nodes.end, nodes.end).end };
+        let span = Span { start: name.span.start, end: self.place(nodes.end, nodes.end).end };
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
             self.damage();

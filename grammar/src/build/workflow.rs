@@ -159,7 +159,7 @@ impl<'s> Build<'s> {
         let docs: Docs = self.docs(docs);
         let (path, body) = self.construct(&mut nodes, Rule::step_body);
         let (mut conditions, mut failures) = (Vec::new(), Vec::new());
-        let mut arguments = Record { span: self.repaired.span(nodes.end, nodes.end), entries: Vec::new() };
+        let mut arguments = Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() };
         if let Some(body) = body {
             arguments.span = self.span(&body);
             let mut members = self.members(body, Place::Step);
@@ -186,16 +186,15 @@ impl<'s> Build<'s> {
         let docs = self.docs(docs);
         let (mut conditions, mut settings) = (Vec::new(), Vec::new());
         // The body may be missing, unless something stands where it should begin.
-        if nodes.pairs.peek().is_some() || name.is_none() {
-            if let Some(body) = self.body(&mut nodes, Rule::barrier_body) {
-                let mut members = self.members(body, Place::Barrier);
-                while let Some(member) = self.member(&mut members) {
-                    self.undocumented(member.docs);
-                    match member.pair.as_rule() {
-                        Rule::condition => conditions.extend(self.condition(member.pair)),
-                        Rule::setting => settings.extend(self.setting(member.pair)),
-                        _ => self.stray(&member.pair, Place::Barrier),
-                    }
+        let bodied = nodes.pairs.peek().is_some() || name.is_none();
+        if let Some(body) = bodied.then(|| self.body(&mut nodes, Rule::barrier_body)).flatten() {
+            let mut members = self.members(body, Place::Barrier);
+            while let Some(member) = self.member(&mut members) {
+                self.undocumented(member.docs);
+                match member.pair.as_rule() {
+                    Rule::condition => conditions.extend(self.condition(member.pair)),
+                    Rule::setting => settings.extend(self.setting(member.pair)),
+                    _ => self.stray(&member.pair, Place::Barrier),
                 }
             }
         }

@@ -41,6 +41,7 @@ impl Scan<'_> {
             self.echo = 0;
         }
         self.careful = false;
+        self.found.declarations.push(start);
         self.chunk = Chunk { start, mark: self.mark() };
     }
 
@@ -125,7 +126,9 @@ impl Scan<'_> {
                     self.at += 1;
                 } else if !self.read_carefully() {
                     match self.open.last() {
-                        Some(open) if open.line == self.line && open.kind != Kind::Brace => self.wrong_kind(kind),
+                        Some(open) if open.line == self.line && open.kind != Kind::Brace => {
+                            self.wrong_kind(kind)
+                        }
                         _ => self.stray(kind),
                     }
                 }
@@ -134,13 +137,14 @@ impl Scan<'_> {
     }
 
     /// Whether a bracket that would close an earlier line's was meant for one of its own line.
-    fn is_wrong_kind(&self, partner: Open) -> bool {
+    fn is_wrong_kind(&mut self, partner: Open) -> bool {
         let first = self.at == self.line + self.indent;
         let own = self.open.last().is_some_and(|open| open.line == self.line);
         if first || !own || partner.line == self.line {
             return false;
         }
-        let after = self.source[self.line_end(self.at)..].lines().map(|line| (line, line.trim_start()));
+        let line_end = self.line_end(self.at);
+        let after = self.source[line_end..].lines().map(|line| (line, line.trim_start()));
         let next = after.skip(1).find(|(_, code)| !code.is_empty() && !code.starts_with("//"));
         next.is_some_and(|(line, code)| {
             let indent = line.len() - code.len();
@@ -154,9 +158,13 @@ impl Scan<'_> {
         let span = Span::new(self.at, self.at + 1);
         let (due, found) = (open.kind.closing(), kind.closing());
         self.report(
-            message::unexpected(span, format!("expected `{due}`, found `{found}`"), format!("expected `{due}`"))
-                .related(Span::new(open.at, open.at + 1), "opened here")
-                .replace(format!("write `{due}`"), span, due),
+            message::unexpected(
+                span,
+                format!("expected `{due}`, found `{found}`"),
+                format!("expected `{due}`"),
+            )
+            .related(Span::new(open.at, open.at + 1), "opened here")
+            .replace(format!("write `{due}`"), span, due),
         );
         self.edit(self.at, self.at + 1, due);
         self.pop();
@@ -250,7 +258,8 @@ impl Scan<'_> {
         } else {
             self.report(message::unclosed(span, message, "never closed"));
         }
-        self.found.unreliable.push(Span::new(end, self.line_end(end)));
+        let line_end = self.line_end(end);
+        self.found.unreliable.push(Span::new(end, line_end));
         self.found.damaged.extend(unclosed.iter().map(|open| Span::new(open.at, end)));
         if !closing.is_empty() {
             self.edit(end, end, closing);

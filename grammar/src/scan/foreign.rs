@@ -61,7 +61,10 @@ impl Scan<'_> {
         let start = self.at;
         let content = start + opening.len_utf8();
         let line_end = self.line_end(start);
-        let Some(length) = self.source[content..line_end].find(closing) else {
+        let known = self.unpaired == Some((closing, line_end));
+        let length = if known { None } else { self.source[content..line_end].find(closing) };
+        let Some(length) = length else {
+            self.unpaired = Some((closing, line_end));
             let span = Span::new(start, content);
             let error = message::spelling(
                 span,

@@ -15,11 +15,11 @@ use crate::message;
 use crate::repair::Edit;
 
 /// The words that begin a declaration.
-pub(crate) const DECLARATIONS: [&str; 9] =
+const DECLARATIONS: [&str; 9] =
     ["service", "environment", "secret", "channel", "group", "resource", "workflow", "pipeline", "provider"];
 
 /// How often a text is read again before the rest of its line is given up.
-const MAX_RETRIES: u32 = 64;
+const MAX_RETRIES: u32 = 16;
 
 /// What the scan found.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub errors: Vec<SyntaxError>,
     /// In order, without overlaps.
     pub edits: Vec<Edit>,
+    /// Where declarations begin: always at the start of a line, with nothing open.
+    pub declarations: Vec<usize>,
     /// Brackets whose end had to be guessed, and what lost something.
     pub damaged: Vec<Span>,
     /// Where the grammar's opinion does not count: what stands there is the consequence of an error of this pass.
@@ -43,6 +45,7 @@ struct Mark {
     damaged: usize,
     unreliable: usize,
     strays: usize,
+    declarations: usize,
 }
 
 /// What can be open.
@@ -93,6 +96,10 @@ pub(crate) struct Scan<'s> {
     indent: usize,
     /// One past the last byte that is neither blank nor comment, as far as complete lines go.
     code_end: usize,
+    /// Part of a line, from the first offset to its end.
+    known_line: (usize, usize),
+    /// A quote of another language, and the line on which nothing closes it.
+    unpaired: Option<(char, usize)>,
     /// Whether that is noted for this line, which ends in a comment.
     code_noted: bool,
     chunk: Chunk,
@@ -121,6 +128,8 @@ pub(crate) fn scan(source: &str) -> Found {
         line: 0,
         indent: 0,
         code_end: 0,
+        known_line: (1, 0),
+        unpaired: None,
         code_noted: false,
         chunk: Chunk::default(),
         careful: false,
@@ -136,6 +145,14 @@ pub(crate) fn scan(source: &str) -> Found {
     let mut found = scan.found;
     found.edits.sort_by_key(|edit| (edit.start, edit.end));
     found
+}
+
+/// If a declaration begins a text, with its keyword and a name: the text from the name on.
+pub(crate) fn declared_name(text: &str) -> Option<&str> {
+    let rest = DECLARATIONS.iter().find_map(|word| text.strip_prefix(word))?;
+    let name = rest.trim_start_matches([' ', '\t']);
+    let named = name.len() < rest.len() && name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    named.then_some(name)
 }
 
 /// The bytes that mean something outside of text.
@@ -292,7 +309,7 @@ impl Scan<'_> {
         if self.in_hole() {
             return;
         }
-        if self.indent == 0 && first.is_ascii_lowercase() && self.is_declaration(at, false) {
+        if self.indent == 0 && first.is_ascii_lowercase() && declared_name(&self.source[at..]).is_some() {
             self.declaration();
         } else if !self.open.is_empty()
             && !matches!(first, b'\n' | b'\r' | 0)
@@ -302,32 +319,24 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether a declaration begins at the start of a line: its keyword and a name, and, where one has to be sure, what
-    /// follows the name.
-    fn is_declaration(&self, at: usize, sure: bool) -> bool {
-        let line = &self.source[at..self.line_end(at)];
-        let Some(rest) = DECLARATIONS.iter().find_map(|word| line.strip_prefix(word)) else { return false };
-        let name = rest.trim_start_matches([' ', '\t']);
-        if name.len() == rest.len() || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
-            return false;
+    /// Where the line of an offset ends. Remembered, for lines may be long.
+    fn line_end(&mut self, at: usize) -> usize {
+        if !(self.known_line.0..=self.known_line.1).contains(&at) {
+            let end = self.source[at..].find('\n').map_or(self.bytes.len(), |length| at + length);
+            self.known_line = (at, end);
         }
-        let end = name.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(name.len());
-        let after = name[end..].trim_start_matches([' ', '\t']);
-        !sure || after.starts_with(['=', '(', '{'])
-    }
-
-    fn line_end(&self, at: usize) -> usize {
-        self.source[at..].find('\n').map_or(self.bytes.len(), |length| at + length)
+        self.known_line.1
     }
 
     fn mark(&self) -> Mark {
-        let Found { errors, edits, damaged, unreliable, strays } = &self.found;
+        let Found { errors, edits, damaged, unreliable, strays, declarations } = &self.found;
         Mark {
             errors: errors.len(),
             edits: edits.len(),
             damaged: damaged.len(),
             unreliable: unreliable.len(),
             strays: strays.len(),
+            declarations: declarations.len(),
         }
     }
 
@@ -337,6 +346,7 @@ impl Scan<'_> {
         self.found.damaged.truncate(mark.damaged);
         self.found.unreliable.truncate(mark.unreliable);
         self.found.strays.truncate(mark.strays);
+        self.found.declarations.truncate(mark.declarations);
     }
 
     /// The character at an offset, or nothing at the end.

@@ -27,11 +27,7 @@ fn closes(code: &str, mut open: Vec<Kind>) -> bool {
             '{' => open.push(Kind::Brace),
             '(' => open.push(Kind::Parenthesis),
             '[' => open.push(Kind::Bracket),
-            '}' | ')' | ']' => {
-                if open.pop().is_none_or(|kind| !kind.closing().ends_with(c)) {
-                    return false;
-                }
-            }
+            '}' | ')' | ']' if open.pop().is_none_or(|kind| !kind.closing().ends_with(c)) => return false,
             _ => {}
         }
     }
@@ -84,7 +80,13 @@ impl Scan<'_> {
 
     /// Remembers the first text that holds a declaration.
     fn suspicious(&mut self) {
-        if self.suspect.is_some() || self.indent > 0 || !self.is_declaration(self.at, true) {
+        if self.suspect.is_some() || self.indent > 0 {
+            return;
+        }
+        // Prose may begin with a keyword, so what follows the name has to fit, too.
+        let Some(name) = super::declared_name(&self.source[self.at..]) else { return };
+        let after = name.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        if !after.trim_start_matches([' ', '\t']).starts_with(['=', '(', '{']) {
             return;
         }
         let Some(index) = self.open.iter().position(|open| open.kind == Kind::LongText) else { return };
@@ -144,7 +146,8 @@ impl Scan<'_> {
     /// Where a text without an end probably ends: where the rest of its line closes just what the line has opened.
     fn text_end(&self, start: usize, line_end: usize) -> usize {
         let line = &self.source[start + 1..line_end];
-        let due: Vec<Kind> = self.open.iter().filter(|open| open.line == self.line).map(|open| open.kind).collect();
+        let due: Vec<Kind> =
+            self.open.iter().filter(|open| open.line == self.line).map(|open| open.kind).collect();
         let candidates = line.char_indices().filter(|(_, c)| matches!(c, '}' | ')' | ']')).map(|(at, _)| at);
         let end = candidates.take(MAX_CANDIDATES).find(|at| closes(&line[*at..], due.clone()));
         let text = match end {

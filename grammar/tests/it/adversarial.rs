@@ -20,14 +20,99 @@ fn ends_with_errors(source: String) {
 fn deep_and_unclosed() {
     const SIZE: usize = 64 << 10;
     let pieces = [
-        "(", "[", "{", "((((", "[[[[", "{{{{", "}", "]})", "([{", "a(", "a{", "a = {", "a = [", "!", "! ", "if ", "if a then ",
-        "if a then b else ", "if a then b else if ", "then ", "else ", "\"", "\"\"\"", "\"${", "\"\"\"${", "${", "\"${\"", "\"\"\"${\"",
-        "\"a${(", "\\", "\"\\", "a.", "a&&", "a||", "a==", "a<", "list<", "a: list<", "map<a,", "//", "/*", "/* */", "#", "#\n", "'", "''", "`", ";",
-        ",", ",,", "=>", "=", "a=", "a:", "a:\n", "- ", "-\n", "-", "1", "1h", "1.", "%", "@", "$", "\n", " ", "\t", "\r", "\u{A0}", "\u{201C}",
-        "é", "workflow w {\n", "phase a {\n", "step s = a {\n", "on failure { retry 1 every 1s then ", "retry 1 every 1s then ", "in ", "for x in ",
-        "a b ", "service s(", "service s(a: ", "group g { a = \"\"\"\n", "group g { a = \"\n",
+        "(",
+        "[",
+        "{",
+        "((((",
+        "[[[[",
+        "{{{{",
+        "}",
+        "]})",
+        "([{",
+        "a(",
+        "a{",
+        "a = {",
+        "a = [",
+        "!",
+        "! ",
+        "if ",
+        "if a then ",
+        "if a then b else ",
+        "if a then b else if ",
+        "then ",
+        "else ",
+        "\"",
+        "\"\"\"",
+        "\"${",
+        "\"\"\"${",
+        "${",
+        "\"${\"",
+        "\"\"\"${\"",
+        "\"a${(",
+        "\\",
+        "\"\\",
+        "a.",
+        "a&&",
+        "a||",
+        "a==",
+        "a<",
+        "list<",
+        "a: list<",
+        "map<a,",
+        "//",
+        "/*",
+        "/* */",
+        "#",
+        "#\n",
+        "'",
+        "''",
+        "`",
+        ";",
+        ",",
+        ",,",
+        "=>",
+        "=",
+        "a=",
+        "a:",
+        "a:\n",
+        "- ",
+        "-\n",
+        "-",
+        "1",
+        "1h",
+        "1.",
+        "%",
+        "@",
+        "$",
+        "\n",
+        " ",
+        "\t",
+        "\r",
+        "\u{A0}",
+        "\u{201C}",
+        "é",
+        "workflow w {\n",
+        "phase a {\n",
+        "step s = a {\n",
+        "on failure { retry 1 every 1s then ",
+        "retry 1 every 1s then ",
+        "in ",
+        "for x in ",
+        "a b ",
+        "service s(",
+        "service s(a: ",
+        "group g { a = \"\"\"\n",
+        "group g { a = \"\n",
     ];
-    let prefixes = ["", "group g { a = ", "workflow w {\n phase p {\n ", "service s(a: ", "group g { a = \"", "group g { a = \"\"\"", "workflow w { on failure { "];
+    let prefixes = [
+        "",
+        "group g { a = ",
+        "workflow w {\n phase p {\n ",
+        "service s(a: ",
+        "group g { a = \"",
+        "group g { a = \"\"\"",
+        "workflow w { on failure { ",
+    ];
     for prefix in prefixes {
         for piece in pieces {
             let source = format!("{prefix}{}", piece.repeat(SIZE / 16 / piece.len()));
@@ -44,8 +129,12 @@ fn deep_and_unclosed() {
 
 #[test]
 fn closed_and_deep() {
-    for (open, close) in [("(", ")"), ("[", "]"), ("{ a = ", "}"), ("f(", ")"), ("\"${", "}\""), ("!(", ")"), ("a && (", ")")] {
-        let nested = |depth: usize| format!("group g {{ a = {}1{}\n}}\ngroup h {{ }}", open.repeat(depth), close.repeat(depth));
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("{ a = ", "}"), ("f(", ")"), ("\"${", "}\""), ("!(", ")"), ("a && (", ")")]
+    {
+        let nested = |depth: usize| {
+            format!("group g {{ a = {}1{}\n}}\ngroup h {{ }}", open.repeat(depth), close.repeat(depth))
+        };
         let levels = if open.contains('$') || open == "!(" || open == "a && (" { 40 } else { 100 };
         assert_eq!(parse(&nested(levels)).errors, [], "{open}");
         let deep = parse(&nested(200));
@@ -67,4 +156,18 @@ fn long_chains() {
     }
     let chain = format!("group g {{ a = {}1\n}}", "if a then b else ".repeat(100));
     assert_eq!(parse(&chain).errors, []);
+}
+
+#[test]
+fn what_the_stack_cannot_hold_costs_one_declaration() {
+    for piece in ["if ", "if a then ", "!(", "list<"] {
+        let source =
+            format!("group first {{ }}\ngroup g {{ a = {}\n}}\ngroup last {{ }}\n", piece.repeat(20_000));
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || parse(&source));
+        let parse = thread.unwrap().join().unwrap();
+        let names: Vec<&str> =
+            parse.file.declarations.iter().map(|declaration| declaration.name.text.as_str()).collect();
+        assert!(names.starts_with(&["first"]) && names.ends_with(&["last"]), "{piece} {names:?}");
+        assert!(!parse.errors.is_empty());
+    }
 }

@@ -1,5 +1,7 @@
 //! Tests of the parser, from the outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
 mod adversarial;
 mod errors;
 mod properties;

@@ -7,21 +7,110 @@ use proptest::prelude::*;
 
 /// Tokens that make interesting soup.
 const TOKENS: &[&str] = &[
-    "workflow", "pipeline", "service", "environment", "provider", "group", "phase", "step", "section", "barrier", "stage", "lane", "parallel",
-    "rollback", "on", "failure", "skip", "only", "if", "then", "else", "in", "for", "true", "retry", "every", "ask", "within", "notify", "use",
-    "import", "max", "all_or_nothing", "of", "under", "hosts", "a", "b.c", "x-1", "größe", "1", "10m", "20%", "1.5h", "\"", "\"t\"", "\"\"\"", "${",
-    "}", "{", "(", ")", "[", "]", "=", "==", ":", ",", ";", ".", ".*", "..", "->", "=>", "<", ">", "|", "||", "&&", "!", "?", "-", "+", "#", "//",
-    "///", "//!", "/*", "*/", "'", "`", "\\", "\n", "\n", "\r\n", "\nworkflow w {\n", "\nservice s", "\u{A0}", "\u{201C}", "é", "𝄞", "@",
+    "workflow",
+    "pipeline",
+    "service",
+    "environment",
+    "provider",
+    "group",
+    "phase",
+    "step",
+    "section",
+    "barrier",
+    "stage",
+    "lane",
+    "parallel",
+    "rollback",
+    "on",
+    "failure",
+    "skip",
+    "only",
+    "if",
+    "then",
+    "else",
+    "in",
+    "for",
+    "true",
+    "retry",
+    "every",
+    "ask",
+    "within",
+    "notify",
+    "use",
+    "import",
+    "max",
+    "all_or_nothing",
+    "of",
+    "under",
+    "hosts",
+    "a",
+    "b.c",
+    "x-1",
+    "größe",
+    "1",
+    "10m",
+    "20%",
+    "1.5h",
+    "\"",
+    "\"t\"",
+    "\"\"\"",
+    "${",
+    "}",
+    "{",
+    "(",
+    ")",
+    "[",
+    "]",
+    "=",
+    "==",
+    ":",
+    ",",
+    ";",
+    ".",
+    ".*",
+    "..",
+    "->",
+    "=>",
+    "<",
+    ">",
+    "|",
+    "||",
+    "&&",
+    "!",
+    "?",
+    "-",
+    "+",
+    "#",
+    "//",
+    "///",
+    "//!",
+    "/*",
+    "*/",
+    "'",
+    "`",
+    "\\",
+    "\n",
+    "\n",
+    "\r\n",
+    "\nworkflow w {\n",
+    "\nservice s",
+    "\u{A0}",
+    "\u{201C}",
+    "é",
+    "𝄞",
+    "@",
 ];
 
 fn soup() -> impl Strategy<Value = String> {
-    prop::collection::vec((prop::sample::select(TOKENS), prop::bool::weighted(0.7)), 0..60).prop_map(|tokens| {
-        tokens.into_iter().fold(String::new(), |mut text, (token, space)| {
-            text.push_str(token);
-            text.push_str(if space { " " } else { "" });
-            text
-        })
-    })
+    prop::collection::vec((prop::sample::select(TOKENS), prop::bool::weighted(0.7)), 0..60).prop_map(
+        |tokens| {
+            tokens.into_iter().fold(String::new(), |mut text, (token, space)| {
+                text.push_str(token);
+                text.push_str(if space { " " } else { "" });
+                text
+            })
+        },
+    )
 }
 
 /// Checks every position in a result.
@@ -41,13 +130,18 @@ fn check(source: &str, parse: &Parse) -> Result<(), TestCaseError> {
             apply(source, edits);
         }
     }
-    prop_assert!(parse.errors.windows(2).all(|pair| pair[0].span.start < pair[1].span.start), "one report for a place");
+    prop_assert!(
+        parse.errors.windows(2).all(|pair| pair[0].span.start < pair[1].span.start),
+        "one report for a place"
+    );
     prop_assert!(parse.comments.iter().all(|comment| inside(comment.span)));
     prop_assert!(parse.damaged.iter().all(|span| inside(*span)));
     prop_assert!(parse.errors.is_empty() <= parse.damaged.is_empty(), "damage without an error");
     let mut last = 0;
     for declaration in &parse.file.declarations {
-        prop_assert!(inside(declaration.span) && inside(declaration.name.span) && inside(declaration.keyword));
+        prop_assert!(
+            inside(declaration.span) && inside(declaration.name.span) && inside(declaration.keyword)
+        );
         prop_assert!(declaration.span.start >= last, "declarations overlap");
         last = declaration.span.end;
     }
@@ -55,7 +149,8 @@ fn check(source: &str, parse: &Parse) -> Result<(), TestCaseError> {
     let tree = format!("{:?}", parse.file);
     for span in tree.split("Span { start: ").skip(1) {
         let mut numbers = span.split([',', ':', ' ', '}']).filter_map(|word| word.parse::<u32>().ok());
-        let span = Span { start: numbers.next().unwrap_or_default(), end: numbers.next().unwrap_or_default() };
+        let span =
+            Span { start: numbers.next().unwrap_or_default(), end: numbers.next().unwrap_or_default() };
         prop_assert!(inside(span), "{span:?} in {tree}");
     }
     Ok(())

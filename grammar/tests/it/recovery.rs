@@ -9,12 +9,17 @@ const TWENTY: &str = include_str!("corpus/twenty.lockstep");
 #[test]
 fn twenty_mistakes_are_twenty_reports() {
     let parse = parse(TWENTY);
-    let lines: Vec<usize> = TWENTY.lines().enumerate().filter(|(_, line)| line.contains("// !")).map(|(at, _)| at + 1).collect();
-    let reported: Vec<usize> =
-        parse.errors.iter().map(|error| TWENTY[..error.span.start as usize].matches('\n').count() + 1).collect();
+    let lines: Vec<usize> =
+        TWENTY.lines().enumerate().filter(|(_, line)| line.contains("// !")).map(|(at, _)| at + 1).collect();
+    let reported: Vec<usize> = parse
+        .errors
+        .iter()
+        .map(|error| TWENTY[..error.span.start as usize].matches('\n').count() + 1)
+        .collect();
     assert_eq!(lines.len(), 20);
     assert_eq!(reported, lines, "{}", show(TWENTY));
-    let names: Vec<&str> = parse.file.declarations.iter().map(|declaration| declaration.name.text.as_str()).collect();
+    let names: Vec<&str> =
+        parse.file.declarations.iter().map(|declaration| declaration.name.text.as_str()).collect();
     assert_eq!(names, ["checkout", "production", "token", "rolling", "release", "edge", "sre"]);
 }
 
@@ -43,11 +48,17 @@ fn unclosed_brackets() {
     unclosed("workflow w {\n  phase a §{\n    barrier b\n}\n");
     unclosed("workflow w {\n  phase a §{\n    barrier b\n\n  phase c {\n    barrier d\n  }\n}\n");
     unclosed("workflow w {\n  phase a {\n    step s = shell §{\n      script = \"x\"\n  }\n}\n");
-    unclosed("workflow w {\n  phase a {\n    step s = shell §{ script = \"x\"\n    step t = shell { script = \"y\" }\n  }\n}\n");
-    unclosed("pipeline p {\n  parallel {\n    stage a = x {\n      s = c §{ v\n    }\n    stage b = x { }\n  }\n}\n");
+    unclosed(
+        "workflow w {\n  phase a {\n    step s = shell §{ script = \"x\"\n    step t = shell { script = \"y\" }\n  }\n}\n",
+    );
+    unclosed(
+        "pipeline p {\n  parallel {\n    stage a = x {\n      s = c §{ v\n    }\n    stage b = x { }\n  }\n}\n",
+    );
     unclosed("workflow w {\n  phase a §{\n  phase b {\n    barrier c\n  }\n}\n");
     unclosed("group g {\n  a = §[\n    1,\n    2,\n  b = 3\n}\n");
-    unclosed("environment e {\n  infrastructure i = k { a = 1 }\n  infrastructure j = k §{ a = 1\n  infrastructure l = k { a = 1 }\n}\n");
+    unclosed(
+        "environment e {\n  infrastructure i = k { a = 1 }\n  infrastructure j = k §{ a = 1\n  infrastructure l = k { a = 1 }\n}\n",
+    );
 }
 
 /// Where the fix can only guess, there is one report all the same.
@@ -73,7 +84,12 @@ fn too_many_closing_brackets() {
         let at = source.find('§').unwrap();
         let source = source.replace('§', "");
         let parse = parse(&source);
-        assert_eq!(parse.errors.first().map(|error| error.span.start as usize), Some(at), "{}", show(&source));
+        assert_eq!(
+            parse.errors.first().map(|error| error.span.start as usize),
+            Some(at),
+            "{}",
+            show(&source)
+        );
         assert_eq!(parse.file.declarations.len(), 2, "{}", show(&source));
     }
 }
@@ -94,7 +110,12 @@ fn texts_without_an_end() {
         let at = source.find('§').unwrap();
         let source = source.replace('§', "");
         let parse = parse(&source);
-        assert_eq!(parse.errors.first().map(|error| error.span.start as usize), Some(at), "{}", show(&source));
+        assert_eq!(
+            parse.errors.first().map(|error| error.span.start as usize),
+            Some(at),
+            "{}",
+            show(&source)
+        );
         assert_eq!(parse.errors.len(), errors, "{}", show(&source));
         assert_eq!(parse.errors[0].rule, "syntax/text");
         assert_eq!(parse.file.declarations.last().unwrap().name.text, "last");
@@ -125,7 +146,9 @@ fn a_missing_character_stays_in_its_declaration() {
             (declaration.span.start as usize..declaration.span.end as usize).contains(&at)
         });
         // The keyword that begins a declaration is what ends the one before.
-        let Some(touched) = touched.filter(|touched| before.file.declarations[*touched].name.span.end as usize <= at) else {
+        let Some(touched) =
+            touched.filter(|touched| before.file.declarations[*touched].name.span.end as usize <= at)
+        else {
             continue;
         };
         let mut source = whole.to_owned();
@@ -133,7 +156,12 @@ fn a_missing_character_stays_in_its_declaration() {
         let after = parse(&source);
         for (index, declaration) in before.file.declarations.iter().enumerate() {
             let kept = after.file.declarations.iter().any(|other| other.name.text == declaration.name.text);
-            assert!(kept || index == touched, "without {character:?} at {at}, {} is lost\n{}", declaration.name.text, show(&source));
+            assert!(
+                kept || index == touched,
+                "without {character:?} at {at}, {} is lost\n{}",
+                declaration.name.text,
+                show(&source)
+            );
         }
         assert!(after.errors.len() <= 3, "without {character:?} at {at}\n{}", show(&source));
     }

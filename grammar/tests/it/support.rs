@@ -57,7 +57,9 @@ pub fn compact(debug: &str) -> String {
     ] {
         text = text.replace(from, to);
     }
-    for field in ["conditions", "settings", "failures", "rollbacks", "uses", "notifies", "parallel_phases", "items"] {
+    for field in
+        ["conditions", "settings", "failures", "rollbacks", "uses", "notifies", "parallel_phases", "items"]
+    {
         text = text.replace(&format!("{field}: [], "), "").replace(&format!(", {field}: []"), "");
     }
     // `Name { text: "x" }` is x, `Expr { kind: … }` is what it holds.
@@ -121,7 +123,8 @@ pub fn show(source: &str) -> String {
                 writeln!(text, "   | {indent}  at {}:{}: {label}", place.line, place.column).unwrap();
             }
             if let Some((title, edits)) = &error.fix {
-                let fixed = apply(source, edits).lines().nth(number as usize - 1).unwrap_or_default().to_owned();
+                let fixed =
+                    apply(source, edits).lines().nth(number as usize - 1).unwrap_or_default().to_owned();
                 writeln!(text, "   | {indent}  fix ({title}): {}", fixed.trim_start()).unwrap();
             }
         }

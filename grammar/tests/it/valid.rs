@@ -106,11 +106,17 @@ fn a_record_belongs_to_a_name_on_its_line() {
 
 #[test]
 fn keywords_are_names_elsewhere() {
-    valid("workflow step(phase: int, barrier: bool) { phase phase { step step = step.step { step = 1, barrier = 2\n on = 3\n skip = 4 } } }");
-    valid("group on { phase = 1, use = 2, notify = 3, for = 4, parallel = 5, rollback = 6, stage, lane, skip }");
+    valid(
+        "workflow step(phase: int, barrier: bool) { phase phase { step step = step.step { step = 1, barrier = 2\n on = 3\n skip = 4 } } }",
+    );
+    valid(
+        "group on { phase = 1, use = 2, notify = 3, for = 4, parallel = 5, rollback = 6, stage, lane, skip }",
+    );
     valid("pipeline parallel(stage: int) { stage for = max { max = 1, parallel, only } }");
     valid("workflow w { on = 1\n use = 2\n parallel = 3\n rollback = 4\n notify = 5\n phase = 6 }");
-    valid("provider p { service = 1\n service { step: int }\n infrastructure { }\n step step(step: int) { changes = 1\n irreversible = 2 } }");
+    valid(
+        "provider p { service = 1\n service { step: int }\n infrastructure { }\n step step(step: int) { changes = 1\n irreversible = 2 } }",
+    );
     valid("environment environment { infrastructure infrastructure = infrastructure { }\n kind = kind }");
 }
 
@@ -134,7 +140,10 @@ fn names_and_paths() {
     assert_eq!(value("größe"), "Path(Path { names: [größe] })");
     assert_eq!(value("production.*"), "Star(Path { names: [production] })");
     assert_eq!(value("iffy.*"), "Star(Path { names: [iffy] })");
-    assert_eq!(value("[true, truth, false]"), "List([Bool(true), Path(Path { names: [truth] }), Bool(false)])");
+    assert_eq!(
+        value("[true, truth, false]"),
+        "List([Bool(true), Path(Path { names: [truth] }), Bool(false)])"
+    );
 }
 
 #[test]
@@ -175,13 +184,21 @@ fn ungrouped(shape: &str) -> String {
 
 #[test]
 fn texts() {
-    let text = |source: &str| value(source).replacen("Text(Text { multiline: ", "", 1).strip_suffix(" })").unwrap().to_owned();
+    let text = |source: &str| {
+        value(source).replacen("Text(Text { multiline: ", "", 1).strip_suffix(" })").unwrap().to_owned()
+    };
     assert_eq!(text(r#""""#), "false, parts: []");
-    assert_eq!(text(r#""a \"b\" \\ \n\t \${c} $d""#), r#"false, parts: [Literal("a \"b\" \\ \n\t ${c} $d")]"#);
+    assert_eq!(
+        text(r#""a \"b\" \\ \n\t \${c} $d""#),
+        r#"false, parts: [Literal("a \"b\" \\ \n\t ${c} $d")]"#
+    );
     let x = "Expr(Path(Path { names: [x] }))";
     assert_eq!(text(r#""a ${x} b""#), format!("false, parts: [Literal(\"a \"), {x}, Literal(\" b\")]"));
     assert_eq!(text(r#""${ join(xs, ", ${"deep"}") }""#).matches("Literal").count(), 2);
-    assert_eq!(text("\"a // b /* c # d ' e ; f => g\""), r#"false, parts: [Literal("a // b /* c # d ' e ; f => g")]"#);
+    assert_eq!(
+        text("\"a // b /* c # d ' e ; f => g\""),
+        r#"false, parts: [Literal("a // b /* c # d ' e ; f => g")]"#
+    );
 }
 
 /// What a `"""` text holds.

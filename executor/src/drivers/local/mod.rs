@@ -128,12 +128,26 @@ async fn roll_back(root: &Root, lock: &RootLock, attempt: &Attempt) -> Result<()
         return Err(wrong("it was not recorded what ran here before, so nothing can be returned to".into()));
     };
     let release = record.get("release").and_then(Value::as_text).unwrap_or_default();
+    refuse_overtaken(root, release, &attempt.key.run)?;
     let run = record.get("running").and_then(Value::as_bool).unwrap_or(false);
     if release.is_empty() {
         service::stop(root, attempt).await?;
         return root.switch(None).map_err(|error| wrong(format!("`current` cannot be removed: {error}")));
     }
     put_in_place(root, lock, &Release::read(root, release)?, run, attempt).await
+}
+
+/// What a later run has put here is not this run's to take away.
+fn refuse_overtaken(root: &Root, record: &str, run: &str) -> Result<(), Failure> {
+    let Some(there) = current(root)? else { return Ok(()) };
+    if there == record || Release::is_of(&there, run) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` holds the release {there}, which another run has deployed since; it is left as it is",
+        root.path().display()
+    );
+    Err(Failure::new(Kind::Policy, message))
 }
 
 /// Makes a release the one that counts, running or not.

@@ -48,6 +48,11 @@ impl Release {
         id::file_name(&format!("{}-{}-{}", key.run, key.step, key.attempt))
     }
 
+    /// Whether a run made the release of that name.
+    pub fn is_of(name: &str, run: &str) -> bool {
+        name.strip_prefix(run).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// What the attempt is to deploy.
     pub fn wanted(attempt: &Attempt) -> Result<Release, Failure> {
         let service = attempt.call.service.as_ref().ok_or_else(|| wrong("the step has no service".into()))?;
@@ -108,6 +113,8 @@ impl Release {
             "other" | "jar" | "war" => {
                 let copied = if metadata.is_dir() {
                     copy_directory(path, into)
+                } else if !metadata.is_file() {
+                    Err(special(path))
                 } else {
                     fs::copy(path, into.join(path.file_name().unwrap_or_default())).map(drop)
                 };
@@ -130,7 +137,12 @@ fn text(settings: &std::collections::BTreeMap<String, Value>, name: &str) -> Str
     settings.get(name).and_then(Value::as_text).unwrap_or_default().to_string()
 }
 
-/// Plain or compressed by gzip, whatever it is called. Entries that point outside are left out by `tar` itself.
+/// A pipe, a socket or a device: reading it could wait for ever.
+fn special(path: &Path) -> io::Error {
+    io::Error::other(format!("`{}` is neither a file nor a directory nor a link", path.display()))
+}
+
+/// Plain or compressed by gzip, whatever it is called.
 fn unpack_tar(path: &Path, into: &Path) -> io::Result<()> {
     use std::io::{BufRead, BufReader, Read};
     let mut reader = BufReader::new(File::open(path)?);
@@ -139,7 +151,14 @@ fn unpack_tar(path: &Path, into: &Path) -> io::Result<()> {
         if compressed { Box::new(flate2::bufread::GzDecoder::new(reader)) } else { Box::new(reader) };
     let mut archive = tar::Archive::new(reader);
     archive.set_preserve_permissions(true);
-    archive.unpack(into)
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if !entry.unpack_in(into)? {
+            let path = entry.path()?.display().to_string();
+            return Err(io::Error::other(format!("its entry `{path}` points outside of the release")));
+        }
+    }
+    Ok(())
 }
 
 /// Copies what is in a directory, permissions and links as they are.
@@ -154,8 +173,10 @@ fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
             fs::set_permissions(&target, fs::metadata(&source)?.permissions())?;
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
-        } else {
+        } else if kind.is_file() {
             fs::copy(&source, &target)?;
+        } else {
+            return Err(special(&source));
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::script;
 use lockstep_plan::{Failure, Kind};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -158,9 +158,11 @@ pub(super) async fn start(
         return Ok(());
     }
     let mut ended = None;
+    let mut log = Log { root, from: 0 };
     let settled = Instant::now() + SETTLING;
     if running(root)?.as_deref() != Some(release.name.as_str()) {
         attempt.output.say(&format!("starting release {}", release.name));
+        log.from = log.length();
         let launched = launch(root, lock, release, attempt).await;
         ended = Some(
             launched
@@ -168,11 +170,11 @@ pub(super) async fn start(
         );
     }
     let (canceller, cancel) = Canceller::new();
-    let checked = check(root, release, attempt, &cancel, ended.is_some().then_some(settled));
+    let checked = check(&log, release, attempt, &cancel, ended.is_some().then_some(settled));
     tokio::pin!(checked);
     tokio::select! {
         result = &mut checked => result,
-        failure = death(root, release, ended) => {
+        failure = death(&log, release, ended) => {
             canceller.cancel();
             let _ = checked.await;
             Err(failure)
@@ -211,14 +213,15 @@ async fn launch(root: &Root, lock: &RootLock, release: &Release, attempt: &Attem
 }
 
 /// Returns when the service's process has ended with an error; else never.
-async fn death(root: &Root, release: &Release, ended: Option<Ended>) -> Failure {
+async fn death(log: &Log<'_>, release: &Release, ended: Option<Ended>) -> Failure {
+    let root = log.root;
     if let Some(ended) = ended
         && let Ok(Ok(status)) = ended.await
     {
         let code = script::exit_code(status);
         if code != 0 {
             let exit = script::describe_exit(code);
-            return wrong(format!("release {} has ended: {exit}{}", release.name, log_end(root)));
+            return wrong(format!("release {} has ended: {exit}{}", release.name, log.end()));
         }
         let noted = Started::read(root).and_then(|started| match started {
             Some(started) if !started.identity.is_alive() => started.note_elsewhere(root),
@@ -253,12 +256,13 @@ fn command<S: AsRef<OsStr>>(
 
 /// Repeats the check until it passes or time is up; not before `settled`, for a service that was just started.
 async fn check(
-    root: &Root,
+    service_log: &Log<'_>,
     release: &Release,
     attempt: &Attempt,
     cancel: &Cancel,
     settled: Option<Instant>,
 ) -> Result<(), Failure> {
+    let root = service_log.root;
     if let Some(settled) = settled
         && release.check.is_empty()
     {
@@ -287,7 +291,7 @@ async fn check(
             }
         }
         if settled.is_none() && running(root)?.is_none() {
-            return Err(wrong(format!("release {} has ended{}", release.name, log_end(root))));
+            return Err(wrong(format!("release {} has ended{}", release.name, service_log.end())));
         }
         tokio::select! {
             () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
@@ -300,7 +304,7 @@ async fn check(
                 "the check of release {} never passed: `{}`: {exit}{said}{}",
                 release.name,
                 release.check,
-                log_end(root)
+                service_log.end()
             );
             return Err(Failure::new(Kind::Verification, message));
         }
@@ -308,9 +312,27 @@ async fn check(
     }
 }
 
-fn log_end(root: &Root) -> String {
-    let text = fs::read(root.join("log/service.log")).unwrap_or_default();
-    let start = text.len().saturating_sub(4096);
-    let lines = script::last_lines(&String::from_utf8_lossy(&text[start..]));
-    if lines.is_empty() { String::new() } else { format!("; the service's log ends:\n{lines}") }
+/// What services print, from where the one that was just started began.
+struct Log<'a> {
+    root: &'a Root,
+    from: u64,
+}
+
+impl Log<'_> {
+    fn length(&self) -> u64 {
+        fs::metadata(self.root.join("log/service.log")).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Its last lines, as the end of a message.
+    fn end(&self) -> String {
+        let start = self.from.max(self.length().saturating_sub(4096));
+        let mut bytes = Vec::new();
+        // Without a log the message goes without.
+        let _ = fs::File::open(self.root.join("log/service.log")).and_then(|mut file| {
+            file.seek(io::SeekFrom::Start(start))?;
+            file.read_to_end(&mut bytes)
+        });
+        let lines = script::last_lines(&String::from_utf8_lossy(&bytes));
+        if lines.is_empty() { String::new() } else { format!("; the service's log ends:\n{lines}") }
+    }
 }

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Greets whoever is named.
+printf 'Hello, %s!\n' "${1:-world}"
