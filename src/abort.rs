@@ -8,7 +8,7 @@ use lockstep_plan::{Deed, Event};
 
 /// Asks the process that carries the run out to stop it.
 pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let run = running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Abort)?;
     if replay(&store, &run)?
@@ -30,10 +30,8 @@ pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
     let run = store.find_run(given)?;
     match store.run(&run)?.outcome {
         None => Ok(run),
-        Some(outcome) => {
-            Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
-                .help("what has ended cannot be acted on; deploy the version that is wanted with a new run"))
-        }
+        Some(outcome) => Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
+            .help("what has ended cannot be acted on; deploy the version that is wanted with a new run")),
     }
 }
 

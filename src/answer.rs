@@ -9,7 +9,7 @@ use lockstep_plan::{Answer, Deed, Event, question_name};
 
 /// Gives the answer to the process that carries the run out.
 pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let run = running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Answer)?;
     let replay = replay(&store, &run)?;

@@ -3,12 +3,14 @@
 use crate::args::LogsArgs;
 use crate::failure::{Failure, print};
 use crate::state;
+use crate::text::harmless;
 use lockstep_compiler::nearest;
 use lockstep_executor::replay;
+use std::io::IsTerminal;
 
 /// Writes the output of one step, or of all, attempt by attempt.
 pub fn run(args: &LogsArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let run = store.find_run(&args.run)?;
     let replay = replay(&store, &run)?;
     let steps = &replay.plan.steps;
@@ -31,6 +33,7 @@ pub fn run(args: &LogsArgs) -> Result<u8, Failure> {
             }
         }
     }
-    print(&text)?;
+    // A file gets what was printed, a terminal what can be read.
+    print(&if std::io::stdout().is_terminal() { harmless(&text) } else { text })?;
     Ok(0)
 }

@@ -27,6 +27,7 @@ mod source;
 mod state;
 mod status;
 mod table;
+mod text;
 
 use args::{Args, Subcommand};
 use clap::Parser;

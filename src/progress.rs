@@ -3,6 +3,7 @@
 use crate::clock::{now, time_of_day};
 use crate::events::Events;
 use crate::failure::say;
+use crate::text::{harmless, one_line};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep_executor::{Line, Observer, Stream};
 use lockstep_plan::{Cause, Happening, Plan, StageOutcome};
@@ -51,7 +52,7 @@ impl Progress {
     fn plain(&self, at: u64, happening: &Happening) {
         let stage = happening.stage(&self.plan).unwrap_or_default();
         let width = self.plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-        let text = happening.describe(&self.plan).replace('\n', "\n    ");
+        let text = harmless(&happening.describe(&self.plan)).replace('\n', "\n    ");
         say(&format!("{}  {stage:width$}  {text}", time_of_day(at)));
     }
 }
@@ -75,14 +76,20 @@ impl Observer for Progress {
         match (&self.lanes, line.stream) {
             (Some(lanes), _) => {
                 let step = &self.plan.steps[line.step.index()];
-                lanes.bars[step.stage.index()].set_message(format!("{}: {}", step.name, line.text));
+                lanes.bars[step.stage.index()]
+                    .set_message(one_line(&format!("{}: {}", step.name, line.text)));
             }
             (None, Stream::Driver) => {
                 let width =
                     self.plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
                 let step = &self.plan.steps[line.step.index()];
                 let stage = &self.plan.stages[step.stage.index()].name;
-                say(&format!("{}  {stage:width$}  {}: {}", time_of_day(now()), step.name, line.text));
+                say(&format!(
+                    "{}  {stage:width$}  {}: {}",
+                    time_of_day(now()),
+                    step.name,
+                    harmless(line.text)
+                ));
             }
             (None, Stream::Stdout | Stream::Stderr) => {}
         }
@@ -110,7 +117,7 @@ impl Lanes {
     }
 
     fn show(&self, plan: &Plan, at: u64, happening: &Happening, replayed: bool) {
-        let text = happening.describe(plan);
+        let text = harmless(&happening.describe(plan));
         let first = text.lines().next().unwrap_or_default().to_owned();
         let notable = matches!(
             happening,

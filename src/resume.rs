@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The exit code says how the run ended; of a run that had ended already, how it had.
 pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
-    let store = Arc::new(state::open(&args.state)?);
+    let store = Arc::new(state::existing(&args.state)?);
     let run = store.find_run(&args.run)?;
     state::permit(&store, &run, Deed::Run)?;
     if let Some(outcome) = store.run(&run)?.outcome {

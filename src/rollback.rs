@@ -8,7 +8,7 @@ use lockstep_plan::{Deed, Event};
 
 /// Asks the process that carries the run out to roll it back.
 pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let run = running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Rollback)?;
     store.request(&run, &Event::RollbackRequested { by: state::person() })?;

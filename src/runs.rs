@@ -24,7 +24,7 @@ struct Run {
 
 /// Lists every run, oldest first.
 pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let mut runs = Vec::new();
     let mut text = String::new();
     for info in store.runs()? {

@@ -7,7 +7,19 @@ use lockstep_plan::Deed;
 use std::env;
 use std::path::PathBuf;
 
-/// Opens the state directory.
+/// Opens a state directory that has to be there: looking makes nothing.
+pub fn existing(args: &StateArgs) -> Result<Store, Failure> {
+    let directory = directory(args)?;
+    if !directory.exists() {
+        return Err(Failure::new(format!(
+            "nothing has run yet: there is no state in `{}`",
+            directory.display()
+        )));
+    }
+    Ok(Store::open(&directory)?)
+}
+
+/// Opens the state directory, and makes it when it is not there.
 pub fn open(args: &StateArgs) -> Result<Store, Failure> {
     Ok(Store::open(&directory(args)?)?)
 }
@@ -38,9 +50,12 @@ pub fn permit(store: &Store, run: &str, deed: Deed) -> Result<(), Failure> {
     store.plan(run)?.permits(&person(), deed).map_err(|refusal| Failure::new(refusal.to_string()))
 }
 
-/// The name under which a person's doings are journalled.
+/// The name under which a person's doings are journalled: that of the account, whatever the environment says.
 pub fn person() -> String {
-    let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let user = named("USER").or_else(|| named("LOGNAME"));
-    user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+    let uid = nix::unistd::getuid();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        // An account without a name, as containers have them.
+        Ok(None) | Err(_) => format!("uid {uid}"),
+    }
 }

@@ -4,6 +4,7 @@ use crate::args::{StatusArgs, TextFormat};
 use crate::clock::{date_time, rfc3339, time_of_day};
 use crate::failure::{Failure, print, to_json};
 use crate::progress::is_said_already;
+use crate::text::harmless;
 use crate::{state, table};
 use lockstep_executor::{Replay, RunInfo, replay};
 use lockstep_plan::export::{EventLine, barrier_names, event_line};
@@ -51,7 +52,7 @@ struct TimedEvent {
 
 /// Writes the state of one run.
 pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
-    let store = state::open(&args.state)?;
+    let store = state::existing(&args.state)?;
     let run = store.find_run(&args.run)?;
     let info = store.run(&run)?;
     let replay = replay(&store, &run)?;
@@ -141,7 +142,7 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool) -> String {
     let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
     for (at, happening) in replay.happenings.iter().filter(|(_, happening)| !is_said_already(happening)) {
         let stage = happening.stage(plan).unwrap_or_default();
-        let said = happening.describe(plan).replace('\n', "\n    ");
+        let said = harmless(&happening.describe(plan)).replace('\n', "\n    ");
         let _ = writeln!(text, "{}  {stage:width$}  {said}", time_of_day(*at));
     }
     text

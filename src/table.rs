@@ -1,35 +1,139 @@
 //! The closing table: for each stage what happened, and why.
 
-use lockstep_plan::machine::{StageMode, State, StepStatus};
-use lockstep_plan::{BarrierId, Cause, Happening, Plan, Role, StageId};
+use crate::text::one_line;
+use lockstep_plan::machine::{ApprovalState, StageMode, State};
+use lockstep_plan::{
+    ApprovalId, BarrierId, Cause, Happening, Plan, Question, Role, StageId, Step, StepId, Verdict,
+};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The stage.
+    /// The stage, or the approval between stages.
     pub stage: String,
     /// One of the outcomes of `CLI.md`, or what it does now.
     pub outcome: &'static str,
-    /// What it did.
+    /// What it did, in the order in which it did.
     pub did: String,
-    /// Why it did not succeed.
+    /// Why it did not succeed, or how it did although something failed.
     pub why: Option<String>,
 }
 
-/// The table of a run.
+/// The table of a run: its stages, then its approvals.
 pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<Row> {
-    (0..plan.stages.len())
-        .map(|index| {
-            let stage = StageId(index as u32);
-            Row {
-                stage: plan.stages[index].name.clone(),
-                outcome: outcome(state, stage),
-                did: did(plan, state, stage),
-                why: state.stages[index].cause.as_ref().map(|cause| why(plan, cause, happenings)),
+    let mut told = vec![Told::default(); plan.stages.len()];
+    let mut answers = BTreeMap::new();
+    for (_, happening) in happenings {
+        match happening {
+            Happening::AnsweredBy(Question::Approval(approval), _, by) => {
+                drop(answers.insert(*approval, by.clone()))
             }
-        })
-        .collect()
+            happening => note(plan, happening, &mut told),
+        }
+    }
+    let stages = told.into_iter().enumerate().map(|(index, told)| {
+        let cause = state.stages[index].cause.as_ref();
+        let mut why: Vec<String> = cause.map(|cause| why(plan, cause, happenings)).into_iter().collect();
+        why.extend(told.besides.iter().map(|text| one_line(text)));
+        Row {
+            stage: plan.stages[index].name.clone(),
+            outcome: outcome(state, StageId(index as u32)),
+            did: told.did(plan),
+            why: (!why.is_empty()).then(|| why.join("; ")),
+        }
+    });
+    let approvals = plan.approvals.iter().enumerate().map(|(index, approval)| Row {
+        stage: approval.name.clone(),
+        outcome: match state.approvals[index] {
+            ApprovalState::Waiting => "waiting",
+            ApprovalState::Asked => "asking",
+            ApprovalState::Approved => "approved",
+            ApprovalState::Rejected => "rejected",
+            ApprovalState::Dropped => "not_asked",
+        },
+        did: answers.get(&ApprovalId(index as u32)).map(|by| format!("answered by {by}")).unwrap_or_default(),
+        why: (state.approvals[index] == ApprovalState::Rejected
+            && !answers.contains_key(&ApprovalId(index as u32)))
+        .then(|| "nobody answered in time".into()),
+    });
+    stages.chain(approvals).collect()
+}
+
+/// What the journal tells of one stage.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    ran: Vec<StepId>,
+    undone: Vec<StepId>,
+    /// What failed without the stage failing, and what went wrong in the rollback.
+    besides: Vec<String>,
+}
+
+fn note(plan: &Plan, happening: &Happening, told: &mut [Told]) {
+    let of = |step: &StepId| plan.steps[step.index()].stage.index();
+    let role = |step: &StepId| plan.steps[step.index()].role;
+    let once = |list: &mut Vec<StepId>, step: StepId| {
+        if !list.contains(&step) {
+            list.push(step);
+        }
+    };
+    match happening {
+        Happening::StepStarted(step, _) if role(step) == Role::Forward => {
+            once(&mut told[of(step)].ran, *step)
+        }
+        Happening::StepSucceeded(step) if role(step) != Role::Forward => {
+            once(&mut told[of(step)].undone, *step)
+        }
+        Happening::StepFailed { step, attempt: 0, .. } => once(&mut told[of(step)].ran, *step),
+        Happening::StepFailed { step, failure, decision, .. } => {
+            let so = match decision.verdict {
+                Verdict::Ignore => "was ignored",
+                Verdict::Succeed => "counts as success",
+                _ => return,
+            };
+            let name = &plan.steps[step.index()].name;
+            told[of(step)]
+                .besides
+                .push(format!("{name} failed ({}) and {so}: {}", failure.kind, failure.message));
+        }
+        Happening::RollbackFailed(stage, step, failure) => {
+            let name = &plan.steps[step.index()].name;
+            let text = format!("rollback stopped: {name} failed ({}): {}", failure.kind, failure.message);
+            told[stage.index()].besides.push(text);
+        }
+        Happening::BarrierPassed(place, _) => {
+            if let Some(stage) = plan.places[place.index()].stage {
+                told[stage.index()]
+                    .besides
+                    .push(format!("passed the broken {}", plan.places[place.index()].name));
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Told {
+    fn did(&self, plan: &Plan) -> String {
+        // Names are unique in a phase only; where two phases share one, all are told with their phases.
+        let ran = || self.ran.iter().map(|step| &plan.steps[step.index()]);
+        let mut names: Vec<&str> = ran().map(|step| last(&step.name)).collect();
+        names.sort_unstable();
+        let ambiguous = names.windows(2).any(|pair| pair[0] == pair[1]);
+        let named = |step: &Step| if ambiguous { in_stage(plan, step) } else { in_phase(plan, step) };
+        let undone = self.undone.iter().map(|step| {
+            let name = named(&plan.steps[step.index()]);
+            name.strip_suffix(".undo").map(str::to_owned).unwrap_or(name)
+        });
+        let mut parts = Vec::new();
+        if !self.ran.is_empty() {
+            parts.push(format!("ran {}", list(ran().map(named))));
+        }
+        if !self.undone.is_empty() {
+            parts.push(format!("undid {}", list(undone)));
+        }
+        parts.join(", ")
+    }
 }
 
 fn outcome(state: &State, stage: StageId) -> &'static str {
@@ -43,34 +147,23 @@ fn outcome(state: &State, stage: StageId) -> &'static str {
     }
 }
 
-/// Which steps ran, which were undone.
-fn did(plan: &Plan, state: &State, stage: StageId) -> String {
-    let names = |wanted: &dyn Fn(&lockstep_plan::Step, &lockstep_plan::machine::StepState) -> bool| {
-        let steps = plan.steps.iter().zip(&state.steps);
-        let steps = steps.filter(|(step, now)| step.stage == stage && now.attempts > 0 && wanted(step, now));
-        steps.map(|(step, _)| step).collect::<Vec<_>>()
-    };
-    let ran = names(&|step, _| step.role == Role::Forward);
-    let undone = names(&|step, now| step.role != Role::Forward && now.status == StepStatus::Succeeded);
-    let mut parts = Vec::new();
-    if !ran.is_empty() {
-        parts.push(format!("ran {}", list(ran.iter().map(|step| short(plan, step)))));
-    }
-    if !undone.is_empty() {
-        parts.push(format!(
-            "undid {}",
-            list(undone.iter().map(|step| short(plan, step).replace(".undo", "")))
-        ));
-    }
-    parts.join(", ")
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
-/// The name without stage and phase, which the table says already.
-fn short(plan: &Plan, step: &lockstep_plan::Step) -> String {
-    let stage = &plan.stages[step.stage.index()];
-    let name = step.name.strip_prefix(&stage.name).unwrap_or(&step.name).trim_start_matches('.');
-    let phase = step.phase.map(|phase| stage.phases[phase as usize].name.as_str()).unwrap_or_default();
-    name.strip_prefix(phase).unwrap_or(name).trim_start_matches('.').to_owned()
+/// The name without its stage.
+fn in_stage(plan: &Plan, step: &Step) -> String {
+    let stage = &plan.stages[step.stage.index()].name;
+    step.name.strip_prefix(stage.as_str()).unwrap_or(&step.name).trim_start_matches('.').to_owned()
+}
+
+/// The name without its stage and phase.
+fn in_phase(plan: &Plan, step: &Step) -> String {
+    let name = in_stage(plan, step);
+    let phase = step.phase.map(|phase| &plan.stages[step.stage.index()].phases[phase as usize].name);
+    let short =
+        phase.and_then(|phase| name.strip_prefix(phase.as_str())?.strip_prefix('.').map(str::to_owned));
+    short.unwrap_or(name)
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {
@@ -83,7 +176,7 @@ fn list(names: impl Iterator<Item = String>) -> String {
 }
 
 /// The cause, followed through broken barriers to where it began.
-pub fn why(plan: &Plan, cause: &Cause, happenings: &[(u64, Happening)]) -> String {
+fn why(plan: &Plan, cause: &Cause, happenings: &[(u64, Happening)]) -> String {
     let mut text = String::new();
     let mut cause = cause;
     // Each barrier breaks once, so this ends; the bound is for journals that are not what they should be.
@@ -93,7 +186,7 @@ pub fn why(plan: &Plan, cause: &Cause, happenings: &[(u64, Happening)]) -> Strin
         text.push_str(&format!("barrier `{}` broke: ", plan.barriers[barrier.index()].name));
         cause = broke;
     }
-    text + cause.describe(plan).lines().next().unwrap_or_default()
+    text + &one_line(&cause.describe(plan))
 }
 
 fn broken_by(happenings: &[(u64, Happening)], wanted: BarrierId) -> Option<&Cause> {

@@ -2,13 +2,13 @@
 
 use crate::diagnostic::Location;
 use crate::program::{FileId, ModuleId, Program};
+use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
+use lockstep_grammar::ast::Param;
 use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Path, Provider, Setting, Signature,
     Span,
 };
-use crate::types::{ParamInfo, params};
-use lockstep_grammar::ast::Param;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -152,8 +152,7 @@ impl<'p> Model<'p> {
         let Some(module) = import.module else {
             return Err(Lost { at: 0, module, known_cause: true });
         };
-        let found =
-            path.names.get(1).and_then(|name| self.names(module).get(name.text.as_str()));
+        let found = path.names.get(1).and_then(|name| self.names(module).get(name.text.as_str()));
         match found {
             Some(decl) => Ok(Found { decl, taken: 2 }),
             None => Err(Lost { at: 1, module, known_cause: false }),
@@ -162,9 +161,7 @@ impl<'p> Model<'p> {
 
     /// The provider that a single name means: the module's own, one of an imported module, or a built-in one.
     pub fn provider_named(&self, module: ModuleId, name: &str) -> Option<DeclId> {
-        let of = |module: ModuleId| {
-            self.names(module).get(name).filter(|id| self.as_provider(*id).is_some())
-        };
+        let of = |module: ModuleId| self.names(module).get(name).filter(|id| self.as_provider(*id).is_some());
         of(module)
             .or_else(|| self.names(module).imports.values().filter_map(|import| import.module).find_map(of))
             .or_else(|| of(ModuleId::PRELUDE))
@@ -309,7 +306,9 @@ pub fn names_before_colon(text: &str) -> Vec<&str> {
     let name = |text: &'_ str| text.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
     before
         .map(|text| match name(text) {
-            Some(at) => text[at..].trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')),
+            Some(at) => {
+                text[at..].trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+            }
             None => text,
         })
         .collect()

@@ -108,7 +108,8 @@ impl Program {
     /// When one of `roots` cannot be read. An import that cannot be read is a diagnostic instead.
     pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
         let mut program = Program { modules: Vec::new(), files: Vec::new(), identities: HashMap::new() };
-        let prelude = PRELUDE_FILES.iter().enumerate().map(|(index, file)| (FileId(index as u32), file.clone()));
+        let prelude =
+            PRELUDE_FILES.iter().enumerate().map(|(index, file)| (FileId(index as u32), file.clone()));
         let (ids, files) = prelude.unzip();
         program.files = files;
         program.modules.push(Module { dir: "<prelude>".into(), files: ids });

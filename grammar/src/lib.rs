@@ -5,6 +5,7 @@
 pub mod ast;
 mod build;
 mod consequence;
+mod format;
 mod line_index;
 mod message;
 mod place;
@@ -14,6 +15,7 @@ mod rules;
 mod scan;
 mod syntax;
 
+pub use format::{Formatted, format};
 pub use line_index::{LineColumn, LineIndex};
 pub use recover::foreign_help;
 pub use rules::RULES;

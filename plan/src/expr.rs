@@ -280,10 +280,27 @@ impl Expr {
             }
             other => return Ok(other),
         };
+        // What still waits for something below cannot be decided here: asking anew at every level would be quadratic.
+        if !folded.parts_are_values() {
+            return Ok(folded);
+        }
         match folded.eval(&NoFacts) {
             Ok(value) => Ok(Expr::Value(value)),
             Err(EvalError::Unknown(_)) => Ok(folded),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether everything directly below is a constant.
+    fn parts_are_values(&self) -> bool {
+        let value = |expr: &Expr| expr.as_value().is_some();
+        match self {
+            Expr::Not(inner) => value(inner),
+            Expr::Binary(_, left, right) => value(left) && value(right),
+            Expr::If(condition, then, otherwise) => value(condition) && value(then) && value(otherwise),
+            Expr::Call(_, items) | Expr::Text(items) | Expr::List(items) => items.iter().all(value),
+            Expr::Map(entries) => entries.values().all(value),
+            Expr::Value(_) | Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => true,
         }
     }
 

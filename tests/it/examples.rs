@@ -38,3 +38,56 @@ fn the_quickstart_is_planned_and_simulated() {
     assert_eq!(value["stages"]["region1"]["outcome"], "rolled_back");
     assert_eq!(value["barriers"]["all_regions"], "broken");
 }
+
+/// The lines of `examples/plans.txt`: what is planned, under which outcomes, and how it ends.
+#[test]
+fn every_example_is_planned_and_simulated_as_its_table_says() {
+    let root = repository().join("examples");
+    let table = fs::read_to_string(root.join("plans.txt")).expect("the table");
+    let mut seen = std::collections::BTreeSet::new();
+    for line in table.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [plan, chosen, outcome] = parts[..] else { panic!("three parts in `{line}`") };
+        let mut words = plan.split_whitespace();
+        let module = root.join(words.next().expect("a module"));
+        let arguments: Vec<&str> = words.collect();
+        said(dsl().arg("plan").arg(&module).args(&arguments)).exits(0);
+        let mut simulate = dsl();
+        simulate.arg("simulate").arg(&module).args(&arguments).args(chosen.split_whitespace());
+        let told = said(simulate.args(["--format", "json"])).exits(0);
+        let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+        assert_eq!(value["outcome"], outcome, "{line}");
+        seen.insert(plan.split(['/', ' ']).next().expect("a folder").to_owned());
+    }
+    let names = examples().into_iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    let missing: Vec<String> = names.filter(|name| name != "quickstart" && !seen.contains(name)).collect();
+    assert!(missing.is_empty(), "no line for {missing:?}");
+}
+
+#[test]
+fn every_wrong_example_is_exactly_that_wrong() {
+    let wrong = repository().join("examples/wrong");
+    let told = said(dsl().args(["explain", "--format", "json"])).exits(0);
+    let rules: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    for rule in rules["rules"].as_array().expect("rules") {
+        let name = rule["name"].as_str().expect("a name");
+        let module = wrong.join(name.replace('/', "-"));
+        assert!(module.join("main.lockstep").exists(), "{name} has no wrong example");
+        let told = said(dsl().arg("check").arg(&module).args(["--format", "json"]));
+        let found: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+        let found: Vec<&str> = found["diagnostics"]
+            .as_array()
+            .expect("diagnostics")
+            .iter()
+            .map(|diagnostic| diagnostic["rule"].as_str().expect("a name"))
+            .collect();
+        assert_eq!(found, [name], "{}", module.display());
+        let path = module.strip_prefix(repository()).expect("below the repository");
+        let told = said(dsl().current_dir(repository()).arg("check").arg(path));
+        insta::with_settings!({
+            snapshot_path => module.clone(), prepend_module_to_snapshot => false, omit_expression => true,
+        }, {
+            insta::assert_snapshot!("main", told.out);
+        });
+    }
+}

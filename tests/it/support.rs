@@ -13,7 +13,7 @@ pub fn repository() -> PathBuf {
 /// The program, with nothing of the caller's state.
 pub fn dsl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dsl"));
-    command.env_remove("LOCKSTEP_STATE").env("NO_COLOR", "1").env("USER", "tester").stdin(Stdio::null());
+    command.env_remove("LOCKSTEP_STATE").env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 

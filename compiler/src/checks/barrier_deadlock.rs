@@ -12,7 +12,7 @@ use crate::suggest;
 use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 pub const RULE: Rule = Rule {
     name: "barrier/deadlock",
@@ -163,7 +163,7 @@ fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -
         .iter()
         .map(|branch| branch.iter().copied().filter(|(_, barrier)| component.contains(barrier)).collect())
         .collect();
-    let mut occurrences: BTreeMap<BarrierId, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut occurrences: HashMap<BarrierId, Vec<(usize, usize)>> = HashMap::new();
     for (branch, row) in rows.iter().enumerate() {
         for (position, (_, barrier)) in row.iter().enumerate() {
             occurrences.entry(*barrier).or_default().push((branch, position));
@@ -192,10 +192,10 @@ fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -
 fn from(
     start: BarrierId,
     rows: &[Vec<(usize, BarrierId)>],
-    occurrences: &BTreeMap<BarrierId, Vec<(usize, usize)>>,
+    occurrences: &HashMap<BarrierId, Vec<(usize, usize)>>,
 ) -> Option<Vec<Stretch>> {
     let mut reached: Vec<usize> = rows.iter().map(Vec::len).collect();
-    let mut before: BTreeMap<BarrierId, (BarrierId, Stretch)> = BTreeMap::new();
+    let mut before: HashMap<BarrierId, (BarrierId, Stretch)> = HashMap::new();
     let mut todo = VecDeque::from([start]);
     while let Some(barrier) = todo.pop_front() {
         for (branch, position) in &occurrences[&barrier] {

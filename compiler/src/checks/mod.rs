@@ -50,7 +50,7 @@ pub mod type_output_unavailable;
 pub mod walk;
 
 use crate::diagnostic::Diagnostic;
-use crate::lower::{Lowered, lower_open};
+use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::{DeclId, Model};
 use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
@@ -154,11 +154,12 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     for check in TREE_CHECKS {
         check(&model, &mut found);
     }
+    let mut budget = Budget::of(program);
     for id in model.declarations() {
         if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
-            let (lowered, problems) = lower_open(&model, id);
-            found.extend(problems);
-            judge(&model, id, &lowered, &mut found);
+            if let Some(lowered) = lower_open(&model, id, &mut budget, &mut found) {
+                judge(&model, id, &lowered, &mut found);
+            }
         }
     }
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);

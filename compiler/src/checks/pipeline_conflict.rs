@@ -20,13 +20,13 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     let changed = changes(judged);
     for item in &plan.items {
-        let mut first: BTreeMap<&Change, (usize, StageId)> = BTreeMap::new();
+        let mut first: BTreeMap<Change<'_>, (usize, StageId)> = BTreeMap::new();
         let mut reported: BTreeSet<(StageId, StageId)> = BTreeSet::new();
         for (branch, it) in item.branches.iter().enumerate() {
             for part in &it.parts {
                 let Part::Stage(stage) = part else { continue };
                 for change in changed.get(stage).into_iter().flatten() {
-                    let (other, earlier) = *first.entry(change).or_insert((branch, *stage));
+                    let (other, earlier) = *first.entry(*change).or_insert((branch, *stage));
                     if other == branch || !reported.insert((earlier, *stage)) {
                         continue;
                     }
@@ -54,30 +54,38 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 }
 
 /// What a stage changes: a service, where.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Change {
-    identity: Vec<(String, Value)>,
-    service: String,
-    target: String,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Change<'a> {
+    /// Number of the place: two names of one place have one number.
+    place: usize,
+    service: &'a str,
+    /// The first name of the place that this service goes to.
+    target: &'a str,
 }
 
-fn changes(judged: &Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change>> {
+fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change<'a>>> {
     let plan = &judged.lowered.plan;
-    let mut all: BTreeMap<StageId, BTreeSet<Change>> = BTreeMap::new();
-    let mut names: BTreeMap<(Vec<(String, Value)>, String), String> = BTreeMap::new();
+    let mut numbers: BTreeMap<Vec<(String, Value)>, usize> = BTreeMap::new();
+    let places: Vec<Option<usize>> = plan
+        .targets
+        .iter()
+        .map(|target| {
+            let next = numbers.len();
+            Some(*numbers.entry(identity(judged, target)?).or_insert(next))
+        })
+        .collect();
+    let mut all: BTreeMap<StageId, BTreeSet<Change<'a>>> = BTreeMap::new();
+    let mut names: BTreeMap<(usize, &str), &str> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| step.changes && step.role == lockstep_plan::Role::Forward) {
         let stage = &plan.stages[step.stage.index()];
         if never(plan, &stage.when) || never(plan, &step.when) {
             continue;
         }
         let (Some(target), Some(service)) = (step.action.target, step.action.service) else { continue };
-        let target = &plan.targets[target.index()];
-        let service = plan.services[service.index()].name.clone();
-        let Some(identity) = identity(judged, target) else { continue };
-        // Two names of one place count as one: the first is shown.
-        let shown = names.entry((identity.clone(), service.clone())).or_insert_with(|| target.name.clone());
-        let change = Change { identity, service, target: shown.clone() };
-        all.entry(step.stage).or_default().insert(change);
+        let Some(place) = places[target.index()] else { continue };
+        let service = plan.services[service.index()].name.as_str();
+        let target = *names.entry((place, service)).or_insert(plan.targets[target.index()].name.as_str());
+        all.entry(step.stage).or_default().insert(Change { place, service, target });
     }
     all
 }

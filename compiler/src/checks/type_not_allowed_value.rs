@@ -98,8 +98,12 @@ pub fn pattern(at: Location, pattern: &str, message: &str) -> Diagnostic {
 }
 
 /// A pipeline that expands to more than any run could carry out.
-pub fn too_large(at: Location, most: usize) -> Diagnostic {
-    Diagnostic::new(&RULE, at, format!("this pipeline expands to more than {most} steps and barriers"))
-        .label("from this stage on")
-        .help("shorten the lists of its loops, or make several pipelines of it")
+pub fn too_large(at: Location) -> Diagnostic {
+    Diagnostic::new(
+        &RULE,
+        at,
+        "this pipeline expands to more steps, barriers and arguments than can be checked",
+    )
+    .label("from here on")
+    .help("shorten the lists of its loops, or make several pipelines of it")
 }

@@ -4,7 +4,7 @@ use super::value::Val;
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{DeclId, Model};
-use crate::types::{ParamInfo, Ty, params, targets};
+use crate::types::{ParamInfo, Ty, targets};
 use lockstep_grammar::ast::DeclarationKind;
 use lockstep_plan::Value;
 use std::collections::{BTreeMap, HashMap};

@@ -22,6 +22,7 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     fn eval_any(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
+        self.charge(1);
         let any = Ty::Error;
         let folded = match &expr.kind {
             ExprKind::Bool(value) => return Val::constant(Value::Bool(*value)),
@@ -146,7 +147,13 @@ impl<'p> Lowerer<'_, 'p> {
         {
             return self.fields(value.clone(), rest);
         }
+        // Finding it takes longer among many, copying it when it holds much.
+        const VARS: usize = 16;
         if let Some(value) = frame.var(head) {
+            self.charge(frame.vars.len() / VARS + value.weight());
+            if self.is_spent() {
+                return Val::Unknown("?".into());
+            }
             return self.fields(value.clone(), rest);
         }
         if let Some(value) = phase_thing {
@@ -154,7 +161,7 @@ impl<'p> Lowerer<'_, 'p> {
         }
         if let Some(stage) = &frame.stage {
             let fact = match (head, rest.first().map(|name| name.text.as_str())) {
-                ("stage", Some("name")) => Some(Expr::Value(Value::Text(stage.clone()))),
+                ("stage", Some("name")) => Some(Expr::Value(Value::Text(stage.to_string()))),
                 ("run", Some("id")) => Some(Expr::Run(RunFact::Id)),
                 ("run", Some("by")) => Some(Expr::Run(RunFact::By)),
                 ("failure", Some("step")) if frame.rollback => Some(Expr::Failure(FailureFact::Step)),

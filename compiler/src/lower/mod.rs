@@ -82,11 +82,14 @@ pub fn lower(
     if !sink.is_empty() {
         return Err(sink);
     }
-    let mut lowerer = Lowerer::new(&model, false);
+    let mut budget = Budget::of(program);
+    let mut lowerer = Lowerer::new(&model, false, &mut budget);
     lowerer.pipeline(id, values);
     let Lowerer { plan, origins, mut sink, .. } = lowerer;
     let lowered = Lowered { plan, origins };
-    checks::judge(&model, id, &lowered, &mut sink);
+    if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
+        checks::judge(&model, id, &lowered, &mut sink);
+    }
     if sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(sink);
     }
@@ -94,11 +97,18 @@ pub fn lower(
 }
 
 /// As [`lower`], but with every parameter of the pipeline left open, for the checks. Problems that only show up on
-/// the way are given back beside it.
-pub fn lower_open(model: &Model<'_>, pipeline: DeclId) -> (Lowered, Vec<Diagnostic>) {
-    let mut lowerer = Lowerer::new(model, true);
+/// the way go to `sink`; nothing comes of a pipeline that is too large.
+pub fn lower_open(
+    model: &Model<'_>,
+    pipeline: DeclId,
+    budget: &mut Budget,
+    sink: &mut Vec<Diagnostic>,
+) -> Option<Lowered> {
+    let mut lowerer = Lowerer::new(model, true, budget);
     lowerer.pipeline(pipeline, HashMap::new());
-    (Lowered { plan: lowerer.plan, origins: lowerer.origins }, lowerer.sink)
+    let Lowerer { plan, origins, sink: found, cut, .. } = lowerer;
+    sink.extend(found);
+    cut.is_none().then_some(Lowered { plan, origins })
 }
 
 fn find_pipeline(model: &Model<'_>, module: ModuleId, name: &str) -> Result<DeclId, Box<Diagnostic>> {
@@ -129,18 +139,34 @@ pub struct Lowerer<'a, 'p> {
     /// For each target its environment.
     environments: Vec<DeclId>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
-    barriers: HashMap<(ItemId, String, BarrierKind), BarrierId>,
+    barriers: HashMap<(ItemId, &'p str, BarrierKind), BarrierId>,
     /// Names that secrets, channels, groups and resources have in the plan.
     named: HashMap<DeclId, String>,
     /// Values of list parameters that are open, for loops.
     loops: HashMap<String, Value>,
     stage_names: HashMap<String, Location>,
-    /// Whether the plan was cut off because of its size, which is reported once.
-    too_large: bool,
+    /// How much more may be done, and where the plan was cut off for want of it.
+    budget: &'a mut Budget,
+    cut: Option<Location>,
+}
+
+/// What the plans of a program may come to, in steps, barriers, arguments and the like: loops and texts that double
+/// themselves make very much of a small source.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget(usize);
+
+impl Budget {
+    /// So much for every program, and more for a large one: the work stays in proportion to the source.
+    pub fn of(program: &Program) -> Self {
+        const LEAST: usize = 800_000;
+        const EACH_BYTE: usize = 8;
+        let bytes: usize = program.files().map(|(_, file)| file.text.len()).sum();
+        Budget(LEAST + EACH_BYTE * bytes)
+    }
 }
 
 impl<'a, 'p> Lowerer<'a, 'p> {
-    fn new(model: &'a Model<'p>, open: bool) -> Self {
+    fn new(model: &'a Model<'p>, open: bool, budget: &'a mut Budget) -> Self {
         Lowerer {
             model,
             plan: Plan::default(),
@@ -156,7 +182,21 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             named: HashMap::new(),
             loops: HashMap::new(),
             stage_names: HashMap::new(),
-            too_large: false,
+            budget,
+            cut: None,
         }
+    }
+
+    /// Takes some of the budget; what is cut off is reported where the stage at hand stands.
+    fn charge(&mut self, work: usize) {
+        if work >= self.budget.0 && self.cut.is_none() {
+            self.cut = self.origins.stages.last().copied().or(self.origins.items.last().copied());
+        }
+        self.budget.0 = self.budget.0.saturating_sub(work);
+    }
+
+    /// Whether no more may be done.
+    fn is_spent(&self) -> bool {
+        self.budget.0 == 0
     }
 }

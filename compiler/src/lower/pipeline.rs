@@ -5,13 +5,16 @@ use super::things::short_name;
 use super::value::{Frame, Val};
 use crate::checks;
 use crate::model::DeclId;
-use crate::types::{Ty, params};
+use crate::types::Ty;
 use lockstep_grammar::ast::{self, DeclarationKind, ExprKind, PipelineItem};
 use lockstep_plan::{
     Approval, ApprovalId, Barrier, BarrierId, BarrierKind, Branch, Expr, Group, Item, ItemId, Notify,
     NotifyEvent, Part, Place, PlaceId, Value,
 };
 use std::collections::HashMap;
+
+/// What a stage or an approval costs, in the units of the budget.
+const PART: usize = 16;
 
 impl<'p> Lowerer<'_, 'p> {
     /// Lowers a whole pipeline.
@@ -21,12 +24,9 @@ impl<'p> Lowerer<'_, 'p> {
         self.plan.pipeline = self.model.name(id).to_string();
         let infos = self.model.params(id.file, &pipeline.params.items);
         let mut frame = Frame::of(id.file);
-        for info in &infos {
+        for info in infos.iter() {
             let name = info.name();
-            let default = info.param.default.as_ref().map(|default| {
-                let inner = frame.clone();
-                self.eval(default, &info.ty, &inner)
-            });
+            let default = info.param.default.as_ref().map(|default| self.eval(default, &info.ty, &frame));
             let value = if self.open {
                 if let Some(value) = default.as_ref().and_then(Val::as_value) {
                     self.loops.insert(name.to_string(), value.clone());
@@ -43,7 +43,7 @@ impl<'p> Lowerer<'_, 'p> {
             if let Some(value) = value.as_value() {
                 self.plan.arguments.insert(name.to_string(), value.clone());
             }
-            frame.vars.push((name, value));
+            frame.bind(name, value);
         }
         for item in &pipeline.items {
             self.item(item, &frame);
@@ -52,6 +52,10 @@ impl<'p> Lowerer<'_, 'p> {
         self.plan.rules = rules;
         self.origins.rules = places;
         self.plan.notifies = self.notifies(&pipeline.notifies, &frame);
+        if self.is_spent() {
+            let at = *self.cut.get_or_insert(self.model.location(id));
+            self.sink.push(checks::type_not_allowed_value::too_large(at));
+        }
     }
 
     /// An argument that was given as text: names become what they mean, text becomes a path.
@@ -201,6 +205,10 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     fn part(&mut self, item: &'p PipelineItem, frame: &Frame<'p>, id: ItemId, branch: u32) -> Option<Part> {
+        self.charge(PART);
+        if self.is_spent() {
+            return None;
+        }
         match item {
             PipelineItem::Stage(stage) => self.stage(stage, frame, id, branch).map(Part::Stage),
             PipelineItem::Approval(approval) => {
@@ -276,11 +284,15 @@ impl<'p> Lowerer<'_, 'p> {
                 }
             },
         };
+        self.charge(items.len() * (1 + frame.vars.len()));
+        if self.is_spent() {
+            return Vec::new();
+        }
         items
             .into_iter()
             .map(|value| {
                 let mut frame = frame.clone();
-                frame.vars.push((it.name.text.as_str(), value));
+                frame.bind(it.name.text.as_str(), value);
                 frame
             })
             .collect()
@@ -294,15 +306,12 @@ impl<'p> Lowerer<'_, 'p> {
             for channel in &notify.channels {
                 let value = match frame.var(&channel.text) {
                     Some(value) => value.clone(),
-                    None => match self
-                        .model
-                        .names(self.model.module(frame.file))
-                        .declarations
-                        .get(channel.text.as_str())
-                    {
-                        Some(id) => self.declared(*id, &[]),
-                        None => continue,
-                    },
+                    None => {
+                        match self.model.names(self.model.module(frame.file)).get(channel.text.as_str()) {
+                            Some(id) => self.declared(id, &[]),
+                            None => continue,
+                        }
+                    }
                 };
                 if let Some(Value::Text(name)) = value.as_value() {
                     channels.push(name.clone());

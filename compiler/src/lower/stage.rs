@@ -4,22 +4,25 @@ use super::Lowerer;
 use super::value::{Frame, Val};
 use crate::checks;
 use crate::diagnostic::Location;
+use crate::index::Index;
 use crate::model::{DeclId, setting};
-use crate::types::{Implicit, ParamInfo, Ty, implicit, params};
+use crate::program::FileId;
+use crate::types::{Implicit, ParamInfo, Ty, implicit};
 use lockstep_grammar::ast::{
     self, ActionKind, Condition, DeclarationKind, ExprKind, Failure, Item, Rollback, Setting, Within,
-    Workflow,
 };
 use lockstep_plan::{
     Barrier, BarrierId, BarrierKind, BlockItem, Concurrency, ConditionId, Expr, ItemId, Kind, Phase, Place,
-    PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, Undo, Use, Value, Work,
+    PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, StepId, Undo, Use, Value, Work,
 };
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 /// Barriers wait that long unless they say otherwise.
 const BARRIER_TIMEOUT: u64 = 600_000;
 
-/// A plan with more steps and barriers than this is a slip: a loop in a loop's list.
-const MOST_ELEMENTS: usize = 300_000;
+/// What a barrier costs, in the units of the budget.
+const BARRIER: usize = 4;
 
 /// Where a stage is being lowered.
 #[derive(Debug, Clone)]
@@ -39,6 +42,25 @@ pub struct Here {
     pub derived: bool,
 }
 
+impl Here {
+    /// The full name of a step or barrier that stands here.
+    pub fn element(&self, name: &str, in_block: bool) -> String {
+        match (in_block, self.phase) {
+            (true, Some(_)) => [&self.name, ".", &self.phase_name, ".rollback.", name].concat(),
+            (true, None) => [&self.name, ".rollback.", name].concat(),
+            _ => [&self.name, ".", &self.phase_name, ".", name].concat(),
+        }
+    }
+
+    /// What every element that stands here takes over, in the units of the budget.
+    pub fn weight(&self) -> usize {
+        self.when.len()
+            + self.scopes.len()
+            + self.sections.len()
+            + (self.name.len() + self.phase_name.len()) / 32
+    }
+}
+
 impl<'p> Lowerer<'_, 'p> {
     /// Lowers one stage; none where its workflow is not known.
     pub fn stage(
@@ -50,20 +72,14 @@ impl<'p> Lowerer<'_, 'p> {
     ) -> Option<StageId> {
         let found = self.model.find(self.model.module(frame.file), &stage.path).ok()?;
         let DeclarationKind::Workflow(workflow) = &self.model.decl(found.decl).kind else { return None };
-        if self.plan.steps.len() + self.plan.places.len() > MOST_ELEMENTS {
-            if !std::mem::replace(&mut self.too_large, true) {
-                let at = frame.at(stage.name.span);
-                self.sink.push(checks::type_not_allowed_value::too_large(at, MOST_ELEMENTS));
-            }
-            return None;
-        }
         let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
         let name = self.distinct(name, frame.at(stage.name.span));
         let when = self.conditions(&stage.conditions, frame);
         let infos = self.model.params(found.decl.file, &workflow.params.items);
         let mut inner = self.arguments(stage, &infos, frame, found.decl);
-        inner.stage = Some(name.clone());
+        inner.stage = Some(name.as_str().into());
 
+        let first = self.plan.steps.len();
         let id = StageId(self.plan.stages.len() as u32);
         self.plan.stages.push(Stage {
             name: name.clone(),
@@ -107,7 +123,7 @@ impl<'p> Lowerer<'_, 'p> {
             here.phase = None;
             let lowered = self.block(block, &outer, &here);
             self.plan.stages[id.index()].rollback = Some(lowered);
-            self.cover(workflow, block, id, None);
+            self.cover(&workflow.phases, block, found.decl.file, first, None);
         }
         let stage = &mut self.plan.stages[id.index()];
         stage.notifies = notifies;
@@ -124,22 +140,20 @@ impl<'p> Lowerer<'_, 'p> {
         workflow: DeclId,
     ) -> Frame<'p> {
         let mut inner = Frame::of(workflow.file);
+        let entries = Index::new(&stage.arguments.entries, |entry| entry.name.text.as_str());
         for info in infos {
-            let given = stage.arguments.entries.iter().find(|entry| entry.name.text == info.name());
+            let given = entries.get(info.name());
             let value = match (given, &info.param.default) {
                 (Some(entry), _) => {
                     let value = self.eval(&entry.value, &info.ty, frame);
                     self.restricted(&value, info, frame.at(entry.value.span));
                     value
                 }
-                (None, Some(default)) => {
-                    let scope = inner.clone();
-                    self.eval(default, &info.ty, &scope)
-                }
+                (None, Some(default)) => self.eval(default, &info.ty, &inner),
                 (None, None) if matches!(info.ty, Ty::Optional(_)) => Val::Absent,
                 (None, None) => Val::Unknown(info.name().to_string()),
             };
-            inner.vars.push((info.name(), value));
+            inner.bind(info.name(), value);
         }
         for info in infos {
             let Some(Within::Name(environment)) = info.within() else { continue };
@@ -196,6 +210,7 @@ impl<'p> Lowerer<'_, 'p> {
         outer: &Frame<'p>,
     ) {
         let mut frame = self.with_things(inner, &phase.settings, infos);
+        inner.outputs = Rc::default(); // Not shared while the phase adds to them.
         self.matching_things(&frame, infos, stage, outer);
         let mut here = here.clone();
         here.phase_name = phase.name.text.to_string();
@@ -212,13 +227,14 @@ impl<'p> Lowerer<'_, 'p> {
             uses,
         });
         self.origins.phases[here.stage.index()].push(at);
+        let first = self.plan.steps.len();
         self.items(&phase.items, &mut frame, &here);
-        inner.outputs = frame.outputs.clone();
+        inner.outputs = Rc::clone(&frame.outputs);
         if let Some(block) = phase.rollbacks.first() {
             let lowered = self.block(block, &frame, &here);
             let index = here.phase.unwrap_or_default() as usize;
             self.plan.stages[here.stage.index()].phases[index].rollback = Some(lowered);
-            self.cover_phase(&phase.items, block, here.stage, here.phase);
+            self.cover(std::slice::from_ref(phase), block, frame.file, first, here.phase);
         }
     }
 
@@ -260,6 +276,9 @@ impl<'p> Lowerer<'_, 'p> {
 
     fn items(&mut self, items: &'p [Item], frame: &mut Frame<'p>, here: &Here) {
         for item in items {
+            if self.is_spent() {
+                return;
+            }
             let work = match item {
                 Item::Section(section) => {
                     let mut here = here.clone();
@@ -273,7 +292,7 @@ impl<'p> Lowerer<'_, 'p> {
                 }
                 Item::Step(step) => {
                     let id = self.step(step, frame, here, Role::Forward);
-                    frame.outputs.insert(step.name.text.as_str(), id);
+                    Rc::make_mut(&mut frame.outputs).insert(step.name.text.as_str(), id);
                     Work::Steps(vec![id])
                 }
                 Item::Steps(parallel) => {
@@ -283,7 +302,7 @@ impl<'p> Lowerer<'_, 'p> {
                         .map(|step| self.step(step, frame, here, Role::Forward))
                         .collect();
                     for (step, id) in parallel.steps.iter().zip(&steps) {
-                        frame.outputs.insert(step.name.text.as_str(), *id);
+                        Rc::make_mut(&mut frame.outputs).insert(step.name.text.as_str(), *id);
                     }
                     if steps.is_empty() {
                         continue;
@@ -317,24 +336,21 @@ impl<'p> Lowerer<'_, 'p> {
             Some(Value::Duration(timeout)) => *timeout,
             _ => BARRIER_TIMEOUT,
         };
-        let name = barrier.name.text.to_string();
-        let key = (here.item, name.clone(), kind);
+        self.charge(BARRIER + here.weight());
+        let name = barrier.name.text.as_str();
+        let key = (here.item, name, kind);
         let id = match self.barriers.get(&key) {
             Some(id) => *id,
             None => {
                 let id = BarrierId(self.plan.barriers.len() as u32);
-                let (name, item) = (name.clone(), here.item);
+                let (name, item) = (name.to_string(), here.item);
                 self.plan.barriers.push(Barrier { name, item, kind, places: Vec::new() });
                 self.barriers.insert(key, id);
                 id
             }
         };
         let place = PlaceId(self.plan.places.len() as u32);
-        let full = match (kind, here.phase) {
-            (BarrierKind::Rollback, Some(_)) => format!("{}.{}.rollback.{name}", here.name, here.phase_name),
-            (BarrierKind::Rollback, None) => format!("{}.rollback.{name}", here.name),
-            _ => format!("{}.{}.{name}", here.name, here.phase_name),
-        };
+        let full = here.element(name, kind == BarrierKind::Rollback);
         self.plan.places.push(Place {
             name: full,
             barrier: id,
@@ -379,77 +395,65 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     /// Ties the steps of all phases to the workflow's rollback block.
-    fn cover(&mut self, workflow: &'p Workflow, block: &'p Rollback, stage: StageId, phase: Option<u32>) {
-        for (index, it) in workflow.phases.iter().enumerate() {
-            for step in crate::types::steps_of(&it.items) {
-                self.cover_step(step, block, stage, index as u32, phase);
+    /// Connects changing steps with the steps of a rollback block that undo them: the one that a step names, else the
+    /// one that its provider names. The steps of this stage and, for a phase's block, of this phase begin at `first`.
+    fn cover(
+        &mut self,
+        phases: &'p [ast::Phase],
+        block: &'p Rollback,
+        file: FileId,
+        first: usize,
+        phase: Option<u32>,
+    ) {
+        let mut forward: HashMap<(Option<u32>, String), usize> = HashMap::new();
+        let mut undoing: HashMap<String, StepId> = HashMap::new();
+        for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
+            let short = step.name.rsplit('.').next().unwrap_or_default().to_string();
+            match step.role {
+                Role::Forward => {
+                    forward.insert((step.phase, short), index);
+                }
+                Role::Block if step.phase == phase => {
+                    undoing.insert(short, StepId(index as u32));
+                }
+                Role::Block | Role::Undo(_) => {}
             }
         }
-    }
-
-    fn cover_phase(&mut self, items: &'p [Item], block: &'p Rollback, stage: StageId, phase: Option<u32>) {
-        for step in crate::types::steps_of(items) {
-            self.cover_step(step, block, stage, phase.unwrap_or_default(), phase);
+        // By the provider and step that they carry out, the first of each.
+        let mut carried: HashMap<(&str, &str), &str> = HashMap::new();
+        for step in crate::types::steps_of(&block.items) {
+            if let [.., provider, undo] = step.path.names.as_slice() {
+                carried.entry((&provider.text, &undo.text)).or_insert(&step.name.text);
+            }
         }
-    }
-
-    /// A changing step is undone by the block's step that it names, else by the block's step that its provider names.
-    fn cover_step(
-        &mut self,
-        step: &'p ast::Step,
-        block: &'p Rollback,
-        stage: StageId,
-        phase: u32,
-        block_phase: Option<u32>,
-    ) {
-        let forward = self.plan.steps.iter().rposition(|it| {
-            it.stage == stage
-                && it.phase == Some(phase)
-                && it.role == Role::Forward
-                && it.name.ends_with(&format!(".{}", step.name.text))
-        });
-        let Some(forward) = forward else { return };
-        if !self.plan.steps[forward].changes || self.plan.steps[forward].undo != Undo::None {
-            return;
-        }
-        let named = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by");
-        let named = named.and_then(|entry| match &entry.value.kind {
-            ExprKind::Path(path) => Some(path.names[0].text.as_str()),
-            _ => None,
-        });
-        let action = &self.plan.steps[forward].action;
-        let by_provider = self
-            .model
-            .provider_named(crate::program::ModuleId::PRELUDE, &action.provider)
-            .into_iter()
-            .chain(self.model.declarations().filter(|id| self.model.name(*id) == action.provider))
-            .find_map(|id| self.model.signature(id, &action.step))
-            .and_then(|signature| signature.undone_by.as_ref())
-            .map(|name| name.text.as_str());
-        let provider = action.provider.clone();
-        let found = crate::types::steps_of(&block.items).into_iter().find(|it| match named {
-            Some(name) => it.name.text == name,
-            None => by_provider.is_some_and(|undo| {
-                it.path.names.last().is_some_and(|name| name.text == undo)
-                    && it.path.names.len() >= 2
-                    && it.path.names[it.path.names.len() - 2].text == provider
-            }),
-        });
-        let Some(found) = found else { return };
-        let undo = self.plan.steps.iter().rposition(|it| {
-            it.stage == stage
-                && it.phase == block_phase
-                && it.role == Role::Block
-                && it.name.ends_with(&format!(".{}", found.name.text))
-        });
-        if let Some(undo) = undo {
-            self.plan.steps[forward].undo = Undo::Block(lockstep_plan::StepId(undo as u32));
+        let module = self.model.module(file);
+        for (index, it) in (phase.unwrap_or_default()..).zip(phases) {
+            for step in crate::types::steps_of(&it.items) {
+                let Some(found) = forward.get(&(Some(index), step.name.text.to_string())) else { continue };
+                let lowered = &mut self.plan.steps[*found];
+                if !lowered.changes || lowered.undo != Undo::None {
+                    continue;
+                }
+                let named = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by");
+                let named = named.and_then(|entry| match &entry.value.kind {
+                    ExprKind::Path(path) => Some(path.names[0].text.as_str()),
+                    _ => None,
+                });
+                let by_provider = || {
+                    let (provider, signature) = self.model.find_step(module, &step.path)?;
+                    let undo = signature.undone_by.as_ref()?;
+                    carried.get(&(self.model.name(provider), undo.text.as_str())).copied()
+                };
+                if let Some(undo) = named.or_else(by_provider).and_then(|name| undoing.get(name)) {
+                    lowered.undo = Undo::Block(*undo);
+                }
+            }
         }
     }
 
     /// The conditions that are not constantly true.
     pub fn conditions(&mut self, conditions: &'p [Condition], frame: &Frame<'p>) -> Vec<ConditionId> {
-        let mut ids = Vec::new();
+        let (mut ids, mut seen) = (Vec::new(), BTreeSet::new());
         for condition in conditions {
             let value = self.data(&condition.value, &Ty::Bool, frame);
             let value = if condition.only { value } else { Expr::Not(Box::new(value)) };
@@ -467,7 +471,7 @@ impl<'p> Lowerer<'_, 'p> {
                     id
                 }
             };
-            if !ids.contains(&id) {
+            if seen.insert(id) {
                 ids.push(id);
             }
         }

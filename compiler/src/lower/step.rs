@@ -4,11 +4,13 @@ use super::Lowerer;
 use super::stage::Here;
 use super::value::{Frame, Val};
 use crate::model::{DeclId, flag};
-use crate::types::{Ty, params, step_timeout_default};
+use crate::types::{Ty, step_timeout_default};
 use lockstep_grammar::ast::{self, ExprKind, Signature};
 use lockstep_plan::{Action, Expr, Role, Step, StepId, Undo, Value, ValueType};
 use std::collections::BTreeMap;
 
+/// What a step costs beside its arguments, in the units of the budget.
+const STEP: usize = 8;
 /// Steps may take that long unless they say otherwise.
 const STEP_TIMEOUT: u64 = 600_000;
 /// What a step that lets time pass may take beside that time.
@@ -20,13 +22,8 @@ impl<'p> Lowerer<'_, 'p> {
         let found = self.model.find_step(self.model.module(frame.file), &step.path);
         let when = self.conditions(&step.conditions, frame);
         let scope = self.scope(format!("step {}", step.name.text), &step.failures, frame);
-        let name = match (role, here.phase) {
-            (Role::Block, Some(_)) => {
-                format!("{}.{}.rollback.{}", here.name, here.phase_name, step.name.text)
-            }
-            (Role::Block, None) => format!("{}.rollback.{}", here.name, step.name.text),
-            _ => format!("{}.{}.{}", here.name, here.phase_name, step.name.text),
-        };
+        let name = here.element(&step.name.text, role == Role::Block);
+        self.charge(STEP + here.weight());
         let action = self.action(step, found, frame);
         let signature = found.map(|(_, signature)| signature);
         let says = |name: &str| {
@@ -47,7 +44,7 @@ impl<'p> Lowerer<'_, 'p> {
         let timeout = self.timeout(step, signature, &action, frame);
         let settings = signature.map(|it| it.settings.as_slice()).unwrap_or_default();
         let lowered = Step {
-            name: name.clone(),
+            name,
             stage: here.stage,
             phase: here.phase,
             role,
@@ -151,14 +148,13 @@ impl<'p> Lowerer<'_, 'p> {
                 service,
             };
         };
-        let infos: Vec<_> = self.model.params(provider.file, &signature.params.items)
-            .into_iter()
-            .filter(|info| info.name() != "timeout")
-            .collect();
+        let infos = self.model.params(provider.file, &signature.params.items);
+        let mut arguments = self.settings(&step.arguments, &infos, frame);
+        arguments.remove("timeout");
         Action {
             provider: self.model.name(provider).to_string(),
             step: signature.name.text.to_string(),
-            arguments: self.settings(&step.arguments, &infos, frame),
+            arguments,
             target,
             service,
         }

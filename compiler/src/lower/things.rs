@@ -2,10 +2,13 @@
 
 use super::Lowerer;
 use super::value::{Frame, Val};
+use crate::index::Index;
 use crate::model::{DeclId, setting};
 use crate::program::ModuleId;
-use crate::types::{ParamInfo, Ty, params};
-use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
+use crate::types::{ParamInfo, Ty};
+use lockstep_grammar::ast::{
+    self, Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting, TextPart,
+};
 use lockstep_plan::{Deed, Expr, Service, ServiceId, Source, Target, TargetId, Value};
 use std::collections::BTreeMap;
 
@@ -134,9 +137,12 @@ impl<'p> Lowerer<'_, 'p> {
         frame: &Frame<'p>,
     ) -> BTreeMap<String, Expr> {
         let mut defaults = infos.first().map(|info| Frame::of(info.file));
+        // A default may read what stands before it; most are plain.
+        let reads = infos.iter().any(|info| info.param.default.as_ref().is_some_and(|it| !is_plain(it)));
+        let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let mut settings = BTreeMap::new();
         for info in infos {
-            let given = record.entries.iter().find(|entry| entry.name.text == info.name());
+            let given = entries.get(info.name());
             let value = match (given, &info.param.default, &mut defaults) {
                 (Some(entry), ..) => {
                     let value = self.eval(&entry.value, &info.ty, frame);
@@ -146,8 +152,8 @@ impl<'p> Lowerer<'_, 'p> {
                 (None, Some(default), Some(frame)) => self.eval(default, &info.ty, frame),
                 _ => Val::Absent,
             };
-            if let Some(frame) = &mut defaults {
-                frame.vars.push((info.name(), value.clone()));
+            if let Some(frame) = defaults.as_mut().filter(|_| reads) {
+                frame.bind(info.name(), value.clone());
             }
             if value != Val::Absent {
                 settings.insert(info.name().to_string(), value.into_expr());
@@ -183,24 +189,19 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let infos = self.model.params(id.file, &declared.items);
         let mut frame = Frame::of(id.file);
-        for info in &infos {
-            let entry = given.and_then(|(record, outer)| {
-                let entry = record.entries.iter().find(|entry| entry.name.text == info.name())?;
-                Some((entry, outer))
-            });
+        let entries = given.map(|(record, _)| Index::new(&record.entries, |entry| entry.name.text.as_str()));
+        for info in infos.iter() {
+            let entry = given.and_then(|(_, outer)| Some((entries.as_ref()?.get(info.name())?, outer)));
             let value = match (entry, &info.param.default) {
                 (Some((entry, outer)), _) => {
                     let value = self.eval(&entry.value, &info.ty, outer);
                     self.restricted(&value, info, outer.at(entry.value.span));
                     value
                 }
-                (None, Some(default)) => {
-                    let inner = frame.clone();
-                    self.eval(default, &info.ty, &inner)
-                }
+                (None, Some(default)) => self.eval(default, &info.ty, &frame),
                 (None, None) => Val::Absent,
             };
-            frame.vars.push((info.name(), value));
+            frame.bind(info.name(), value);
         }
         let key = (id, frame.vars.iter().map(|(_, value)| value.clone().into_expr()).collect::<Vec<_>>());
         if let Some(service) = self.services.get(&key) {
@@ -211,9 +212,8 @@ impl<'p> Lowerer<'_, 'p> {
             return Val::Unknown(self.model.name(id).to_string());
         };
         let fields = self.model.as_provider(provider.decl).and_then(|it| it.service.as_ref());
-        let infos = fields
-            .map(|fields| self.model.params(provider.decl.file, &fields.items))
-            .unwrap_or_default();
+        let infos =
+            fields.map(|fields| self.model.params(provider.decl.file, &fields.items)).unwrap_or_default();
         let settings = self.settings(&value.record, &infos, &frame);
         let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
         let (artifact_type, artifact) = match artifact.map(|entry| &entry.value.kind) {
@@ -256,9 +256,7 @@ impl<'p> Lowerer<'_, 'p> {
                 .and_then(|found| self.model.as_provider(found.decl))
                 .and_then(|provider| provider.infrastructure.as_ref());
             let file = provider.map_or(id.file, |found| found.decl.file);
-            let infos = fields
-                .map(|fields| self.model.params(file, &fields.items))
-                .unwrap_or_default();
+            let infos = fields.map(|fields| self.model.params(file, &fields.items)).unwrap_or_default();
             let settings = self.settings(&infrastructure.value.record, &infos, &Frame::of(id.file));
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
@@ -365,6 +363,17 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let skip = usize::from(matches!(value, Val::Service(..)) && field == "artifact");
         self.fields(found, rest.get(skip..).unwrap_or_default())
+    }
+}
+
+/// Whether an expression reads no names.
+fn is_plain(expr: &ast::Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Percent(_) | ExprKind::Duration(_) => true,
+        ExprKind::Text(text) => text.parts.iter().all(|part| matches!(part, TextPart::Literal(_))),
+        ExprKind::List(items) => items.iter().all(is_plain),
+        ExprKind::Record(record) => record.entries.iter().all(|entry| is_plain(&entry.value)),
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::model::DeclId;
 use crate::program::FileId;
 use lockstep_plan::{Expr, ServiceId, StepId, TargetId, Value};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// What an expression comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,15 @@ impl Val {
         }
     }
 
+    /// What it costs to copy it, in the units of the budget.
+    pub fn weight(&self) -> usize {
+        match self {
+            Val::Data(expr) => weight(expr),
+            Val::List(items) => 1 + items.iter().map(Val::weight).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
     /// As the plan holds it; things that are no data are open.
     pub fn into_expr(self) -> Expr {
         match self {
@@ -51,13 +61,35 @@ impl Val {
     }
 }
 
+/// How much an expression holds: what it costs to copy it.
+fn weight(expr: &Expr) -> usize {
+    let mut weight = 0;
+    expr.walk(&mut |part| {
+        weight += match part {
+            Expr::Value(value) => value_weight(value),
+            _ => 1,
+        }
+    });
+    weight
+}
+
+fn value_weight(value: &Value) -> usize {
+    const BYTES: usize = 32;
+    match value {
+        Value::Text(text) | Value::Path(text) | Value::Secret(text) => 1 + text.len() / BYTES,
+        Value::List(items) => 1 + items.iter().map(value_weight).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.values().map(value_weight).sum::<usize>(),
+        Value::Bool(_) | Value::Int(_) | Value::Percent(_) | Value::Duration(_) => 1,
+    }
+}
+
 /// What names mean in one place.
 #[derive(Debug, Clone)]
 pub struct Frame<'p> {
     /// The file that the names stand in.
     pub file: FileId,
     /// Parameters and loop variables, innermost last.
-    pub vars: Vec<(&'p str, Val)>,
+    pub vars: Rc<Vec<(&'p str, Val)>>,
     /// The service of the phase.
     pub service: Option<Val>,
     /// The target of the phase.
@@ -65,9 +97,9 @@ pub struct Frame<'p> {
     /// Whether they are the phase's own and win over parameters of the same name.
     pub own: bool,
     /// The stage's name, inside a workflow.
-    pub stage: Option<String>,
+    pub stage: Option<Rc<str>>,
     /// Steps whose outputs can be read.
-    pub outputs: HashMap<&'p str, StepId>,
+    pub outputs: Rc<HashMap<&'p str, StepId>>,
     /// Whether `failure` means something.
     pub rollback: bool,
 }
@@ -77,12 +109,12 @@ impl<'p> Frame<'p> {
     pub fn of(file: FileId) -> Self {
         Frame {
             file,
-            vars: Vec::new(),
+            vars: Rc::default(),
             service: None,
             infra: None,
             own: false,
             stage: None,
-            outputs: HashMap::new(),
+            outputs: Rc::default(),
             rollback: false,
         }
     }
@@ -90,6 +122,11 @@ impl<'p> Frame<'p> {
     /// A place in the frame's file.
     pub fn at(&self, span: lockstep_grammar::ast::Span) -> Location {
         Location { file: self.file, span }
+    }
+
+    /// Gives a parameter or loop variable its meaning.
+    pub fn bind(&mut self, name: &'p str, value: Val) {
+        Rc::make_mut(&mut self.vars).push((name, value));
     }
 
     /// What a parameter or loop variable means.

@@ -1,14 +1,14 @@
 //! The types of declarations: services, environments, sources, groups, resources and providers.
 
 use super::expr::{Because, Typer, Used};
-use super::{ParamInfo, Ty, params};
+use super::{ParamInfo, Ty};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
 use crate::model::{DeclId, Model, names_after, names_before_colon};
-use std::rc::Rc;
 use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
 };
+use std::rc::Rc;
 
 /// Checks names and types in every declaration outside the prelude.
 pub fn check_declarations(model: &Model<'_>, sink: &mut Vec<Diagnostic>) -> Used {

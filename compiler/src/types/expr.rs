@@ -4,12 +4,12 @@ use super::scope::{Standing, StepInfo, Var};
 use super::{ParamInfo, Ty, params};
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::index::Index;
 use crate::model::Model;
 use crate::program::{FileId, ModuleId};
-use crate::index::Index;
 use crate::suggest;
 use lockstep_grammar::ast::{Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What is read somewhere: places of parameters and loop variables, and imports by module and name.
 #[derive(Debug, Default)]
@@ -29,8 +29,11 @@ pub struct Typer<'a, 'p> {
     pub used: &'a mut Used,
     pub vars: Vec<Var<'p>>,
     pub steps: Vec<StepInfo<'p>>,
-    pub step_names: HashSet<&'p str>,
-    pub standing: Standing<'p>,
+    /// Indexes of the steps of a name.
+    pub step_names: HashMap<&'p str, Vec<usize>>,
+    pub standing: Standing,
+    /// Conditions by what they say, numbered.
+    pub numbers: HashMap<(bool, &'p str), u32>,
     /// Whether `stage`, `run` and the like mean something here.
     pub in_workflow: bool,
     /// Whether some parameters of what is being called were not understood.
@@ -53,8 +56,9 @@ impl<'a, 'p> Typer<'a, 'p> {
             used,
             vars: Vec::new(),
             steps: Vec::new(),
-            step_names: HashSet::new(),
+            step_names: HashMap::new(),
             standing: Standing::default(),
+            numbers: HashMap::new(),
             in_workflow: false,
             owner_damaged: false,
             lost: HashSet::new(),

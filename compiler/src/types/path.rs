@@ -8,6 +8,7 @@ use crate::diagnostic::Location;
 use crate::model::{DeclId, Lost, Model};
 use crate::program::ModuleId;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record};
+use std::rc::Rc;
 
 impl<'p> Typer<'_, 'p> {
     /// `production.*`
@@ -103,7 +104,7 @@ impl<'p> Typer<'_, 'p> {
             if let Some(ty) = self.fact(path) {
                 return ty;
             }
-            if !rest.is_empty() && self.step_names.contains(head) {
+            if !rest.is_empty() && self.step_names.contains_key(head) {
                 return self.output(path);
             }
         }
@@ -151,20 +152,23 @@ impl<'p> Typer<'_, 'p> {
     /// `rollout.revision`
     pub(super) fn output(&mut self, path: &'p Path) -> Ty {
         let head = &path.names[0];
-        let named: Vec<usize> =
-            (0..self.steps.len()).filter(|index| self.steps[*index].step.name.text == head.text).collect();
         let at = self.at(path.span);
-        if let [first, second, ..] = named.as_slice() {
-            let places = [*first, *second].map(|index| self.at(self.steps[index].step.name.span));
-            self.sink.push(checks::type_output_unavailable::ambiguous(at, &head.text, places));
-            return Ty::Error;
-        }
-        let info = self.steps[named[0]].clone();
+        let index = match self.step_names.get(head.text.as_str()).map(Vec::as_slice) {
+            Some([only]) => *only,
+            Some([first, second, ..]) => {
+                let places = [*first, *second].map(|index| self.at(self.steps[index].step.name.span));
+                self.sink.push(checks::type_output_unavailable::ambiguous(at, &head.text, places));
+                return Ty::Error;
+            }
+            Some([]) | None => return Ty::Error,
+        };
+        let info = &self.steps[index];
         let Some(signature) = info.signature else { return Ty::Error };
         let name = &path.names[1];
-        let Some(output) = info.outputs.iter().find(|output| output.name() == name.text) else {
+        let outputs = Rc::clone(&info.outputs);
+        let Some(output) = outputs.iter().find(|output| output.name() == name.text) else {
             let at = self.at(name.span);
-            let known: Vec<&str> = info.outputs.iter().map(|output| output.name()).collect();
+            let known: Vec<&str> = outputs.iter().map(|output| output.name()).collect();
             self.sink.push(checks::name_unknown::output(
                 at,
                 &head.text,
@@ -174,7 +178,7 @@ impl<'p> Typer<'_, 'p> {
             ));
             return Ty::Error;
         };
-        if let Some(reason) = self.unavailable(&info) {
+        if let Some(reason) = self.unavailable(info) {
             let step = self.at(info.step.name.span);
             self.sink.push(checks::type_output_unavailable::report(at, step, &head.text, &name.text, reason));
             return Ty::Error;
@@ -199,10 +203,7 @@ impl<'p> Typer<'_, 'p> {
             }
             return Some(if same { "it runs in parallel, or is this step" } else { "it runs later" });
         }
-        let implied = info
-            .conditions
-            .iter()
-            .all(|condition| standing.conditions.iter().any(|held| same_condition(self, condition, held)));
+        let implied = info.conditions.is_subset(&standing.conditions);
         (!implied && !standing.lenient).then_some("it may be skipped")
     }
 
@@ -373,17 +374,6 @@ impl<'p> Typer<'_, 'p> {
         self.sink.push(checks::name_unknown::member(at, "service.artifact", &field.text, known));
         Ty::Error
     }
-}
-
-/// Whether two conditions are the same, in the source or by their spelling.
-fn same_condition(
-    typer: &Typer<'_, '_>,
-    first: &lockstep_grammar::ast::Condition,
-    second: &lockstep_grammar::ast::Condition,
-) -> bool {
-    let program = typer.model.program;
-    first.only == second.only
-        && program.text(typer.file, first.value.span) == program.text(typer.file, second.value.span)
 }
 
 /// The type of a declared service.

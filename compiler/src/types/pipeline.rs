@@ -2,7 +2,7 @@
 
 use super::expr::Typer;
 use super::scope::Var;
-use super::{ParamInfo, Ty, params};
+use super::{ParamInfo, Ty};
 use crate::checks;
 use lockstep_grammar::ast::{DeclarationKind, Expr, For, Name, Pipeline, PipelineItem, Stage};
 

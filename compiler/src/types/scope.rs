@@ -3,7 +3,8 @@
 use super::{ParamInfo, Ty};
 use crate::diagnostic::Location;
 use crate::model::setting;
-use lockstep_grammar::ast::{Condition, Setting, Signature, Step};
+use lockstep_grammar::ast::{Setting, Signature, Step};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// A parameter or loop variable.
@@ -54,17 +55,17 @@ pub struct StepInfo<'p> {
     pub phase: usize,
     /// Counts the positions of the workflow; parallel steps share one.
     pub position: usize,
-    /// Those of phase, section and step.
-    pub conditions: Vec<&'p Condition>,
+    /// Those of phase, section and step: equal ones have one number.
+    pub conditions: BTreeSet<u32>,
 }
 
 /// Where an expression stands in a workflow.
 #[derive(Debug, Clone, Default)]
-pub struct Standing<'p> {
+pub struct Standing {
     /// Before which position outputs are there; `None` outside of phases.
     pub position: Option<usize>,
-    /// The conditions that hold here.
-    pub conditions: Vec<&'p Condition>,
+    /// The conditions that hold here: equal ones have one number.
+    pub conditions: BTreeSet<u32>,
     /// The phase whose rollback block this is, or any for the workflow's.
     pub rollback: Option<Option<usize>>,
     /// The service and infrastructure of the phase.

@@ -1,7 +1,7 @@
 //! The types of steps and what every step takes beside its own parameters.
 
+use super::Ty;
 use super::expr::Typer;
-use super::{Ty, params};
 use crate::checks;
 use crate::model::{self, DeclId};
 use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};

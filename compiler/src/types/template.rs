@@ -1,6 +1,6 @@
 //! Services and infrastructure: their fields, and what to say when one does not match a template.
 
-use super::{InfraTy, ServiceTy, Ty, params, subset};
+use super::{InfraTy, ServiceTy, Ty, subset};
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{DeclId, Model};

@@ -3,12 +3,13 @@
 use super::expr::Typer;
 use super::scope::{Implicit, Standing, StepInfo, implicit};
 use super::steps::steps_of;
-use super::{ParamInfo, Ty, params};
+use super::{ParamInfo, Ty};
 use crate::checks;
 use lockstep_grammar::ast::{
     Barrier, Condition, Declaration, ExprKind, Failure, Item, Name, Notify, Phase, Record, Rollback, Setting,
     Step, Use, Workflow,
 };
+use std::collections::BTreeSet;
 
 /// The words that `strategy` takes.
 pub const STRATEGIES: [&str; 5] = ["basic", "rolling", "canary", "blue_green", "multi_service"];
@@ -32,7 +33,9 @@ impl<'p> Typer<'_, 'p> {
             }
         }
         self.steps = self.collect_steps(workflow);
-        self.step_names = self.steps.iter().map(|info| info.step.name.text.as_str()).collect();
+        for (index, info) in self.steps.iter().enumerate() {
+            self.step_names.entry(info.step.name.text.as_str()).or_default().push(index);
+        }
         self.names_once(workflow.phases.iter().map(|phase| &phase.name), "phase");
         let mut position = 0;
         for (index, phase) in workflow.phases.iter().enumerate() {
@@ -51,35 +54,47 @@ impl<'p> Typer<'_, 'p> {
     }
 
     /// Every forward step with its position and conditions.
-    fn collect_steps(&self, workflow: &'p Workflow) -> Vec<StepInfo<'p>> {
+    fn collect_steps(&mut self, workflow: &'p Workflow) -> Vec<StepInfo<'p>> {
         let mut all = Vec::new();
         let mut position = 0;
         for (phase, it) in workflow.phases.iter().enumerate() {
-            let conditions: Vec<&Condition> = it.conditions.iter().collect();
+            let conditions = self.numbered(&it.conditions);
             self.collect(&it.items, phase, &conditions, &mut position, &mut all);
         }
         all
     }
 
+    /// The numbers of these conditions: what is written alike has one number.
+    fn numbered(&mut self, conditions: &'p [Condition]) -> BTreeSet<u32> {
+        let number = |condition: &'p Condition| {
+            let next = self.numbers.len() as u32;
+            let text = self.model.program.text(self.file, condition.value.span);
+            *self.numbers.entry((condition.only, text)).or_insert(next)
+        };
+        conditions.iter().map(number).collect()
+    }
+
     fn collect(
-        &self,
+        &mut self,
         items: &'p [Item],
         phase: usize,
-        around: &[&'p Condition],
+        around: &BTreeSet<u32>,
         position: &mut usize,
         all: &mut Vec<StepInfo<'p>>,
     ) {
         for item in items {
             match item {
                 Item::Section(section) => {
-                    let mut around = around.to_vec();
-                    around.extend(&section.conditions);
+                    let mut around = around.clone();
+                    around.extend(self.numbered(&section.conditions));
                     self.collect(&section.items, phase, &around, position, all);
                     continue;
                 }
                 Item::Step(step) => all.push(self.info(step, phase, *position, around)),
                 Item::Steps(parallel) => {
-                    all.extend(parallel.steps.iter().map(|step| self.info(step, phase, *position, around)));
+                    for step in &parallel.steps {
+                        all.push(self.info(step, phase, *position, around));
+                    }
                 }
                 Item::Barrier(_) => {}
             }
@@ -87,7 +102,13 @@ impl<'p> Typer<'_, 'p> {
         }
     }
 
-    fn info(&self, step: &'p Step, phase: usize, position: usize, around: &[&'p Condition]) -> StepInfo<'p> {
+    fn info(
+        &mut self,
+        step: &'p Step,
+        phase: usize,
+        position: usize,
+        around: &BTreeSet<u32>,
+    ) -> StepInfo<'p> {
         let found = self.model.find_step(self.module(), &step.path);
         let outputs = found
             .and_then(|(provider, signature)| {
@@ -95,8 +116,8 @@ impl<'p> Typer<'_, 'p> {
                 Some(self.model.params(provider.file, &fields.items))
             })
             .unwrap_or_default();
-        let mut conditions = around.to_vec();
-        conditions.extend(&step.conditions);
+        let mut conditions = around.clone();
+        conditions.extend(self.numbered(&step.conditions));
         let signature = found.map(|(_, signature)| signature);
         StepInfo { step, signature, outputs, phase, position, conditions }
     }
@@ -157,7 +178,7 @@ impl<'p> Typer<'_, 'p> {
         checks::template_infrastructure_type::phase(self, phase, infos);
         checks::step_provider::ambiguous(self, phase, infos);
         self.conditions(&phase.conditions);
-        self.standing.conditions = phase.conditions.iter().collect();
+        self.standing.conditions = self.numbered(&phase.conditions);
         self.names_of(&phase.items);
         self.items(&phase.items, position);
         self.failures(&phase.failures);
@@ -181,7 +202,8 @@ impl<'p> Typer<'_, 'p> {
                 Item::Section(section) => {
                     self.conditions(&section.conditions);
                     let before = self.standing.conditions.clone();
-                    self.standing.conditions.extend(&section.conditions);
+                    let own = self.numbered(&section.conditions);
+                    self.standing.conditions.extend(own);
                     self.items(&section.items, position);
                     self.failures(&section.failures);
                     self.standing.conditions = before;
@@ -200,13 +222,13 @@ impl<'p> Typer<'_, 'p> {
     }
 
     fn forward_step(&mut self, step: &'p Step) {
-        let before = self.standing.conditions.clone();
         // What decides whether the step runs is read before it, all else only if it runs.
         self.conditions(&step.conditions);
-        self.standing.conditions.extend(&step.conditions);
+        let mut own = self.numbered(&step.conditions);
+        own.retain(|condition| self.standing.conditions.insert(*condition));
         self.step(step, None);
         self.failures(&step.failures);
-        self.standing.conditions = before;
+        self.standing.conditions.retain(|condition| !own.contains(condition));
     }
 
     fn barrier(&mut self, barrier: &'p Barrier) {

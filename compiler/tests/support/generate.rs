@@ -189,27 +189,42 @@ pub fn hostile() -> Vec<(&'static str, String)> {
             format!(
                 "environment e {{\n{}}}\nworkflow w(i: infrastructure) {{}}\n",
                 many(half, |n| format!("infrastructure t{n} = local {{}}\n"))
-            ) + &format!("pipeline p {{\n{}}}\n", many(half, |n| format!("stage s{n} = w {{ i = e.u{n} }}\n"))),
+            ) + &format!(
+                "pipeline p {{\n{}}}\n",
+                many(half, |n| format!("stage s{n} = w {{ i = e.u{n} }}\n"))
+            ),
         ),
         (
             "wrong_targets",
             format!(
                 "environment e {{\n{}}}\nworkflow w(i: infrastructure<ssh>) {{}}\n",
                 many(half, |n| format!("infrastructure t{n} = local {{ root = \"\" }}\n"))
-            ) + &format!("pipeline p {{\n{}}}\n", many(half, |n| format!("stage s{n} = w {{ i = e.t{n} }}\n"))),
+            ) + &format!(
+                "pipeline p {{\n{}}}\n",
+                many(half, |n| format!("stage s{n} = w {{ i = e.t{n} }}\n"))
+            ),
         ),
         (
             "wrong_services",
             many(half, |n| format!("service s{n} = local {{ artifact = jar {{ path = \"\" }} }}\n"))
                 + "workflow w(s: service<ssh>) {}\n"
-                + &format!("pipeline p {{\n{}}}\n", many(half, |n| format!("stage s{n} = w {{ s = s{n} }}\n"))),
+                + &format!(
+                    "pipeline p {{\n{}}}\n",
+                    many(half, |n| format!("stage s{n} = w {{ s = s{n} }}\n"))
+                ),
         ),
         (
             "names_beside_damage",
-            format!("workflow v {{ phase p {{ step = }} }}\n{}", steps(many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n")))),
+            format!(
+                "workflow v {{ phase p {{ step = }} }}\n{}",
+                steps(many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n")))
+            ),
         ),
         ("damage_everywhere", many(most, |n| format!("group g{n} {{ x = }}\n"))),
-        ("names_in_damage", steps(format!("step = \n{}", many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n"))))),
+        (
+            "names_in_damage",
+            steps(format!("step = \n{}", many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n")))),
+        ),
         ("outputs", {
             let declared = many(half, |n| format!("step s{n} = shell {{ script = \"\" }}\n"));
             let count = declared.lines().count();
@@ -220,7 +235,9 @@ pub fn hostile() -> Vec<(&'static str, String)> {
             let conditions = many(half, |n| format!("skip if a{n}\n"));
             let params = many(half / 2, |n| format!("a{n}: bool\n"));
             let read = many(half / 2, |_| "${s.stdout}".to_string());
-            format!("workflow w(\n{params}) {{ phase p {{\n{conditions}step s = shell {{ script = \"\" }}\nstep z = shell {{ script = \"{read}\" }}\n}} }}\n")
+            format!(
+                "workflow w(\n{params}) {{ phase p {{\n{conditions}step s = shell {{ script = \"\" }}\nstep z = shell {{ script = \"{read}\" }}\n}} }}\n"
+            )
         }),
         ("many_conditions", {
             let params = many(half / 2, |n| format!("a{n}: bool\n"));
@@ -235,16 +252,19 @@ pub fn hostile() -> Vec<(&'static str, String)> {
             let arguments = many(half / 2, |n| format!("a{n} = a{n}\n"));
             phase("w", ["x", "y"])
                 + &phase("v", ["y", "x"])
-                + &format!("pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{arguments}}}\nstage b = v {{\n{arguments}}} }} }}\n")
+                + &format!(
+                    "pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{arguments}}}\nstage b = v {{\n{arguments}}} }} }}\n"
+                )
         }),
         ("conditions_and_circles", {
             let params: String = (0..12).map(|n| format!("a{n}: bool\n")).collect();
             let given: String = (0..12).map(|n| format!("a{n}\n")).collect();
             let one = |name: &str, turned: bool| {
-                let mut lines: Vec<String> = many(half - 500, |n| format!("barrier b{n} {{ skip if a{} }}\n", n % 12))
-                    .lines()
-                    .map(str::to_string)
-                    .collect();
+                let mut lines: Vec<String> =
+                    many(half - 500, |n| format!("barrier b{n} {{ skip if a{} }}\n", n % 12))
+                        .lines()
+                        .map(str::to_string)
+                        .collect();
                 if turned {
                     lines.reverse();
                 }
@@ -252,14 +272,17 @@ pub fn hostile() -> Vec<(&'static str, String)> {
             };
             one("w", false)
                 + &one("v", true)
-                + &format!("pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{given}}}\nstage b = v {{\n{given}}} }} }}\n")
+                + &format!(
+                    "pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{given}}}\nstage b = v {{\n{given}}} }} }}\n"
+                )
         }),
         ("comparisons_and_circles", {
             let one = |name: &str, turned: bool| {
-                let mut lines: Vec<String> = many(half - 500, |n| format!("barrier b{n} {{ skip if a == {} }}\n", n % 12))
-                    .lines()
-                    .map(str::to_string)
-                    .collect();
+                let mut lines: Vec<String> =
+                    many(half - 500, |n| format!("barrier b{n} {{ skip if a == {} }}\n", n % 12))
+                        .lines()
+                        .map(str::to_string)
+                        .collect();
                 if turned {
                     lines.reverse();
                 }
@@ -281,7 +304,9 @@ pub fn hostile() -> Vec<(&'static str, String)> {
             one("w", false) + &one("v", true) + "pipeline p { parallel { stage a = w {}\nstage b = v {} } }\n"
         }),
         ("wide_circle", {
-            let mut source = many(most / 2, |n| format!("workflow w{n} {{ phase p {{ barrier b{n}\nbarrier b{} }} }}\n", n + 1));
+            let mut source = many(most / 2, |n| {
+                format!("workflow w{n} {{ phase p {{ barrier b{n}\nbarrier b{} }} }}\n", n + 1)
+            });
             let count = source.lines().count() / 2;
             let _ = writeln!(source, "workflow w {{ phase p {{ barrier b{count}\nbarrier b0 }} }}");
             let stages: String = (0..count).map(|n| format!("stage s{n} = w{n} {{}}\n")).collect();
@@ -290,7 +315,10 @@ pub fn hostile() -> Vec<(&'static str, String)> {
         (
             "stages_by_barriers",
             steps(many(half, |n| format!("barrier b{n}\n")))
-                + &format!("pipeline p {{ parallel {{\n{}}} }}\n", many(half, |n| format!("stage s{n} = w {{}}\n"))),
+                + &format!(
+                    "pipeline p {{ parallel {{\n{}}} }}\n",
+                    many(half, |n| format!("stage s{n} = w {{}}\n"))
+                ),
         ),
         (
             "loop_by_barriers",
@@ -337,22 +365,35 @@ pub fn hostile() -> Vec<(&'static str, String)> {
         ("many_pipelines", {
             let steps: String = many(half, |n| format!("barrier b{n}\n"));
             format!("workflow w {{ phase p {{\n{steps}}} }}\n")
-                + &many(half, |n| format!("pipeline p{n} {{ parallel {{ stage a = w {{}}\nstage b = w {{}} }} }}\n"))
+                + &many(half, |n| {
+                    format!("pipeline p{n} {{ parallel {{ stage a = w {{}}\nstage b = w {{}} }} }}\n")
+                })
         }),
         ("long_conjunction", {
             let condition = many(most, |_| "a && ".to_string()) + "a";
-            format!("workflow w(a: bool) {{ phase p {{ skip if {condition}\nbarrier b }} }}\npipeline p(a: bool) {{ stage s = w {{ a }} }}\n")
+            format!(
+                "workflow w(a: bool) {{ phase p {{ skip if {condition}\nbarrier b }} }}\npipeline p(a: bool) {{ stage s = w {{ a }} }}\n"
+            )
         }),
         ("deep_parentheses", {
             let count = most / 2;
-            format!("workflow w {{ phase p {{ skip if {}true{}\nbarrier b }} }}\n", "(".repeat(count), ")".repeat(count))
+            format!(
+                "workflow w {{ phase p {{ skip if {}true{}\nbarrier b }} }}\n",
+                "(".repeat(count),
+                ")".repeat(count)
+            )
         }),
         ("many_nots", {
-            format!("workflow w(a: bool) {{ phase p {{ skip if {}a\nbarrier b }} }}\npipeline p(a: bool) {{ stage s = w {{ a }} }}\n", "!".repeat(most))
+            format!(
+                "workflow w(a: bool) {{ phase p {{ skip if {}a\nbarrier b }} }}\npipeline p(a: bool) {{ stage s = w {{ a }} }}\n",
+                "!".repeat(most)
+            )
         }),
         ("deep_ifs", {
             let text = many(most, |_| "if a then 1 else ".into());
-            format!("workflow w(a: bool, b: int) {{}}\npipeline p(a: bool) {{ stage s = w {{ a, b = {text}1 }} }}\n")
+            format!(
+                "workflow w(a: bool, b: int) {{}}\npipeline p(a: bool) {{ stage s = w {{ a, b = {text}1 }} }}\n"
+            )
         }),
         ("doubling_services", {
             let mut source = "service s0(a: string) = local { artifact = jar { path = a } }\n".to_string();
@@ -362,13 +403,22 @@ pub fn hostile() -> Vec<(&'static str, String)> {
         }),
         ("doubling_text", {
             let params = many(most, |n| {
-                if n == 0 { "a0: string = \"xxxxxxxx\"\n".into() } else { format!("a{n}: string = \"${{a{0}}}${{a{0}}}\"\n", n - 1) }
+                if n == 0 {
+                    "a0: string = \"xxxxxxxx\"\n".into()
+                } else {
+                    format!("a{n}: string = \"${{a{0}}}${{a{0}}}\"\n", n - 1)
+                }
             });
-            format!("workflow w(\n{params}) {{ phase p {{ step s = shell {{ script = a9 }} }} }}\npipeline p {{ stage s = w {{}} }}\n")
+            format!(
+                "workflow w(\n{params}) {{ phase p {{ step s = shell {{ script = a9 }} }} }}\npipeline p {{ stage s = w {{}} }}\n"
+            )
         }),
         (
             "failure_rules",
-            format!("workflow w {{ phase p {{\nbarrier b\n{}}} }}\n", many(most, |n| format!("on failure under {}% of hosts {{ ignore }}\n", n % 100))),
+            format!(
+                "workflow w {{ phase p {{\nbarrier b\n{}}} }}\n",
+                many(most, |n| format!("on failure under {}% of hosts {{ ignore }}\n", n % 100))
+            ),
         ),
         (
             "failure_rules_by_steps",
@@ -389,25 +439,34 @@ pub fn hostile() -> Vec<(&'static str, String)> {
         (
             "uses",
             many(half, |n| format!("resource r{n} {{ capacity = 1 }}\n"))
-                + &format!("workflow w {{\n{}phase p {{\n{}}} }}\n", many(half / 2, |n| format!("use r{n}\n")), many(half / 2, |n| format!("use r{n}\n")))
+                + &format!(
+                    "workflow w {{\n{}phase p {{\n{}}} }}\n",
+                    many(half / 2, |n| format!("use r{n}\n")),
+                    many(half / 2, |n| format!("use r{n}\n"))
+                )
                 + "pipeline p { stage s = w {} }\n",
         ),
         ("limited", {
-            let workflows = many(most / 2, |n| format!("workflow w{n} {{ phase p {{ barrier b{} }} }}\n", n / 2));
+            let workflows =
+                many(most / 2, |n| format!("workflow w{n} {{ phase p {{ barrier b{} }} }}\n", n / 2));
             let count = workflows.lines().count();
-            let stages: String = (0..count).step_by(2).chain((1..count).step_by(2)).map(|n| format!("stage s{n} = w{n} {{}}\n")).collect();
+            let stages: String = (0..count)
+                .step_by(2)
+                .chain((1..count).step_by(2))
+                .map(|n| format!("stage s{n} = w{n} {{}}\n"))
+                .collect();
             workflows + &format!("pipeline p {{ parallel max {} {{\n{stages}}} }}\n", count / 4)
         }),
-        (
-            "allows",
-            many(most, |n| format!("// allow(barrier/alone): x\ngroup g{n} {{ member = [] }}\n")),
-        ),
-        (
-            "duplicates",
-            many(most, |_| "group g { members = [] }\n".into()),
-        ),
+        ("allows", many(most, |n| format!("// allow(barrier/alone): x\ngroup g{n} {{ member = [] }}\n"))),
+        ("duplicates", many(most, |_| "group g { members = [] }\n".into())),
         ("strategy", {
-            format!("workflow w(infra: infrastructure<kubernetes>, service: service<kubernetes>) {{ strategy = canary\n{}}}\n", many(most, |n| format!("phase p{n} {{ step s = kubernetes.canary {{ share = {}% }} }}\n", n % 100)))
+            format!(
+                "workflow w(infra: infrastructure<kubernetes>, service: service<kubernetes>) {{ strategy = canary\n{}}}\n",
+                many(most, |n| format!(
+                    "phase p{n} {{ step s = kubernetes.canary {{ share = {}% }} }}\n",
+                    n % 100
+                ))
+            )
         }),
     ];
     debug_assert!(all.iter().all(|(name, text)| text.len() < HOSTILE * 2 || name.is_empty()));
