@@ -296,7 +296,10 @@ impl Lines {
             output.line(stream, &String::from_utf8_lossy(&self.rest));
         }
         if self.at >= OUTPUT_LIMIT {
-            output.say(&format!("it prints more than is followed here; all of it is in `{}`", self.path.display()));
+            output.say(&format!(
+                "it prints more than is followed here; all of it is in `{}`",
+                self.path.display()
+            ));
         }
     }
 

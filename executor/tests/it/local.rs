@@ -247,3 +247,53 @@ async fn effects_on_one_root_wait_for_each_other() {
     memory.line("ran in a").await;
     assert_eq!(running.await.unwrap().unwrap(), SUCCEEDED);
 }
+
+#[tokio::test]
+async fn what_another_run_has_deployed_since_is_left_alone() {
+    let world = World::new();
+    let works = vec![
+        local("deploy", "deploy"),
+        shell("gate", "echo at the gate; until [ -e open ]; do sleep 0.02; done; exit 1"),
+    ];
+    let runner = world.runner(plan(vec![serving(&world, "1", works)]));
+    let (run, store, memory) = (runner.info().id.clone(), world.store(), Arc::new(Memory::default()));
+    let first = tokio::spawn(runner.run(memory.clone()));
+    memory.line("at the gate").await;
+    let second = world.run(plan(vec![serving(&world, "2", vec![local("deploy", "deploy")])])).await;
+    assert_eq!(second.end, SUCCEEDED);
+    fs::write(world.path("open"), "").unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), End::Finished(RunOutcome::NeedsPerson));
+    assert_eq!(world.read("a/serving"), "2", "the newer release still serves");
+    let told = lockstep_executor::replay(&store, &run).unwrap();
+    let refused = told.happenings.iter().any(|(_, happening)| {
+        matches!(happening, Happening::RollbackFailed(_, _, failure) if failure.kind == Kind::Policy)
+    });
+    assert!(refused, "{:?}", told.happenings);
+}
+
+#[tokio::test]
+async fn an_artifact_with_a_pipe_in_it_is_refused() {
+    let world = World::new();
+    let stage = serving(&world, "1", vec![local("deploy", "deploy")]);
+    let made = std::process::Command::new("mkfifo").arg(world.path("app-1/pipe")).status().unwrap();
+    assert!(made.success());
+    let ended = world.run(plan(vec![stage])).await;
+    assert!(ended.failure().message.contains("app-1/pipe` is neither a file"), "{}", ended.failure().message);
+}
+
+#[tokio::test]
+async fn an_archive_that_points_outside_is_refused() {
+    let world = World::new();
+    let mut archive = tar::Builder::new(fs::File::create(world.path("evil.tar")).unwrap());
+    let mut header = tar::Header::new_gnu();
+    // `Builder` refuses such a name itself, so it is written into the header by hand.
+    header.as_old_mut().name[..13].copy_from_slice(b"../../evil.sh");
+    header.set_size(1);
+    header.set_cksum();
+    archive.append(&header, &b"x"[..]).unwrap();
+    archive.finish().unwrap();
+    let works = vec![local("deploy", "deploy")];
+    let stage = S { artifact: ("tar", "evil.tar".into()), service: vec![], ..serving(&world, "1", works) };
+    let ended = world.run(plan(vec![stage])).await;
+    assert!(ended.failure().message.contains("points outside of the release"), "{}", ended.failure().message);
+}

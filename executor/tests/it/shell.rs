@@ -275,3 +275,14 @@ pub fn alive(pid: &str) -> bool {
         Err(_) => false,
     }
 }
+
+#[tokio::test]
+async fn printing_a_lot_is_followed_as_far_as_a_person_could() {
+    let world = World::new();
+    let script = "head -c 8000000 /dev/zero | tr '\\0' x; echo; yes hello | head -c 8000000; echo the end";
+    let ended = world.run(plan(vec![stage("a", vec![shell("one", script).timeout(60_000)])])).await;
+    assert_eq!(ended.end, End::Finished(RunOutcome::Succeeded));
+    let lines = ended.memory.lines.lock().unwrap();
+    assert!(lines.iter().any(|line| line.starts_with("it prints more than is followed here")));
+    assert!(lines.iter().map(String::len).sum::<usize>() < 3_000_000);
+}
