@@ -69,3 +69,35 @@ fn the_readmes_commands_do_what_it_says() {
     assert_eq!(sandbox.ask("region1"), "hello 1.0.0");
     assert_eq!(sandbox.ask("region2"), "hello 1.0.0");
 }
+
+/// `docs/rules` holds the rules' own pages. `UPDATE_DOCS=1 cargo test` writes them.
+#[test]
+fn the_pages_of_rules_are_the_rules_own() {
+    let folder = repository().join("docs/rules");
+    let told = said(dsl().args(["explain", "--format", "json"])).exits(0);
+    let rules: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    let mut pages = std::collections::BTreeMap::new();
+    let mut index = String::from("# Rules\n\nWhat `dsl explain` says, a page for each rule.\n\n| rule | | |\n| --- | --- | --- |\n");
+    for rule in rules["rules"].as_array().expect("rules") {
+        let text = |key: &str| rule[key].as_str().expect("text").to_owned();
+        let file = format!("{}.md", text("name").replace('/', "-"));
+        index.push_str(&format!("| [{}]({file}) | {} | {} |\n", text("name"), text("severity"), text("summary")));
+        pages.insert(file, format!("# {} ({})\n\n{}\n", text("name"), text("severity"), text("page").trim()));
+    }
+    pages.insert("README.md".into(), index);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        for (file, text) in &pages {
+            fs::write(folder.join(file), text).expect("a page");
+        }
+    }
+    let entries = fs::read_dir(&folder).expect("docs/rules").map(|entry| entry.expect("an entry").path());
+    let there: std::collections::BTreeMap<String, String> = entries
+        .map(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+            (name, fs::read_to_string(path).expect("a page"))
+        })
+        .collect();
+    assert!(there == pages, "docs/rules is not what the rules say: run the tests with UPDATE_DOCS=1");
+}
