@@ -15,6 +15,8 @@ pub struct Args {
 pub enum Subcommand {
     /// Find everything that is wrong with source files
     Check(CheckArgs),
+    /// Write source files the way everybody writes them
+    Fmt(FmtArgs),
     /// Say what a rule is about, with a wrong and a corrected example
     Explain(ExplainArgs),
     /// Show what a pipeline would do
@@ -58,6 +60,21 @@ pub struct CheckArgs {
     /// Apply the fixes that are mechanical
     #[arg(long)]
     pub fix: bool,
+    /// What to call standard input
+    #[arg(long, value_name = "NAME")]
+    pub stdin_filename: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct FmtArgs {
+    /// Files or directories; `-` formats standard input to standard output [default: the current directory]
+    pub paths: Vec<PathBuf>,
+    /// Write nothing, list the files that are not formatted
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing, show what would change
+    #[arg(long)]
+    pub diff: bool,
     /// What to call standard input
     #[arg(long, value_name = "NAME")]
     pub stdin_filename: Option<PathBuf>,

@@ -6,6 +6,13 @@ use lockstep_compiler::{Rule, nearest, rules};
 use serde::Serialize;
 
 #[derive(Serialize)]
+struct One {
+    version: u32,
+    #[serde(flatten)]
+    rule: RuleOutput,
+}
+
+#[derive(Serialize)]
 struct RuleOutput {
     name: &'static str,
     severity: &'static str,
@@ -52,7 +59,7 @@ pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
         });
     };
     print(&match args.format {
-        ExplainFormat::Json => to_json(&RuleOutput::from(rule))?,
+        ExplainFormat::Json => to_json(&One { version: 1, rule: RuleOutput::from(rule) })?,
         ExplainFormat::Human => format!("{} ({})\n\n{}\n", rule.name, rule.severity.name(), rule.page.trim()),
     })?;
     Ok(0)

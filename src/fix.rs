@@ -80,7 +80,7 @@ fn edit(
 }
 
 /// In one step, so that a file is never half written.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let new = path.with_extension("lockstep.new");
     let result = std::fs::write(&new, text)
         .and_then(|()| std::fs::set_permissions(&new, std::fs::metadata(path)?.permissions()))

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod failure;
 mod fix;
+mod fmt;
 mod github;
 mod logs;
 mod lsp;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Subcommand::Check(args) => check::run(&args),
+        Subcommand::Fmt(args) => fmt::run(&args),
         Subcommand::Explain(args) => explain::run(&args),
         Subcommand::Plan(args) => plan::run(&args),
         Subcommand::Simulate(args) => simulate::run(&args),

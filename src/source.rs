@@ -22,9 +22,11 @@ pub fn module_of(path: &Path) -> Result<PathBuf, Failure> {
 pub struct Selection {
     /// Directories of modules, sorted.
     pub modules: Vec<PathBuf>,
-    /// Only findings in these files are wanted, where single files were named.
+    /// Findings in these files are wanted: those that were named, and those that walking found.
     pub files: BTreeSet<PathBuf>,
-    /// Whole directories were named, whose findings are all wanted.
+    /// The files that were named or found by walking, in that order.
+    pub sources: Vec<PathBuf>,
+    /// Directories that were named; then findings in modules that theirs import are wanted too.
     pub directories: Vec<PathBuf>,
     /// Standard input with its name.
     pub input: Option<(PathBuf, String)>,
@@ -34,8 +36,13 @@ pub struct Selection {
 pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Selection, Failure> {
     let here = [PathBuf::from(".")];
     let paths = if paths.is_empty() { &here[..] } else { paths };
-    let mut selection =
-        Selection { modules: Vec::new(), files: BTreeSet::new(), directories: Vec::new(), input: None };
+    let mut selection = Selection {
+        modules: Vec::new(),
+        files: BTreeSet::new(),
+        sources: Vec::new(),
+        directories: Vec::new(),
+        input: None,
+    };
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
@@ -56,8 +63,9 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
                 return Err(Failure::new(format!("`{}` is not a Lockstep file", path.display()))
                     .help("source files end in `.lockstep`; a directory means all of its source files"));
             }
-            selection.modules.push(module_of(path)?);
+            selection.modules.push(normal(&module_of(path)?));
             selection.files.insert(normal(path));
+            selection.sources.push(path.clone());
             continue;
         }
         selection.directories.push(path.clone());
@@ -66,7 +74,9 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
                 entry.map_err(|error| Failure::new(format!("cannot walk `{}`: {error}", path.display())))?;
             let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
             if is_source && entry.file_type().is_some_and(|kind| !kind.is_dir()) {
-                selection.modules.push(module_of(entry.path())?);
+                selection.modules.push(normal(&module_of(entry.path())?));
+                selection.files.insert(normal(entry.path()));
+                selection.sources.push(normal(entry.path()));
             }
         }
     }
@@ -86,7 +96,10 @@ fn normal(path: &Path) -> PathBuf {
 impl Selection {
     /// Whether findings in that file are wanted.
     pub fn wants(&self, file: &Path) -> bool {
-        !self.directories.is_empty() || self.files.contains(&normal(file)) || self.files.contains(file)
+        let file = normal(file);
+        let module = file.parent().unwrap_or(Path::new(""));
+        let imported = || !self.modules.iter().any(|known| known == module);
+        self.files.contains(&file) || (!self.directories.is_empty() && imported())
     }
 }
 
@@ -97,8 +110,13 @@ impl Loader for Selection {
         if dir == Path::new("<stdin>") {
             return Ok(vec![(name.clone(), text.clone())]);
         }
-        let mut files = DiskLoader.read_module(dir)?;
-        if normal(dir) == normal(name.parent().unwrap_or(Path::new(""))) {
+        let own = normal(dir) == normal(name.parent().unwrap_or(Path::new("")));
+        let mut files = match DiskLoader.read_module(dir) {
+            // The name says what to call the input, not that such a place exists.
+            Err(error) if own && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        if own {
             files.retain(|(path, _)| path.file_name() != name.file_name());
             files.push((name.clone(), text.clone()));
             files.sort();

@@ -60,9 +60,12 @@ fn deadlock(bencher: Bencher<'_, '_>, inverted: bool) {
     measure(bencher, vec![generate::group(1000, 100, 10, inverted)]);
 }
 
-/// 64 KB each.
-#[divan::bench(args = generate::hostile().into_iter().map(|(name, _)| name), max_time = 2)]
+/// How large hostile inputs are.
+const HOSTILE: usize = 64 * 1024;
+
+/// Inputs that ask for as much work as they can.
+#[divan::bench(args = generate::hostile(HOSTILE).into_iter().map(|(name, _)| name), max_time = 2)]
 fn hostile(bencher: Bencher<'_, '_>, name: &str) {
-    let source = generate::hostile().into_iter().find(|(it, _)| *it == name).map(|(_, source)| source);
+    let source = generate::hostile(HOSTILE).into_iter().find(|(it, _)| *it == name).map(|(_, source)| source);
     measure(bencher, source.into_iter().collect());
 }

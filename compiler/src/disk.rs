@@ -20,7 +20,11 @@ impl Loader for DiskLoader {
             }
         }
         paths.sort();
-        paths.into_iter().map(|path| fs::read_to_string(&path).map(|text| (path, text))).collect()
+        let read = |path: PathBuf| match fs::read_to_string(&path) {
+            Ok(text) => Ok((path, text)),
+            Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        };
+        paths.into_iter().map(read).collect()
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {

@@ -43,13 +43,15 @@ pub struct Model<'p> {
     modules: Vec<Names<'p>>,
     artifacts: HashMap<&'p str, (DeclId, &'p ArtifactType)>,
     /// Lists of parameters that were read, by where they begin.
-    params: RefCell<HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>>,
+    params: RefCell<ReadParams<'p>>,
     /// How many more names may be looked at for *did you mean*.
     looks: Cell<usize>,
 }
 
+type ReadParams<'p> = HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>;
+
 /// How many names are looked at for suggestions in one check: a person reads few of a thousand suggestions.
-const MOST_LOOKS: usize = 4_000_000;
+const MOST_LOOKS: usize = 1_000_000;
 
 impl<'p> Names<'p> {
     /// The declaration of that name.
@@ -219,13 +221,23 @@ impl<'p> Model<'p> {
 
     /// Names among which a suggestion may be looked for: none of them when a great many were looked at before.
     pub fn candidates<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
-        const EACH: usize = 1000;
-        if self.looks.get() == 0 {
+        if !self.may_look() {
             return Vec::new();
         }
         let names: Vec<&str> = names.into_iter().collect();
-        self.looks.set(self.looks.get().saturating_sub(names.len() + EACH));
+        self.look(names.len());
         names
+    }
+
+    /// Whether there is time left to look for what would fit.
+    pub fn may_look(&self) -> bool {
+        self.looks.get() > 0
+    }
+
+    /// Counts a search among so many names.
+    pub fn look(&self, among: usize) {
+        const EACH: usize = 1000;
+        self.looks.set(self.looks.get().saturating_sub(among + EACH));
     }
 
     /// Whether a name seems to be declared in a file of the module where something was not understood.

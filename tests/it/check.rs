@@ -125,3 +125,25 @@ fn forms_for_code_hosts() {
         );
     }
 }
+
+#[test]
+fn files_that_git_ignores_are_not_reported() {
+    let sandbox = Sandbox::of_source("group sre { members = [\"ana\"] }\n");
+    let module = sandbox.module();
+    std::fs::write(module.join("scratch.lockstep"), "workflow {\n").expect("a file");
+    said(dsl().arg("check").current_dir(&module)).exits(1);
+    std::fs::write(module.join(".gitignore"), "scratch.lockstep\n").expect("a file");
+    said(dsl().arg("check").current_dir(&module)).exits(0);
+    // What is named is checked, ignored or not; without a directory its name has none either.
+    let told =
+        said(dsl().args(["check", "scratch.lockstep", "--format", "json"]).current_dir(&module)).exits(1);
+    assert!(told.out.contains(r#""file": "scratch.lockstep""#), "{}", told.out);
+}
+
+#[test]
+fn standard_input_may_have_a_name_that_does_not_exist() {
+    let sandbox = Sandbox::of_source("");
+    let mut command = dsl();
+    command.args(["check", "-", "--stdin-filename", "no/such/place.lockstep"]).current_dir(sandbox.module());
+    said(&mut command).exits(0);
+}

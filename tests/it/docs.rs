@@ -77,11 +77,18 @@ fn the_pages_of_rules_are_the_rules_own() {
     let told = said(dsl().args(["explain", "--format", "json"])).exits(0);
     let rules: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
     let mut pages = std::collections::BTreeMap::new();
-    let mut index = String::from("# Rules\n\nWhat `dsl explain` says, a page for each rule.\n\n| rule | | |\n| --- | --- | --- |\n");
+    let mut index = String::from(
+        "# Rules\n\nWhat `dsl explain` says, a page for each rule.\n\n| rule | | |\n| --- | --- | --- |\n",
+    );
     for rule in rules["rules"].as_array().expect("rules") {
         let text = |key: &str| rule[key].as_str().expect("text").to_owned();
         let file = format!("{}.md", text("name").replace('/', "-"));
-        index.push_str(&format!("| [{}]({file}) | {} | {} |\n", text("name"), text("severity"), text("summary")));
+        index.push_str(&format!(
+            "| [{}]({file}) | {} | {} |\n",
+            text("name"),
+            text("severity"),
+            text("summary")
+        ));
         pages.insert(file, format!("# {} ({})\n\n{}\n", text("name"), text("severity"), text("page").trim()));
     }
     pages.insert("README.md".into(), index);

@@ -5,6 +5,7 @@ mod control;
 mod crash;
 mod docs;
 mod examples;
+mod fmt;
 mod quickstart;
 mod schemas;
 mod support;

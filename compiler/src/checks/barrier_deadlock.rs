@@ -22,7 +22,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// Beyond this many circles in one group more reports help nobody.
-const MOST_REPORTS: usize = 50;
+const MOST_REPORTS: usize = 20;
 
 /// More places times sets of answers than this are not tried out.
 const MOST_TRIES: usize = 4_000_000;

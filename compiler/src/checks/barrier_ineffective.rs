@@ -23,8 +23,12 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         }
         let before = steps_before(judged, item);
         for (barrier, places) in places.iter().filter(|(_, places)| places.len() > 1) {
-            let any =
-                |which: fn(&Before) -> bool| places.iter().any(|place| before.get(place).is_some_and(which));
+            let any = |which: fn(&Before) -> bool| {
+                places.iter().any(|place| {
+                    let found = before.binary_search_by_key(place, |(place, _)| *place);
+                    found.is_ok_and(|index| which(&before[index].1))
+                })
+            };
             let (fails, changes) = (any(|it| it.fails), any(|it| it.changes));
             let reason = match (fails, changes) {
                 (true, true) => continue,
@@ -53,12 +57,13 @@ struct Before {
     changes: bool,
 }
 
-fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> BTreeMap<PlaceId, Before> {
+/// By place, ascending.
+fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> Vec<(PlaceId, Before)> {
     let plan = &judged.lowered.plan;
     let never = |when: &[lockstep_plan::ConditionId]| {
         when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
     };
-    let mut all = BTreeMap::new();
+    let mut all = Vec::new();
     for branch in &plan.items[item.index()].branches {
         let mut before = Before::default();
         for part in &branch.parts {
@@ -70,7 +75,7 @@ fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> BTreeMap<PlaceId, Befo
             for position in &stage.positions {
                 match &position.work {
                     Work::Barrier(place) => {
-                        all.insert(*place, before);
+                        all.push((*place, before));
                     }
                     Work::Steps(_) if never(&position.when) => {}
                     Work::Steps(ids) => {
@@ -84,5 +89,6 @@ fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> BTreeMap<PlaceId, Befo
             }
         }
     }
+    all.sort_unstable_by_key(|(place, _)| *place);
     all
 }

@@ -84,19 +84,25 @@ fn claimed<'a>(judged: &'a Judged<'_, '_>, stage: StageId) -> Vec<&'a lockstep_p
     stage.uses.iter().chain(phases.flat_map(|(_, phase)| &phase.uses)).collect()
 }
 
+/// More pairs of nested `use`s than this no people write.
+const MOST_PAIRS: usize = 50_000;
+
 /// A workflow that holds one resource while a phase asks for another, and one that does it the other way round.
 pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     let mut pairs: Vec<((DeclId, DeclId), Location, Location)> = Vec::new();
     for (file, _, workflow) in walk::workflows(model) {
-        let find = |it: &Use| model.find(model.module(file), &it.resource).ok().map(|found| found.decl);
+        let find = |it: &Use| {
+            let found = model.find(model.module(file), &it.resource).ok()?;
+            Some((found.decl, Location { file, span: it.resource.span }))
+        };
+        let outer: Vec<(DeclId, Location)> = workflow.uses.iter().filter_map(find).collect();
         for phase in workflow.phases.iter().filter(|phase| !has_barrier(phase)) {
-            for outer in &workflow.uses {
-                for inner in &phase.uses {
-                    if let (Some(first), Some(second)) = (find(outer), find(inner)) {
-                        let at = |it: &Use| Location { file, span: it.resource.span };
-                        pairs.push(((first, second), at(outer), at(inner)));
-                    }
-                }
+            let inner: Vec<(DeclId, Location)> = phase.uses.iter().filter_map(find).collect();
+            for (first, outer) in &outer {
+                let left = MOST_PAIRS.saturating_sub(pairs.len());
+                pairs.extend(
+                    inner.iter().take(left).map(|(second, inner)| ((*first, *second), *outer, *inner)),
+                );
             }
         }
     }

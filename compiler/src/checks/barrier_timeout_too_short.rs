@@ -40,10 +40,12 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         }
         for (barrier, all) in arrivals {
             let name = &plan.barriers[barrier.index()].name;
+            // The last one of all, and the last one beside that one's branch: each has one of them as its latest peer.
+            let Some(last) = all.iter().max_by_key(|it| it.latest) else { continue };
+            let other = all.iter().filter(|it| it.branch != last.branch).max_by_key(|it| it.latest);
             for own in &all {
                 let Some(timeout) = plan.places[own.place.index()].timeout else { continue };
-                let Some(peer) = all.iter().filter(|it| it.branch != own.branch).max_by_key(|it| it.latest)
-                else {
+                let Some(peer) = Some(last).filter(|last| last.branch != own.branch).or(other) else {
                     continue;
                 };
                 let needed = peer.latest.saturating_sub(own.earliest);

@@ -56,6 +56,7 @@ use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
 use crate::types;
 use lockstep_grammar::ast::DeclarationKind;
+use std::cmp::Ordering;
 
 /// Every rule, sorted by name.
 pub const RULES: &[Rule] = &[
@@ -156,10 +157,10 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     }
     let mut budget = Budget::of(program);
     for id in model.declarations() {
-        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
-            if let Some(lowered) = lower_open(&model, id, &mut budget, &mut found) {
-                judge(&model, id, &lowered, &mut found);
-            }
+        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_))
+            && let Some(lowered) = lower_open(&model, id, &mut budget, &mut found)
+        {
+            judge(&model, id, &lowered, &mut found);
         }
     }
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
@@ -195,8 +196,10 @@ fn hide(found: &mut Vec<Diagnostic>) {
 /// Sorted by file, position and rule, each report once.
 fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
     found.sort_by(|a, b| {
-        let key = |it: &Diagnostic| (program.file(it.primary.file).path.clone(), it.primary.span, it.rule);
-        key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
+        let key = |it: &Diagnostic| (it.primary.span, it.rule);
+        let path = |it: &Diagnostic| program.file(it.primary.file).path.as_path();
+        let by_file = if a.primary.file == b.primary.file { Ordering::Equal } else { path(a).cmp(path(b)) };
+        by_file.then_with(|| key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message))
     });
     // The same mistake may be met once for each round of a loop and each pipeline.
     found.dedup_by(|a, b| a.rule == b.rule && a.primary == b.primary && a.message == b.message);

@@ -158,8 +158,8 @@ pub struct Budget(usize);
 impl Budget {
     /// So much for every program, and more for a large one: the work stays in proportion to the source.
     pub fn of(program: &Program) -> Self {
-        const LEAST: usize = 800_000;
-        const EACH_BYTE: usize = 8;
+        const LEAST: usize = 500_000;
+        const EACH_BYTE: usize = 4;
         let bytes: usize = program.files().map(|(_, file)| file.text.len()).sum();
         Budget(LEAST + EACH_BYTE * bytes)
     }

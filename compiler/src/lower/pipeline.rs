@@ -14,7 +14,7 @@ use lockstep_plan::{
 use std::collections::HashMap;
 
 /// What a stage or an approval costs, in the units of the budget.
-const PART: usize = 16;
+const PART: usize = 48;
 
 impl<'p> Lowerer<'_, 'p> {
     /// Lowers a whole pipeline.
@@ -87,9 +87,15 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     fn item(&mut self, item: &'p PipelineItem, frame: &Frame<'p>) {
+        if self.is_spent() {
+            return;
+        }
         match item {
             PipelineItem::For(it) => {
                 for frame in self.iterations(it, frame) {
+                    if self.is_spent() {
+                        return;
+                    }
                     for item in &it.items {
                         self.item(item, &frame);
                     }
@@ -133,6 +139,9 @@ impl<'p> Lowerer<'_, 'p> {
             match item {
                 PipelineItem::For(it) => {
                     for frame in self.iterations(it, frame) {
+                        if self.is_spent() {
+                            break;
+                        }
                         for item in &it.items {
                             self.branch(item, &frame, id);
                         }

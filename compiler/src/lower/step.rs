@@ -10,7 +10,7 @@ use lockstep_plan::{Action, Expr, Role, Step, StepId, Undo, Value, ValueType};
 use std::collections::BTreeMap;
 
 /// What a step costs beside its arguments, in the units of the budget.
-const STEP: usize = 8;
+const STEP: usize = 24;
 /// Steps may take that long unless they say otherwise.
 const STEP_TIMEOUT: u64 = 600_000;
 /// What a step that lets time pass may take beside that time.

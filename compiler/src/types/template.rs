@@ -55,12 +55,18 @@ pub fn targets(model: &Model<'_>, at: Location, to: &InfraTy) -> Vec<String> {
                 names.push(format!("{name}.{}", infrastructure.name.text));
             }
         }
+        model.look(environment.infrastructure.len());
     }
     names
 }
 
-/// Every declaration that the module at `at` sees, with the name it has there.
+/// Every declaration that the module at `at` sees, with the name it has there; none when a great many were looked at.
 fn visible(model: &Model<'_>, at: Location) -> Vec<(String, DeclId)> {
+    /// A name that is copied and judged costs more than one that is looked at.
+    const COST: usize = 8;
+    if !model.may_look() {
+        return Vec::new();
+    }
     let names = model.names(model.module(at.file));
     let mut all: Vec<(String, DeclId)> =
         names.declarations.iter().map(|(name, id)| ((*name).to_string(), *id)).collect();
@@ -70,6 +76,7 @@ fn visible(model: &Model<'_>, at: Location) -> Vec<(String, DeclId)> {
             all.extend(inner.iter().map(|(name, id)| (format!("{alias}.{name}"), *id)));
         }
     }
+    model.look(COST * all.len());
     all
 }
 

@@ -110,8 +110,8 @@ pub(super) enum ItemKind<'s> {
 pub(super) struct Member<'s> {
     /// In source order.
     pub pieces: Vec<Piece<'s>>,
-    /// Whether what follows its first word lines up with that of its neighbours.
-    pub aligned: bool,
+    /// Where it lines up with its neighbours.
+    pub stop: Option<Stop>,
     /// Whether it has to go over several lines.
     pub multiline: bool,
     /// Whether a comma is written behind it.
@@ -120,6 +120,30 @@ pub(super) struct Member<'s> {
     pub note: Option<&'s str>,
     /// Columns, where all is on one line.
     pub width: usize,
+}
+
+/// The `=` of a member, which lines up with those of its neighbours of the same kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    /// Whose neighbours: entries and settings are of one kind, steps of another.
+    pub kind: StopKind,
+    /// Which piece it is.
+    pub piece: usize,
+    /// Columns before it.
+    pub width: usize,
+}
+
+/// Members that line up with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopKind {
+    /// `name = value`, and `service { … }` in a provider.
+    Entry,
+    /// `infrastructure NAME = …`
+    Infrastructure,
+    /// `step NAME = …`
+    Step,
+    /// `stage NAME = …`
+    Stage,
 }
 
 impl Piece<'_> {
@@ -143,8 +167,32 @@ impl Piece<'_> {
 }
 
 impl Member<'_> {
-    /// Whether it can be broken: some brackets in it are not empty.
+    /// Whether it can be broken: it has brackets that are not empty, or operators.
     pub fn is_breakable(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Group(group) if !group.items.is_empty()))
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Group(group) => !group.items.is_empty(),
+            Piece::Word(word) => word.is_joint(),
+            Piece::LongText { .. } | Piece::Comment { .. } => false,
+        })
+    }
+
+    /// Lets a line begin with every operator that stands in no parentheses.
+    pub fn break_at_joints(&mut self) {
+        let mut depth = 0usize;
+        for piece in &mut self.pieces {
+            let Piece::Word(word) = piece else { continue };
+            match word.text {
+                "(" | "[" => depth += 1,
+                ")" | "]" => depth = depth.saturating_sub(1),
+                _ => word.line |= depth == 0 && word.is_joint(),
+            }
+        }
+    }
+}
+
+impl Word<'_> {
+    /// Whether a line that is too long is best broken before it.
+    fn is_joint(&self) -> bool {
+        matches!(self.text, "&&" | "||" | "then" | "else")
     }
 }

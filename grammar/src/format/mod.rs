@@ -25,10 +25,31 @@ pub struct Formatted {
     pub left: Vec<Span>,
 }
 
+/// How often the result is formatted again, until that changes nothing.
+const ROUNDS: usize = 4;
+
 /// Formats one file. Its tree and its comments stay what they are; formatting the result again changes nothing.
 ///
 /// Line ends become what most lines of the file have; a byte order mark is dropped.
 pub fn format(source: &str) -> Formatted {
+    let first = pass(source);
+    if first.left.is_empty() {
+        return first;
+    }
+    // Indentation tells the parser what a fault belongs to, so that it may see another one when the neighbours have got theirs.
+    let mut text = first.text;
+    for _ in 0..ROUNDS {
+        let again = pass(&text).text;
+        if again == text {
+            return Formatted { text, left: first.left };
+        }
+        text = again;
+    }
+    Formatted { text: source.to_owned(), left: vec![Span::new(0, source.len())] }
+}
+
+/// Formats everything that can be read.
+fn pass(source: &str) -> Formatted {
     let text = source.strip_prefix('\u{FEFF}').unwrap_or(source);
     let mark = source.len() - text.len();
     let crlf = text.matches("\r\n").count();
@@ -64,7 +85,8 @@ fn whole(parse: &Parse, source: &str) -> Vec<Span> {
     }
     let damaged = |span: Span| {
         let errors = parse.errors.iter().map(|error| error.span);
-        let inside = parse.damaged.iter().filter(|damaged| span.start <= damaged.start && damaged.end <= span.end);
+        let inside =
+            parse.damaged.iter().filter(|damaged| span.start <= damaged.start && damaged.end <= span.end);
         errors.chain(inside.copied()).any(|other| other.start <= span.end && span.start <= other.end)
     };
     // An error may have been left unsaid as the consequence of another one, so each has to be right by itself.
@@ -106,13 +128,13 @@ impl<'s> FilePrinter<'s> {
         let text = &self.source[start..end];
         let Ok(mut pairs) = Syntax::parse(Rule::file, text) else { return false };
         let Some(pair) = pairs.next().and_then(|file| file.into_inner().next()) else { return false };
-        let member = Reader::new(text).member(pair);
+        let mut member = Reader::new(text).member(pair);
         let spread = member.multiline || member.is_breakable() && member.width > print::WIDTH;
         match gap(&self.source[from..start], from > 0) {
             Some(gap) => self.gap(&gap, Some(spread)),
             None => self.leave(from, start),
         }
-        self.printer.member(&member, 0, 0, 0);
+        self.printer.member(&mut member, 0, 0, 0);
         (self.started, self.spread) = (true, spread);
         true
     }

@@ -45,12 +45,18 @@ impl Printer {
         self.blanks(indent);
     }
 
-    /// A member. `padding` blanks are put behind its first word, `after` columns are wanted behind it.
-    pub fn member(&mut self, member: &Member<'_>, indent: usize, padding: usize, after: usize) {
+    /// A member. `padding` blanks are put before its `=`, `after` columns are wanted behind it.
+    pub fn member(&mut self, member: &mut Member<'_>, indent: usize, padding: usize, after: usize) {
+        if !member.multiline && indent + member.width + padding + after > WIDTH {
+            member.break_at_joints();
+        }
         // A member that goes on below its first line is indented once more there.
         let (mut indent, further) = (indent, indent + INDENT);
         let mut below_comment = false;
-        for (index, piece) in member.pieces.iter().enumerate() {
+        let stop = member.stop.map(|stop| stop.piece);
+        let mut pieces = &mut member.pieces[..];
+        let mut index = 0;
+        while let Some((piece, rest)) = pieces.split_first_mut() {
             let starts = match piece {
                 Piece::Word(word) => word.line,
                 Piece::Comment { own_line, .. } => *own_line,
@@ -68,7 +74,7 @@ impl Printer {
             } else if space {
                 self.blanks(1);
             }
-            if index == 1 {
+            if stop == Some(index) {
                 self.blanks(padding);
             }
             match piece {
@@ -76,7 +82,6 @@ impl Printer {
                 Piece::Comment { text, .. } => self.push(text),
                 Piece::LongText { lines, .. } => self.long_text(lines, indent + INDENT),
                 Piece::Group(group) => {
-                    let rest = &member.pieces[index + 1..];
                     if group.multiline || !group.items.is_empty() && !self.fits(group, rest, after) {
                         self.broken(group, indent);
                     } else {
@@ -85,6 +90,7 @@ impl Printer {
                 }
             }
             below_comment = matches!(piece, Piece::Comment { .. });
+            (pieces, index) = (rest, index + 1);
         }
     }
 
@@ -140,18 +146,18 @@ impl Printer {
     }
 
     /// Brackets with a line, or more, for each member.
-    fn broken(&mut self, group: &Group<'_>, indent: usize) {
+    fn broken(&mut self, group: &mut Group<'_>, indent: usize) {
         self.push(group.style.open());
         self.note(group.note);
         let inner = indent + INDENT;
         let comma = group.style != Style::Braces;
         let paddings = align::paddings(&group.items, inner);
-        for (index, (item, padding)) in group.items.iter().zip(paddings).enumerate() {
+        for (index, (item, padding)) in group.items.iter_mut().zip(paddings).enumerate() {
             if item.blank && index > 0 {
                 self.line();
             }
             self.line_at(inner);
-            match &item.kind {
+            match &mut item.kind {
                 ItemKind::Comment(text) => self.push(text),
                 ItemKind::Member(member) => {
                     self.member(member, inner, padding, usize::from(comma));

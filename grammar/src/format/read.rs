@@ -3,7 +3,7 @@
 //! The grammar gives brackets, members and comments; what lies between its pairs is keywords and marks, which are cut into words
 //! here. So whatever the grammar knows is printed, and nothing can get lost on the way.
 
-use super::layout::{Group, Item, ItemKind, Member, Piece, Style, Word};
+use super::layout::{Group, Item, ItemKind, Member, Piece, Stop, StopKind, Style, Word};
 use super::long_text;
 use crate::syntax::{Pair, Rule};
 
@@ -31,16 +31,12 @@ impl<'s> Reader<'s> {
 
     /// A declaration, or a member of brackets.
     pub fn member(&self, pair: Pair<'s>) -> Member<'s> {
-        let candidate = matches!(
-            pair.as_rule(),
-            Rule::entry | Rule::setting | Rule::service_fields | Rule::infrastructure_fields
-        );
+        let kind = stop_kind(pair.as_rule());
         let mut line = Line { tight: true, ..Line::default() };
         self.walk(pair, &mut line);
         let pieces = line.pieces;
-        let follows = matches!(pieces.get(1), Some(Piece::Word(Word { text: "=", .. }) | Piece::Group(_)));
         Member {
-            aligned: candidate && follows,
+            stop: kind.and_then(|kind| stop(kind, &pieces)),
             multiline: pieces.iter().any(Piece::is_multiline),
             comma: false,
             note: None,
@@ -58,14 +54,13 @@ impl<'s> Reader<'s> {
                 line.newline = false;
                 line.infix = false;
             }
-            Rule::name | Rule::path | Rule::number | Rule::text => line.word(text, !line.tight),
-            Rule::star => line.word(text, false),
             Rule::operator | Rule::then_word | Rule::else_word => line.operator(text),
             Rule::long_text if text.contains('\n') => {
                 let space = line.place();
                 line.pieces.push(Piece::LongText { space, lines: long_text::lines(pair) });
             }
-            Rule::long_text => line.word(text, !line.tight),
+            Rule::name | Rule::path | Rule::number | Rule::text | Rule::long_text => line.word(text, true),
+            Rule::star => line.word(text, false),
             _ => match style(rule) {
                 Some(style) => {
                     let space = line.place() && style_is_spaced(rule);
@@ -95,8 +90,7 @@ impl<'s> Reader<'s> {
             let span = child.as_span();
             let gap = &self.source[at..span.start()];
             at = span.end();
-            let last = items.last_mut();
-            let before = match last {
+            let before = match items.last_mut() {
                 Some(Item { kind: ItemKind::Member(member), .. }) => {
                     member.comma |= gap.contains(',');
                     Some(&mut member.note)
@@ -120,6 +114,29 @@ impl<'s> Reader<'s> {
         let width = if multiline { 0 } else { flat_width(style, &items) };
         Group { space, style, multiline, note, items, width }
     }
+}
+
+/// What lines up with its neighbours.
+fn stop_kind(rule: Rule) -> Option<StopKind> {
+    match rule {
+        Rule::entry | Rule::setting | Rule::service_fields | Rule::infrastructure_fields => {
+            Some(StopKind::Entry)
+        }
+        Rule::infrastructure => Some(StopKind::Infrastructure),
+        Rule::step => Some(StopKind::Step),
+        Rule::stage => Some(StopKind::Stage),
+        _ => None,
+    }
+}
+
+/// The `=` of a member, or the brackets in its place.
+fn stop(kind: StopKind, pieces: &[Piece<'_>]) -> Option<Stop> {
+    let is_stop = |piece: &Piece<'_>| !matches!(piece, Piece::Word(word) if word.text != "=");
+    let piece = pieces.iter().position(is_stop)?;
+    if matches!(pieces[piece], Piece::Comment { .. }) {
+        return None;
+    }
+    Some(Stop { kind, piece, width: pieces[..piece].iter().map(Piece::width).sum() })
 }
 
 /// Columns of brackets on one line.
@@ -212,13 +229,11 @@ impl<'s> Line<'s> {
                     text = &text[1..];
                     continue;
                 }
-                _ if is_letter(first) => {
-                    text.bytes().position(|byte| !is_letter(byte)).unwrap_or(text.len())
-                }
-                b'-' | b'.' => 2,
-                _ => 1,
+                _ if is_letter(first) => text.bytes().position(|byte| !is_letter(byte)).unwrap_or(text.len()),
+                _ if text.starts_with("->") || text.starts_with("..") => 2,
+                _ => text.chars().next().map_or(1, char::len_utf8),
             };
-            let (mark, rest) = text.split_at(length.min(text.len()));
+            let (mark, rest) = text.split_at(length);
             let hugs = matches!(mark, "," | ":" | "?" | "<" | ">" | ".." | ")" | "[" | "]");
             self.word(mark, !hugs);
             self.tight = matches!(mark, "(" | "[" | "<" | ".." | "!");

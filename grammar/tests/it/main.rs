@@ -4,6 +4,8 @@
 
 mod adversarial;
 mod errors;
+mod format;
+mod format_properties;
 mod properties;
 mod recovery;
 mod support;

@@ -101,7 +101,7 @@ const TOKENS: &[&str] = &[
     "@",
 ];
 
-fn soup() -> impl Strategy<Value = String> {
+pub fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec((prop::sample::select(TOKENS), prop::bool::weighted(0.7)), 0..60).prop_map(
         |tokens| {
             tokens.into_iter().fold(String::new(), |mut text, (token, space)| {

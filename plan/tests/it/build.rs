@@ -1,7 +1,8 @@
 //! Small plans from small texts.
 //!
 //! A stage is written as a line of words: `x` a step, `x!` a step that changes its target and can be undone, `x!!` one
-//! that is irreversible, `x?` a step whose condition is open, `x&y` parallel steps, `|B` a barrier, `/` a new phase.
+//! that is irreversible, `x?` a step whose condition is open, `x~` a step that can be cut short, `@x` a step that asks for
+//! an approval, `x&y` parallel steps, `|B` a barrier, `/` a new phase. A stage called `@x` is an approval in the lane.
 
 use lockstep_plan::*;
 use std::collections::BTreeMap;
@@ -29,7 +30,14 @@ impl Builder {
         for (branch, stages) in branches.iter().enumerate() {
             let mut parts = Vec::new();
             for (name, words, rules) in *stages {
-                parts.push(Part::Stage(self.stage(item, branch as u32, name, words, rules)));
+                let branch = branch as u32;
+                if let Some(name) = name.strip_prefix('@') {
+                    let (name, from) = (name.to_owned(), "sre".to_owned());
+                    self.plan.approvals.push(Approval { name, item, branch, from, within: 3_600_000 });
+                    parts.push(Part::Approval(ApprovalId(self.plan.approvals.len() as u32 - 1)));
+                    continue;
+                }
+                parts.push(Part::Stage(self.stage(item, branch, name, words, rules)));
             }
             let lane = (stages.len() > 1).then(|| format!("lane{branch}"));
             let commit = shape.promise.then(|| {
@@ -115,7 +123,11 @@ impl Builder {
         target: TargetId,
         scopes: &[ScopeId],
     ) -> StepId {
-        let short = word.trim_end_matches(['!', '?']);
+        let short = word.trim_end_matches(['!', '?', '~']);
+        let (provider, short) = match short.strip_prefix('@') {
+            Some(short) => ("approval", short),
+            None => ("local", short),
+        };
         let changes = word.contains('!');
         let full = format!("{name}.p{}.{short}", phase + 1);
         let id = StepId(self.plan.steps.len() as u32);
@@ -136,7 +148,7 @@ impl Builder {
             phase: Some(phase),
             role: Role::Forward,
             action: Action {
-                provider: "local".into(),
+                provider: provider.into(),
                 step: short.into(),
                 arguments: BTreeMap::new(),
                 target: Some(target),
@@ -147,7 +159,7 @@ impl Builder {
             changes,
             undo: Undo::None,
             idempotent: true,
-            interruptible: false,
+            interruptible: word.contains('~'),
             scopes: scopes.to_vec(),
             outputs: BTreeMap::new(),
         };

@@ -5,10 +5,8 @@ use crate::explore::{Adversary, Explored, explore};
 use lockstep_plan::*;
 use proptest::prelude::*;
 
-const ONE: Adversary = Adversary { kinds: Vec::new(), failures: 1, timeouts: true, person: false };
-
 fn adversary(failures: u32) -> Adversary {
-    Adversary { kinds: vec![Kind::Application], failures, ..ONE }
+    Adversary { kinds: vec![Kind::Application], failures, timeouts: true, ..Adversary::default() }
 }
 
 /// At every end: all stages new, or all old.

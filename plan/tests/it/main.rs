@@ -3,4 +3,6 @@
 mod build;
 mod exhaustive;
 mod explore;
+mod law;
+mod law_rollback;
 mod stories;
