@@ -5,7 +5,7 @@ use crate::{
     Answer, Command, Event, Failure, Happening, Kind, Outcome, Plan, Question, RunOutcome, StepId, Timer,
     Value,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is chosen; everything else succeeds at once, and questions go unanswered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +14,8 @@ pub struct Scenario {
     pub fail: BTreeMap<StepId, Kind>,
     /// How long an attempt of a step takes, in milliseconds. Without an entry: no time, but for `wait`.
     pub takes: BTreeMap<StepId, u64>,
-    /// Answers that people give at once.
+    /// Answers that people give at once. Nobody says `retry` twice to the same question: what always fails would be
+    /// tried for ever.
     pub answers: BTreeMap<Question, Answer>,
 }
 
@@ -39,6 +40,7 @@ pub fn simulate(plan: &Plan, scenario: &Scenario) -> Simulation {
         agenda: BTreeMap::new(),
         timers: BTreeMap::new(),
         running: BTreeMap::new(),
+        answered: BTreeSet::new(),
         events: Vec::new(),
     };
     let mut state = State::new(plan);
@@ -70,6 +72,7 @@ struct World<'a> {
     agenda: BTreeMap<(u64, u64), Event>,
     timers: BTreeMap<Timer, (u64, u64)>,
     running: BTreeMap<StepId, (u64, u64)>,
+    answered: BTreeSet<Question>,
     events: Vec<(u64, Happening)>,
 }
 
@@ -115,7 +118,10 @@ impl World<'_> {
                 }
             }
             Command::Ask { question, .. } => {
-                if let Some(&answer) = self.scenario.answers.get(&question) {
+                let again = !self.answered.insert(question);
+                if let Some(&answer) = self.scenario.answers.get(&question)
+                    && !(again && answer == Answer::Retry)
+                {
                     let by = "simulation".into();
                     self.at(0, Event::Answered { question, answer, by, comment: None });
                 }

@@ -3,8 +3,8 @@
 use super::state::Settled;
 use super::{BarrierState, Machine, PlaceState, StageMode};
 use crate::{
-    BarrierId, BarrierKind, Cause, Clock, Command, ConditionId, Decision, Happening, PlaceId, StageId,
-    StageOutcome, Timer, Verdict, Work,
+    BarrierId, BarrierKind, BlockItem, Cause, Clock, Command, ConditionId, Decision, Happening, Part,
+    PlaceId, Position, StageId, StageOutcome, Timer, Verdict, Work,
 };
 
 impl Machine<'_> {
@@ -114,7 +114,7 @@ impl Machine<'_> {
     /// A participant has waited for as long as its barrier lets it.
     pub(super) fn waited_too_long(&mut self, place: PlaceId) {
         let data = &self.plan.places[place.index()];
-        if self.state.places[place.index()] != PlaceState::Arrived {
+        if self.state.places[place.index()] != PlaceState::Arrived || data.timeout.is_none() {
             return;
         }
         match self.plan.barriers[data.barrier.index()].kind {
@@ -153,6 +153,10 @@ impl Machine<'_> {
     pub(super) fn break_all(&mut self, mut agenda: Vec<(BarrierId, Option<StageId>, Cause)>) {
         let mut next = 0;
         while let Some((barrier, by, cause)) = agenda.get(next).cloned() {
+            if self.is_aborting() {
+                // A rule of a doomed stage stopped the run: no further rule runs.
+                return;
+            }
             next += 1;
             if !matches!(self.state.barriers[barrier.index()], BarrierState::Undecided { .. }) {
                 continue;
@@ -187,7 +191,11 @@ impl Machine<'_> {
     ) {
         let barrier = self.plan.places[place.index()].barrier;
         match &self.state.stages[stage.index()].mode {
-            StageMode::Waiting => self.never_starts(stage, Cause::Barrier(barrier), agenda),
+            StageMode::Waiting => {
+                self.never_starts(stage, Cause::Barrier(barrier), agenda);
+                self.rest_of_lane(stage, agenda);
+                self.withdraw_approval_of(stage);
+            }
             StageMode::Forward(_) | StageMode::Asking(..) | StageMode::Draining(_, Settled::Ask(_)) => {
                 self.doom_running(stage, place, agenda);
             }
@@ -250,7 +258,6 @@ impl Machine<'_> {
         self.state.stages[stage.index()].cause = Some(cause.clone());
         self.end_stage(stage, StageOutcome::NotStarted);
         self.uncrossed(stage, &cause, agenda);
-        self.rest_of_lane(stage, agenda);
     }
 
     /// What comes later in the lane of a stage that failed never starts.
@@ -261,29 +268,48 @@ impl Machine<'_> {
     ) {
         let data = &self.plan.stages[stage.index()];
         let parts = &self.plan.items[data.item.index()].branches[data.branch as usize].parts;
-        let later = parts.iter().skip_while(|part| **part != crate::Part::Stage(stage)).skip(1);
-        for part in later {
+        if let Some(at) = parts.iter().position(|part| *part == Part::Stage(stage)) {
+            self.none_start(&parts[at + 1..], &Cause::Lane, agenda);
+        }
+    }
+
+    /// None of these parts of a lane ever starts.
+    pub(super) fn none_start(
+        &mut self,
+        parts: &[Part],
+        cause: &Cause,
+        agenda: &mut Vec<(BarrierId, Option<StageId>, Cause)>,
+    ) {
+        for part in parts {
             match *part {
-                crate::Part::Stage(stage) => self.never_starts(stage, Cause::Lane, agenda),
-                crate::Part::Approval(approval) => self.drop_approval(approval),
+                Part::Stage(stage) => self.never_starts(stage, cause.clone(), agenda),
+                Part::Approval(approval) => self.drop_approval(approval),
             }
         }
     }
 
-    fn stop_waiting(&mut self, place: PlaceId) {
+    pub(super) fn stop_waiting(&mut self, place: PlaceId) {
         if self.plan.places[place.index()].timeout.is_some() {
             self.commands.push(Command::StopTimer(Timer::Barrier(place)));
         }
     }
 
-    /// A stage that fails while it waits at a barrier waits no longer.
+    /// A stage that fails, or is stopped, while it waits at a barrier waits no longer.
     pub(super) fn leave_place(&mut self, stage: StageId) {
-        let StageMode::Forward(at) = self.state.stages[stage.index()].mode else { return };
-        let position = self.plan.stages[stage.index()].positions.get(at);
-        if let Some(Work::Barrier(place)) = position.map(|position| &position.work)
-            && self.state.places[place.index()] == PlaceState::Arrived
-        {
-            self.stop_waiting(*place);
+        let place = match &self.state.stages[stage.index()].mode {
+            StageMode::Forward(at) => match self.plan.stages[stage.index()].positions.get(*at) {
+                Some(Position { work: Work::Barrier(place), .. }) => *place,
+                _ => return,
+            },
+            StageMode::RollingBack(unwinding) => match unwinding.queue.get(unwinding.at) {
+                Some(BlockItem::Barrier(place)) => *place,
+                _ => return,
+            },
+            _ => return,
+        };
+        if self.state.places[place.index()] == PlaceState::Arrived {
+            self.stop_waiting(place);
+            self.state.waiting_rollbacks.remove(&place);
         }
     }
 }

@@ -12,7 +12,7 @@ type RuleId = (ScopeId, u32);
 
 impl Machine<'_> {
     /// The innermost scope's first rule that matches.
-    fn rule_for(&self, scopes: &[ScopeId], failure: &Failure) -> Option<(RuleId, &Rule)> {
+    pub(super) fn rule_for(&self, scopes: &[ScopeId], failure: &Failure) -> Option<(RuleId, &Rule)> {
         scopes.iter().find_map(|&scope| {
             let rules = &self.plan.scopes[scope.index()].rules;
             let at = rules.iter().position(|rule| matches(rule, failure))?;
@@ -128,8 +128,11 @@ impl Machine<'_> {
     }
 
     /// The answers that a question about a failed step allows.
-    fn answers(&self, step: StepId) -> Vec<Answer> {
+    pub(super) fn answers(&self, step: StepId) -> Vec<Answer> {
         let data = &self.plan.steps[step.index()];
+        if data.role != Role::Forward {
+            return vec![Answer::Retry, Answer::Ignore, Answer::Succeed];
+        }
         if !self.is_promised(data.stage) {
             return vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback, Answer::Abort];
         }
@@ -162,8 +165,7 @@ impl Machine<'_> {
                     Answer::Abort => Some(Reaction::Abort),
                     Answer::Approve | Answer::Reject => return,
                 };
-                let forward = self.plan.steps[step.index()].role == Role::Forward;
-                if forward && !self.answers(step).contains(&answer) {
+                if !self.answers(step).contains(&answer) {
                     return;
                 }
                 self.announce(Happening::AnsweredBy(question, answer, by.into()));
@@ -202,11 +204,11 @@ impl Machine<'_> {
     fn decided(&mut self, step: StepId, reaction: &Reaction) {
         let failure = self.state.steps[step.index()].failure.clone();
         let failure = failure.unwrap_or_else(|| Failure::new(Kind::Application, "it failed"));
+        let rule = self.rule_for(&self.plan.steps[step.index()].scopes, &failure).map(|(rule, _)| rule);
         if self.plan.steps[step.index()].role != Role::Forward {
-            self.rollback_decided(step, failure, reaction);
+            self.rollback_decided(step, failure, reaction, rule);
             return;
         }
-        let rule = self.rule_for(&self.plan.steps[step.index()].scopes, &failure).map(|(rule, _)| rule);
         self.react(step, failure, reaction, rule);
     }
 
@@ -312,6 +314,10 @@ impl Machine<'_> {
         for step in steps {
             match self.state.steps[step.index()].status {
                 StepStatus::Idle if !untouched => self.begin_step(step),
+                // It only looked or waited, and was cut short.
+                StepStatus::Dropped { succeeded: false } if self.plan.steps[step.index()].interruptible => {
+                    self.begin_attempt(step);
+                }
                 StepStatus::Dropped { succeeded: true } => {
                     self.state.steps[step.index()].status = StepStatus::Succeeded;
                 }
@@ -385,7 +391,7 @@ impl Machine<'_> {
                 StepStatus::TimingOut => *status = StepStatus::Dropping,
                 StepStatus::Dropping if all => self.commands.push(Command::CancelStep { step, attempt }),
                 StepStatus::BackingOff => {
-                    *status = StepStatus::Dropped { succeeded: false };
+                    *status = StepStatus::Idle;
                     self.commands.push(Command::StopTimer(Timer::Backoff(step, attempt + 1)));
                 }
                 StepStatus::Asking(_) => {
@@ -412,7 +418,6 @@ impl Machine<'_> {
         let (at, settled) = (*at, settled.clone());
         if self.is_aborting() {
             self.end_stage(stage, StageOutcome::Aborted);
-            self.finish_abort();
             return;
         }
         let lost = self
@@ -471,7 +476,9 @@ impl Machine<'_> {
             failure: failure.clone(),
             decision: decision.clone(),
         });
-        if matches!(self.state.stages[data.stage.index()].mode, StageMode::Forward(_)) {
+        // Also where a person was to decide first: nobody may let the stage go on now.
+        let mode = &self.state.stages[data.stage.index()].mode;
+        if matches!(mode, StageMode::Forward(_) | StageMode::Draining(_, Settled::Ask(_))) {
             self.stage_fails(data.stage, Cause::Step(step, failure), decision);
         }
         self.ready.push_back(data.stage);
@@ -484,7 +491,7 @@ impl Machine<'_> {
     }
 }
 
-fn matches(rule: &Rule, failure: &Failure) -> bool {
+pub(super) fn matches(rule: &Rule, failure: &Failure) -> bool {
     let kind = rule.kinds.is_empty() || rule.kinds.contains(&failure.kind);
     let share = match (rule.under, failure.hosts) {
         (None, _) => true,

@@ -1,10 +1,10 @@
 //! A stage on its way forward: positions, attempts, and what follows when an attempt ends.
 
 use super::state::{constant, evaluate};
-use super::{Machine, PlaceState, RunMode, StageMode, StepStatus};
+use super::{Machine, RunMode, StageMode, StepStatus};
 use crate::{
     Answer, Call, CallService, CallTarget, Cause, Clock, Command, EvalError, Event, Failure, Happening, Kind,
-    Outcome, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    NotifyEvent, Outcome, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
 };
 
 impl Machine<'_> {
@@ -21,23 +21,17 @@ impl Machine<'_> {
     fn advance_forward(&mut self, stage: StageId) {
         let plan = self.plan;
         while let StageMode::Forward(at) = self.state.stages[stage.index()].mode {
-            let positions = &plan.stages[stage.index()].positions;
-            let Some(position) = positions.get(at) else {
+            let Some(position) = plan.stages[stage.index()].positions.get(at) else {
                 self.stage_done(stage);
                 return;
             };
-            let fresh = match &position.work {
-                Work::Steps(steps) => {
-                    steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle)
-                }
-                Work::Barrier(place) => self.state.places[place.index()] == PlaceState::Ahead,
-            };
-            if fresh && (at == 0 || positions[at - 1].phase != position.phase) {
+            let phase = &mut self.state.stages[stage.index()].phase;
+            if phase.replace(position.phase) != Some(position.phase) {
                 self.announce(Happening::PhaseStarted(stage, position.phase));
             }
             let passed = match &position.work {
                 Work::Steps(steps) => {
-                    if fresh {
+                    if steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle) {
                         match self.conditions_hold(Some(stage), &position.when) {
                             Ok(holds) => self.begin_steps(steps, holds),
                             Err(failure) => {
@@ -82,10 +76,11 @@ impl Machine<'_> {
     /// Decides a step's own condition and starts its first attempt.
     pub(super) fn begin_step(&mut self, step: StepId) {
         let stage = self.plan.steps[step.index()].stage;
-        // A sibling that was started just before may have failed the stage already.
-        if !matches!(self.state.stages[stage.index()].mode, StageMode::Forward(_) | StageMode::RollingBack(_))
-        {
-            return;
+        // A sibling that was started just before may have failed the stage, or its rollback, already.
+        match &self.state.stages[stage.index()].mode {
+            StageMode::Forward(_) => {}
+            StageMode::RollingBack(unwinding) if !unwinding.failed => {}
+            _ => return,
         }
         match self.conditions_hold(Some(stage), &self.plan.steps[step.index()].when) {
             Ok(true) => self.begin_attempt(step),
@@ -131,17 +126,13 @@ impl Machine<'_> {
 
     fn ask_for_record(&mut self, step: StepId, target: TargetId, service: Option<ServiceId>) {
         let data = &self.plan.steps[step.index()];
-        // Parallel steps on one target wait for one answer.
-        let asked = self.state.steps_at(self.plan, data.stage).any(|other| {
-            let action = &self.plan.steps[other.index()].action;
-            self.state.steps[other.index()].status == StepStatus::Recording
-                && action.target == Some(target)
-                && action.service == service
-        });
-        if !asked {
+        // Parallel steps on one target wait for one answer; so does a step that was called off and taken up again.
+        let key = (data.stage, target, service);
+        if !self.state.recording.contains(&key) {
             match self.call(step) {
                 Ok(call) => {
                     let call = Box::new(call);
+                    self.state.recording.insert(key);
                     self.commands.push(Command::Record { stage: data.stage, target, service, call });
                 }
                 Err(error) => {
@@ -161,6 +152,9 @@ impl Machine<'_> {
         service: Option<ServiceId>,
         record: Result<Value, Failure>,
     ) {
+        if !self.state.recording.remove(&(stage, target, service)) {
+            return;
+        }
         let waiting: Vec<StepId> = self
             .state
             .steps_at(self.plan, stage)
@@ -171,13 +165,10 @@ impl Machine<'_> {
                     && action.service == service
             })
             .collect();
-        if waiting.is_empty() {
-            return;
-        }
         match record {
             Ok(record) => {
                 // Once, never again: what undo returns to must not move with what this stage does.
-                self.state.records.entry((stage, target, service)).or_insert(record);
+                self.state.records.insert((stage, target, service), record);
                 for step in waiting {
                     if self.state.steps[step.index()].status == StepStatus::Recording {
                         self.begin_attempt(step);
@@ -328,10 +319,19 @@ impl Machine<'_> {
 
     /// Puts a question to people, with the time after which nobody is waited for any more.
     pub(super) fn put(&mut self, question: Question, group: String, answers: Vec<Answer>, within: u64) {
+        let stage = match question {
+            Question::Step(step) => Some(self.plan.steps[step.index()].stage),
+            Question::Place(place) => self.plan.places[place.index()].stage,
+            Question::Approval(_) => None,
+        };
         self.announce(Happening::Asked(question, group.clone()));
         self.commands.push(Command::Ask { question, group, answers });
         let timer = Timer::Question(question);
         self.commands.push(Command::StartTimer { timer, after: within, clock: Clock::Wall });
+        if let Some(stage) = stage {
+            self.notify_stage(stage, NotifyEvent::Waiting);
+        }
+        self.notify(&self.plan.notifies, NotifyEvent::Waiting, stage);
     }
 
     /// Takes a question back.

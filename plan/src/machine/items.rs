@@ -1,7 +1,8 @@
 //! Items, branches, lanes, `max`, approvals between stages, abort, and the end of a run.
 
+use super::failure::matches;
 use super::state::Settled;
-use super::{ApprovalState, BranchMode, Machine, PlaceState, RunMode, StageMode};
+use super::{ApprovalState, BranchMode, Machine, RunMode, StageMode};
 use crate::{
     Answer, ApprovalId, BarrierId, Cause, Command, Decision, Failure, Happening, ItemId, Kind, NotifyEvent,
     Part, PlaceId, Question, Reaction, RunOutcome, StageId, StageOutcome, Verdict,
@@ -29,6 +30,10 @@ impl Machine<'_> {
             }
             let branch = state.next;
             state.next += 1;
+            if state.branches[branch].mode != BranchMode::Pending {
+                // Its group was decided before its turn came.
+                continue;
+            }
             state.running += 1;
             state.branches[branch].slot = true;
             state.branches[branch].mode = BranchMode::Running;
@@ -52,6 +57,12 @@ impl Machine<'_> {
         let data = &plan.items[item.index()].branches[branch as usize];
         loop {
             let at = self.state.items[item.index()].branches[branch as usize].part;
+            if let Some(stage) = self.doomed_next(&data.parts[at..]) {
+                self.none_start(&data.parts[at..], &Cause::Lane, &mut Vec::new());
+                self.branch_fails(stage);
+                self.unwind_branch(item, branch, &Cause::Together);
+                return;
+            }
             match data.parts.get(at) {
                 Some(Part::Stage(stage)) => {
                     if !self.begin_stage(*stage) {
@@ -69,6 +80,26 @@ impl Machine<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    /// The next stage of a lane, if it was doomed before its turn came: nobody need be asked to let it start.
+    fn doomed_next(&self, parts: &[Part]) -> Option<StageId> {
+        let next = parts.iter().find_map(|part| match part {
+            Part::Stage(stage) => Some(*stage),
+            Part::Approval(_) => None,
+        })?;
+        (self.state.stages[next.index()].mode != StageMode::Waiting).then_some(next)
+    }
+
+    /// Takes back the approval that a stage would have started after, where one is asked for.
+    pub(super) fn withdraw_approval_of(&mut self, stage: StageId) {
+        let data = &self.plan.stages[stage.index()];
+        let state = &self.state.items[data.item.index()].branches[data.branch as usize];
+        let parts = &self.plan.items[data.item.index()].branches[data.branch as usize].parts;
+        let asked = matches!(parts.get(state.part), Some(Part::Approval(_)));
+        if state.mode == BranchMode::Running && asked && self.doomed_next(&parts[state.part..]).is_some() {
+            self.begin_part(data.item, data.branch);
         }
     }
 
@@ -92,12 +123,6 @@ impl Machine<'_> {
 
     /// Starts a stage. Whether the branch may go on at once, because the stage is skipped.
     fn begin_stage(&mut self, stage: StageId) -> bool {
-        if self.state.stages[stage.index()].mode != StageMode::Waiting {
-            // It was doomed before its turn came.
-            self.branch_fails(stage);
-            self.stage_over(stage);
-            return false;
-        }
         match self.conditions_hold(None, &self.plan.stages[stage.index()].when) {
             Ok(true) => {
                 self.state.stages[stage.index()].mode = StageMode::Forward(0);
@@ -186,21 +211,13 @@ impl Machine<'_> {
         };
         match mode {
             BranchMode::Pending => {
-                for part in &data.parts {
-                    if let Part::Stage(stage) = part {
-                        self.never_starts(*stage, Cause::Barrier(commit), agenda);
-                    }
-                }
+                self.none_start(&data.parts, &Cause::Barrier(commit), agenda);
+                self.give_branch_up(item, branch, Cause::Barrier(commit));
             }
             BranchMode::Running => match (data.parts.get(at), data.commit) {
                 (Some(Part::Stage(stage)), Some(place)) => self.doom_stage(*stage, place, agenda),
-                (Some(Part::Approval(approval)), _) => {
-                    self.drop_approval(*approval);
-                    for part in &data.parts[at..] {
-                        if let Part::Stage(stage) = part {
-                            self.never_starts(*stage, Cause::Barrier(commit), agenda);
-                        }
-                    }
+                (Some(Part::Approval(_)), _) => {
+                    self.none_start(&data.parts[at..], &Cause::Barrier(commit), agenda);
                     self.give_branch_up(item, branch, Cause::Barrier(commit));
                 }
                 _ => {}
@@ -226,9 +243,7 @@ impl Machine<'_> {
             let next = parts.iter().rev().find_map(|part| match part {
                 Part::Stage(stage) => match self.state.stages[stage.index()].mode {
                     StageMode::Ended(StageOutcome::Succeeded) => Some(*stage),
-                    StageMode::Ended(StageOutcome::Failed) if whole_run && self.has_executed(*stage) => {
-                        Some(*stage)
-                    }
+                    StageMode::Ended(StageOutcome::Failed) if whole_run => Some(*stage),
                     _ => None,
                 },
                 Part::Approval(_) => None,
@@ -268,8 +283,7 @@ impl Machine<'_> {
             self.begin_item();
             return;
         };
-        let rule =
-            self.plan.rules.iter().find(|rule| rule.kinds.is_empty() || rule.kinds.contains(&failure.kind));
+        let rule = self.plan.rules.iter().find(|rule| matches(rule, &failure));
         match rule.map(|rule| &rule.reaction) {
             Some(Reaction::Ignore | Reaction::Succeed) => {
                 self.state.item += 1;
@@ -294,23 +308,18 @@ impl Machine<'_> {
 
     fn turn_branch_back(&mut self, item: ItemId, branch: u32, cause: &Cause) {
         let data = &self.plan.items[item.index()].branches[branch as usize];
-        let at = self.state.items[item.index()].branches[branch as usize].part;
-        let was = self.state.items[item.index()].branches[branch as usize].mode;
-        for part in &data.parts {
-            match *part {
-                Part::Stage(stage) => self.never_starts(stage, cause.clone(), &mut Vec::new()),
-                Part::Approval(approval) => self.drop_approval(approval),
-            }
-        }
+        // Barriers need not break: nobody goes forward any more.
+        self.none_start(&data.parts, cause, &mut Vec::new());
         self.state.items[item.index()].branches[branch as usize].mode = BranchMode::Failing;
         self.release_slot(item, branch);
-        let current = match data.parts.get(at) {
-            Some(Part::Stage(stage)) if matches!(was, BranchMode::Running | BranchMode::Failing) => {
-                Some(*stage)
+        // At most one is under way: the one that the lane has come to, or one that is rolled back with the lane.
+        let under_way = data.parts.iter().find_map(|part| match part {
+            Part::Stage(stage) => {
+                (!matches!(self.state.stages[stage.index()].mode, StageMode::Ended(_))).then_some(*stage)
             }
-            _ => None,
-        };
-        let Some(stage) = current else {
+            Part::Approval(_) => None,
+        });
+        let Some(stage) = under_way else {
             self.unwind_branch(item, branch, cause);
             return;
         };
@@ -325,8 +334,8 @@ impl Machine<'_> {
                 self.state.stages[stage.index()].mode = StageMode::Draining(*position, settled);
                 self.ready.push_back(stage);
             }
-            StageMode::RollingBack(_) => {}
-            StageMode::Waiting | StageMode::Ended(_) => self.unwind_branch(item, branch, cause),
+            // It goes back already, or (no case of these) has nothing to take back.
+            StageMode::RollingBack(_) | StageMode::Waiting | StageMode::Ended(_) => {}
         }
     }
 
@@ -371,7 +380,6 @@ impl Machine<'_> {
                 StageMode::Ended(_) => {}
             }
         }
-        self.finish_abort();
     }
 
     /// Ends an aborted run once nothing of it runs any more.
@@ -398,7 +406,8 @@ impl Machine<'_> {
             };
             outcome = outcome.max(stage);
         }
-        if self.state.items.iter().any(|item| item.failure.is_some()) {
+        let goes_back = self.state.mode == RunMode::RollingBack;
+        if goes_back || self.state.items.iter().any(|item| item.failure.is_some()) {
             outcome = outcome.max(RunOutcome::RolledBack);
         }
         self.finish_with(outcome);
@@ -421,7 +430,6 @@ impl Machine<'_> {
         self.state.approvals[approval.index()] = ApprovalState::Asked;
         let answers = vec![Answer::Approve, Answer::Reject];
         self.put(Question::Approval(approval), data.from.clone(), answers, data.within);
-        self.notify(&self.plan.notifies, NotifyEvent::Waiting, None);
     }
 
     pub(super) fn drop_approval(&mut self, approval: ApprovalId) {
@@ -475,17 +483,11 @@ impl Machine<'_> {
         let branch = &self.plan.items[data.item.index()].branches[data.branch as usize];
         let cause = Cause::Rejected(approval, failure);
         let mut agenda = Vec::new();
-        let later = branch.parts.iter().skip_while(|part| **part != Part::Approval(approval)).skip(1);
-        for part in later {
-            match *part {
-                Part::Stage(stage) => self.never_starts(stage, Cause::Lane, &mut agenda),
-                Part::Approval(approval) => self.drop_approval(approval),
-            }
+        if let Some(at) = branch.parts.iter().position(|part| *part == Part::Approval(approval)) {
+            self.none_start(&branch.parts[at + 1..], &Cause::Lane, &mut agenda);
         }
         if let Some(commit) = branch.commit {
             agenda.push((self.plan.places[commit.index()].barrier, None, cause.clone()));
-            // The branch is no longer under way when its own commit breaks.
-            self.state.places[commit.index()] = PlaceState::Ahead;
         }
         let (_, kind, message) = cause.facts(self.plan);
         self.mark_failing(data.item, data.branch, Failure::new(kind, message));
@@ -493,11 +495,11 @@ impl Machine<'_> {
         self.unwind_branch(data.item, data.branch, &cause);
     }
 
-    fn notify_stage(&mut self, stage: StageId, event: NotifyEvent) {
+    pub(super) fn notify_stage(&mut self, stage: StageId, event: NotifyEvent) {
         self.notify(&self.plan.stages[stage.index()].notifies, event, Some(stage));
     }
 
-    fn notify(&mut self, notifies: &[crate::Notify], event: NotifyEvent, stage: Option<StageId>) {
+    pub(super) fn notify(&mut self, notifies: &[crate::Notify], event: NotifyEvent, stage: Option<StageId>) {
         for notify in notifies.iter().filter(|notify| notify.events.contains(&event)) {
             self.commands.push(Command::Notify { channels: notify.channels.clone(), event, stage });
         }

@@ -93,7 +93,7 @@ impl Machine<'_> {
 
     /// Lets everything go on that can.
     fn settle(&mut self) {
-        loop {
+        while !self.state.is_finished() {
             if std::mem::take(&mut self.slots) {
                 self.fill();
             } else if let Some(stage) = self.ready.pop_front() {
@@ -104,6 +104,7 @@ impl Machine<'_> {
                 break;
             }
         }
+        self.finish_abort();
     }
 
     fn timer_fired(&mut self, timer: Timer) {

@@ -3,9 +3,10 @@
 use super::state::{Settled, Unwinding};
 use super::{BarrierState, BranchMode, Machine, PlaceState, StageMode, StepStatus};
 use crate::{
-    BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Question, Reaction,
-    ScopeId, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
+    BarrierId, BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Question,
+    Reaction, ScopeId, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
 };
+use std::collections::BTreeSet;
 
 /// How often, and after how long, a rollback step without rules is tried again when a connection fails.
 const DEFAULT_RETRIES: (u32, [u64; 3]) = (5, [10_000, 30_000, 60_000]);
@@ -28,15 +29,9 @@ impl Machine<'_> {
             }
         }
         self.announce(Happening::RollbackStarted(stage));
-        for notify in &self.plan.stages[stage.index()].notifies {
-            if notify.events.contains(&NotifyEvent::Rollback) {
-                let channels = notify.channels.clone();
-                self.commands.push(Command::Notify {
-                    channels,
-                    event: NotifyEvent::Rollback,
-                    stage: Some(stage),
-                });
-            }
+        self.notify_stage(stage, NotifyEvent::Rollback);
+        if !std::mem::replace(&mut self.state.rollback_told, true) {
+            self.notify(&self.plan.notifies, NotifyEvent::Rollback, Some(stage));
         }
         let unwinding = Unwinding { queue, at: 0, ends, failed: false };
         self.state.stages[stage.index()].mode = StageMode::RollingBack(unwinding);
@@ -44,7 +39,7 @@ impl Machine<'_> {
     }
 
     /// Whether an attempt of any step of the stage was started.
-    pub(super) fn has_executed(&self, stage: StageId) -> bool {
+    fn has_executed(&self, stage: StageId) -> bool {
         self.forward_steps(stage).any(|(_, step)| self.was_executed(step))
     }
 
@@ -171,7 +166,6 @@ impl Machine<'_> {
     fn rollback_stopped(&mut self, stage: StageId) {
         if self.is_aborting() {
             self.end_stage(stage, StageOutcome::Aborted);
-            self.finish_abort();
         } else {
             self.end_stage(stage, StageOutcome::RollbackFailed);
             self.stage_over(stage);
@@ -189,12 +183,7 @@ impl Machine<'_> {
             self.ready.push_back(data.stage);
             return;
         }
-        let rule = data.scopes.iter().find_map(|&scope| {
-            let rules = &self.plan.scopes[scope.index()].rules;
-            let at =
-                rules.iter().position(|rule| rule.kinds.is_empty() || rule.kinds.contains(&failure.kind))?;
-            Some(((scope, at as u32), rules[at].reaction.clone()))
-        });
+        let rule = self.rule_for(&data.scopes, &failure).map(|(rule, found)| (rule, found.reaction.clone()));
         match rule {
             Some((rule, reaction)) => self.rollback_reacts(step, failure, &reaction, rule),
             None if matches!(failure.kind, Kind::Connectivity | Kind::Timeout) => {
@@ -228,8 +217,7 @@ impl Machine<'_> {
             Reaction::Ask { group, within, then } => {
                 self.announce(told(Verdict::Ask));
                 self.state.steps[step.index()].status = StepStatus::Asking((**then).clone());
-                let answers = vec![crate::Answer::Retry, crate::Answer::Ignore, crate::Answer::Succeed];
-                self.put(Question::Step(step), group.clone(), answers, *within);
+                self.put(Question::Step(step), group.clone(), self.answers(step), *within);
             }
             Reaction::Ignore | Reaction::Succeed => {
                 let ignored = matches!(reaction, Reaction::Ignore);
@@ -243,10 +231,16 @@ impl Machine<'_> {
     }
 
     /// A person, or the lack of one, decided about a failed rollback step.
-    pub(super) fn rollback_decided(&mut self, step: StepId, failure: Failure, reaction: &Reaction) {
+    pub(super) fn rollback_decided(
+        &mut self,
+        step: StepId,
+        failure: Failure,
+        reaction: &Reaction,
+        rule: Option<(ScopeId, u32)>,
+    ) {
         match reaction {
             Reaction::Ignore | Reaction::Succeed | Reaction::Retry { .. } => {
-                self.rollback_reacts(step, failure, reaction, DEFAULT_RULE);
+                self.rollback_reacts(step, failure, reaction, rule.unwrap_or(DEFAULT_RULE));
             }
             _ => self.rollback_step_failed_for_good(step, failure),
         }
@@ -284,7 +278,7 @@ impl Machine<'_> {
         }
         self.state.places[place.index()] = PlaceState::Arrived;
         self.announce(Happening::BarrierArrived(place));
-        self.state.waiting_rollbacks.push(place);
+        self.state.waiting_rollbacks.insert(place);
         if let Some(after) = data.timeout {
             let timer = Timer::Barrier(place);
             self.commands.push(Command::StartTimer { timer, after, clock: Clock::Runner });
@@ -294,36 +288,36 @@ impl Machine<'_> {
 
     /// Lets those go on whose peers have all arrived or will not come. Whether there were any.
     pub(super) fn release_rollback_barriers(&mut self) -> bool {
-        if self.state.waiting_rollbacks.is_empty() {
-            return false;
-        }
-        let released: Vec<PlaceId> = self
-            .state
-            .waiting_rollbacks
-            .iter()
-            .copied()
-            .filter(|place| {
-                let barrier = &self.plan.barriers[self.plan.places[place.index()].barrier.index()];
-                !barrier.places.iter().any(|peer| self.may_still_come(*peer))
-            })
-            .collect();
-        for &place in &released {
-            let barrier = self.plan.places[place.index()].barrier;
+        let waiting = &self.state.waiting_rollbacks;
+        let barriers: BTreeSet<BarrierId> =
+            waiting.iter().map(|place| self.plan.places[place.index()].barrier).collect();
+        let mut released = false;
+        for barrier in barriers {
+            let places = &self.plan.barriers[barrier.index()].places;
+            if places.iter().any(|peer| self.may_still_come(*peer)) {
+                continue;
+            }
+            released = true;
             if self.state.barriers[barrier.index()] != BarrierState::Open {
                 self.state.barriers[barrier.index()] = BarrierState::Open;
                 self.announce(Happening::BarrierOpened(barrier));
             }
-            if self.plan.places[place.index()].timeout.is_some() {
-                self.commands.push(Command::StopTimer(Timer::Barrier(place)));
+            for place in places
+                .iter()
+                .filter(|place| self.state.waiting_rollbacks.contains(place))
+                .copied()
+                .collect::<Vec<_>>()
+            {
+                self.stop_waiting(place);
+                self.leave_rollback_barrier(place);
             }
-            self.leave_rollback_barrier(place);
         }
-        !released.is_empty()
+        released
     }
 
     fn leave_rollback_barrier(&mut self, place: PlaceId) {
         self.state.places[place.index()] = PlaceState::Crossed;
-        self.state.waiting_rollbacks.retain(|waiting| *waiting != place);
+        self.state.waiting_rollbacks.remove(&place);
         if let Some(stage) = self.plan.places[place.index()].stage {
             self.ready.push_back(stage);
         }
@@ -341,9 +335,14 @@ impl Machine<'_> {
         if self.state.places[place.index()] != PlaceState::Ahead {
             return false;
         }
+        let whole_run = self.state.mode == super::RunMode::RollingBack;
         let reaches =
             |phase: Option<u32>| self.rollback_queue(stage, phase).contains(&BlockItem::Barrier(place));
         match &self.state.stages[stage.index()].mode {
+            StageMode::RollingBack(unwinding) if unwinding.ends == StageOutcome::Failed && whole_run => {
+                // After its phase all of it is undone.
+                reaches(None)
+            }
             StageMode::RollingBack(unwinding) => {
                 !unwinding.failed
                     && unwinding.queue[unwinding.at.min(unwinding.queue.len())..]
@@ -360,7 +359,7 @@ impl Machine<'_> {
                 let branch = &self.state.items[stage.item.index()].branches[stage.branch as usize];
                 let whole =
                     self.plan.items[stage.item.index()].group.is_some_and(|group| group.all_or_nothing)
-                        || self.state.mode == super::RunMode::RollingBack;
+                        || whole_run;
                 whole && branch.mode == BranchMode::Failing && reaches(None)
             }
             StageMode::Waiting | StageMode::Forward(_) | StageMode::Ended(_) => false,

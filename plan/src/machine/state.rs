@@ -4,7 +4,7 @@ use crate::{
     Cause, Expr, Facts, Failure, FailureFact, NoFacts, PlaceId, Plan, Reaction, RunFact, RunOutcome, ScopeId,
     ServiceId, StageId, StageOutcome, StepId, TargetId, Value, Verdict,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one run. A function of the plan and the events so far, and of nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,8 +29,12 @@ pub struct State {
     pub approvals: Vec<ApprovalState>,
     /// What each target ran before a stage's first changing step on it.
     pub records: BTreeMap<(StageId, TargetId, Option<ServiceId>), Value>,
+    /// Records that were asked for and not given yet.
+    pub(super) recording: BTreeSet<(StageId, TargetId, Option<ServiceId>)>,
     /// Rollback places whose stages wait there now.
-    pub(super) waiting_rollbacks: Vec<PlaceId>,
+    pub(super) waiting_rollbacks: BTreeSet<PlaceId>,
+    /// Whether the pipeline's channels were told that something rolls back.
+    pub(super) rollback_told: bool,
 }
 
 /// What a run as a whole does.
@@ -98,6 +102,8 @@ pub struct StageState {
     pub mode: StageMode,
     /// Why it failed, once it has failed for good.
     pub cause: Option<Cause>,
+    /// The last phase that it came to.
+    pub(super) phase: Option<u32>,
 }
 
 /// Where a stage is.
@@ -285,7 +291,10 @@ impl State {
             mode: RunMode::NotStarted,
             item: 0,
             items: plan.items.iter().map(item).collect(),
-            stages: vec![StageState { mode: StageMode::Waiting, cause: None }; plan.stages.len()],
+            stages: vec![
+                StageState { mode: StageMode::Waiting, cause: None, phase: None };
+                plan.stages.len()
+            ],
             steps: vec![StepState::default(); plan.steps.len()],
             places: vec![PlaceState::default(); plan.places.len()],
             barriers: plan
@@ -295,7 +304,9 @@ impl State {
                 .collect(),
             approvals: vec![ApprovalState::default(); plan.approvals.len()],
             records: BTreeMap::new(),
-            waiting_rollbacks: Vec::new(),
+            recording: BTreeSet::new(),
+            waiting_rollbacks: BTreeSet::new(),
+            rollback_told: false,
         }
     }
 

@@ -5,6 +5,7 @@ use lockstep_plan::machine::{
 };
 use lockstep_plan::*;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
 
 /// What the world may still answer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -42,16 +43,41 @@ struct World {
     interfered: bool,
 }
 
-/// How an execution came to where it is.
-#[derive(Clone, Default)]
+/// How an execution came to where it is: its last machine step, and those before.
 pub struct Story {
-    lines: Vec<String>,
+    before: Option<Rc<Story>>,
+    event: Event,
     told: Vec<Happening>,
 }
 
 impl Story {
-    fn text(&self) -> String {
-        self.lines.join("\n")
+    /// From the last machine step to the first.
+    fn steps(&self) -> impl Iterator<Item = &Story> {
+        std::iter::successors(Some(self), |story| story.before.as_deref())
+    }
+
+    fn has_told(&self, happening: &Happening) -> bool {
+        self.steps().any(|story| story.told.contains(happening))
+    }
+
+    fn told(&self) -> Vec<Happening> {
+        let mut steps: Vec<&Story> = self.steps().collect();
+        steps.reverse();
+        steps.iter().flat_map(|story| story.told.clone()).collect()
+    }
+
+    fn text(&self, plan: &Plan) -> String {
+        let mut steps: Vec<String> =
+            self.steps()
+                .map(|story| {
+                    let told = story.told.iter().map(|it| {
+                        format!("\n    {}: {}", it.stage(plan).unwrap_or_default(), it.describe(plan))
+                    });
+                    format!("> {:?}{}", story.event, told.collect::<String>())
+                })
+                .collect();
+        steps.reverse();
+        steps.join("\n")
     }
 }
 
@@ -67,15 +93,15 @@ pub struct Explored {
 /// Explores; panics with the story of the first execution that breaks an invariant.
 pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
     let mut world = World { state: State::new(plan), open: BTreeSet::new(), failures: 0, interfered: false };
-    let mut story = Story::default();
-    world.apply(plan, Event::Started { run: "r".into(), by: "tester".into() }, &mut story);
+    let story = world.apply(plan, Event::Started { run: "r".into(), by: "tester".into() }, None);
     let mut seen = HashSet::new();
     let mut explored = Explored { states: 0, ends: BTreeSet::new(), finals: Vec::new() };
     let mut stack = vec![(world, story)];
     while let Some((world, story)) = stack.pop() {
-        if !seen.insert(world.clone()) {
+        if seen.contains(&world) {
             continue;
         }
+        seen.insert(world.clone());
         explored.states += 1;
         assert!(explored.states < 3_000_000, "too many states for an exhaustive test");
         if let Some(outcome) = world.state.outcome() {
@@ -83,18 +109,17 @@ pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
             let stages =
                 (0..plan.stages.len() as u32).filter_map(|stage| world.state.stage_outcome(StageId(stage)));
             explored.ends.insert((outcome, stages.collect()));
-            explored.finals.push((world.state, story.told));
+            explored.finals.push((world.state, story.told()));
             continue;
         }
         let moves = world.moves(plan, adversary);
-        assert!(!moves.is_empty(), "stuck:\n{}\n{:#?}", story.text(), world.state.stages);
+        assert!(!moves.is_empty(), "stuck:\n{}\n{:#?}", story.text(plan), world.state.stages);
         for (event, fails) in moves {
             let mut next = world.clone();
-            let mut story = story.clone();
             next.failures += u32::from(fails);
             next.interfered |=
                 matches!(event, Event::AbortRequested { .. } | Event::RollbackRequested { .. });
-            next.apply(plan, event, &mut story);
+            let story = next.apply(plan, event, Some(story.clone()));
             stack.push((next, story));
         }
     }
@@ -173,8 +198,8 @@ impl World {
         moves
     }
 
-    fn apply(&mut self, plan: &Plan, event: Event, story: &mut Story) {
-        story.lines.push(format!("> {event:?}"));
+    fn apply(&mut self, plan: &Plan, event: Event, before: Option<Rc<Story>>) -> Rc<Story> {
+        let mut story = Story { before, event: event.clone(), told: Vec::new() };
         match &event {
             Event::StepEnded { step, attempt, .. } => {
                 self.open.retain(|open| !matches!(open, Open::Step(s, a, _) if s == step && a == attempt));
@@ -201,30 +226,29 @@ impl World {
                     | Command::Ask { .. }
                     | Command::StartTimer { .. }
             );
-            assert!(!finished, "{command:?} after the end:\n{}", story.text());
-            assert!(!(stops && starts), "{command:?} after an abort:\n{}", story.text());
+            assert!(!finished, "{command:?} after the end:\n{}", story.text(plan));
+            assert!(!(stops && starts), "{command:?} after an abort:\n{}", story.text(plan));
             match command {
                 Command::Record { stage, target, service, .. } => {
                     let new = self.open.insert(Open::Record(stage, target, service));
-                    assert!(new, "asked twice for a record:\n{}", story.text());
+                    assert!(new, "asked twice for a record:\n{}", story.text(plan));
                     let known = before.records.contains_key(&(stage, target, service));
-                    assert!(!known, "recorded twice:\n{}", story.text());
+                    assert!(!known, "recorded twice:\n{}", story.text(plan));
                 }
                 Command::StartStep { step, attempt, .. } => {
-                    story.lines.push(format!("    starts {}", plan.steps[step.index()].name));
-                    check_start(plan, &before, &self.state, step, story);
+                    check_start(plan, &before, &self.state, step, &story);
                     let new = self.open.insert(Open::Step(step, attempt, false));
-                    assert!(new, "started twice:\n{}", story.text());
+                    assert!(new, "started twice:\n{}", story.text(plan));
                 }
                 Command::CancelStep { step, attempt } => {
                     let runs = self.open.remove(&Open::Step(step, attempt, false))
                         || self.open.contains(&Open::Step(step, attempt, true));
-                    assert!(runs, "cancels what does not run:\n{}", story.text());
+                    assert!(runs, "cancels what does not run:\n{}", story.text(plan));
                     self.open.insert(Open::Step(step, attempt, true));
                 }
                 Command::StartTimer { timer, .. } => {
                     let new = self.open.insert(Open::Timer(timer));
-                    assert!(new, "{timer:?} was started twice:\n{}", story.text());
+                    assert!(new, "{timer:?} was started twice:\n{}", story.text(plan));
                 }
                 Command::StopTimer(timer) => {
                     self.open.remove(&Open::Timer(timer));
@@ -232,33 +256,32 @@ impl World {
                 Command::Ask { question, answers, .. } => {
                     let asked =
                         self.open.iter().any(|open| matches!(open, Open::Ask(q, _) if *q == question));
-                    assert!(!asked, "{question:?} was asked twice:\n{}", story.text());
+                    assert!(!asked, "{question:?} was asked twice:\n{}", story.text(plan));
                     self.open.insert(Open::Ask(question, answers));
                 }
                 Command::Unask(question) => {
                     self.open.retain(|open| !matches!(open, Open::Ask(q, _) if *q == question))
                 }
                 Command::Announce(happening) => {
-                    let stage = happening.stage(plan).unwrap_or_default();
-                    story.lines.push(format!("    {stage}: {}", happening.describe(plan)));
-                    let new = !is_unique(plan, &happening) || !story.told.contains(&happening);
-                    assert!(new, "{happening:?} is told twice:\n{}", story.text());
+                    let new = !is_unique(plan, &happening) || !story.has_told(&happening);
+                    assert!(new, "{happening:?} is told twice:\n{}", story.text(plan));
                     story.told.push(happening);
                 }
                 Command::Notify { .. } => {}
                 Command::Finish(_) => finished = true,
             }
         }
-        assert_eq!(finished, self.state.is_finished(), "{}", story.text());
+        assert_eq!(finished, self.state.is_finished(), "{}", story.text(plan));
         for (index, (before, after)) in before.barriers.iter().zip(&self.state.barriers).enumerate() {
             let decided = !matches!(before, BarrierState::Undecided { .. });
             let name = &plan.barriers[index].name;
-            assert!(!decided || before == after, "{name} was decided twice:\n{}", story.text());
+            assert!(!decided || before == after, "{name} was decided twice:\n{}", story.text(plan));
         }
-        self.check_open(plan, story);
+        self.check_open(plan, &story);
         if self.state.mode == RunMode::Forward {
-            check_doom(plan, &self.state, story);
+            check_doom(plan, &self.state, &story);
         }
+        Rc::new(story)
     }
 
     /// Whatever is under way outside is awaited inside, and the other way round.
@@ -301,7 +324,7 @@ impl World {
                 Open::Timer(Timer::Question(question)) | Open::Ask(question, _) => waits(question),
                 Open::Record(..) => true,
             };
-            assert!(awaited, "nobody waits for {open:?}:\n{}", story.text());
+            assert!(awaited, "nobody waits for {open:?}:\n{}", story.text(plan));
         }
         for (index, step) in state.steps.iter().enumerate() {
             let id = StepId(index as u32);
@@ -328,7 +351,7 @@ impl World {
                 }
                 _ => true,
             };
-            assert!(held, "{} waits for nothing:\n{}", plan.steps[index].name, story.text());
+            assert!(held, "{} waits for nothing:\n{}", plan.steps[index].name, story.text(plan));
         }
     }
 }
@@ -339,6 +362,8 @@ fn is_unique(plan: &Plan, happening: &Happening) -> bool {
         Happening::StepSucceeded(step) | Happening::StepSkipped(step) => {
             plan.steps[step.index()].role == Role::Forward
         }
+        // It could not be started, again.
+        Happening::StepFailed { attempt, .. } => *attempt > 0,
         Happening::StageFailing(_, _, decision) => decision.verdict != Verdict::Ask,
         Happening::Asked(..)
         | Happening::AnsweredBy(..)
@@ -370,16 +395,19 @@ fn check_doom(plan: &Plan, state: &State, story: &Story) {
             let uncrossed = matches!(state.places[place.index()], PlaceState::Ahead | PlaceState::Arrived);
             let barrier = plan.places[place.index()].barrier;
             let broken = state.barriers[barrier.index()] == BarrierState::Broken;
-            assert!(!uncrossed || broken, "{} failed, {barrier:?} stands:\n{}", stage.name, story.text());
+            assert!(!uncrossed || broken, "{} failed, {barrier:?} stands:\n{}", stage.name, story.text(plan));
         }
         let later =
             branch.parts.iter().skip_while(|part| **part != Part::Stage(StageId(index as u32))).skip(1);
         for part in later {
             let over = match part {
                 Part::Stage(stage) => matches!(state.stages[stage.index()].mode, StageMode::Ended(_)),
-                Part::Approval(approval) => state.approvals[approval.index()] == ApprovalState::Dropped,
+                Part::Approval(approval) => !matches!(
+                    state.approvals[approval.index()],
+                    ApprovalState::Waiting | ApprovalState::Asked
+                ),
             };
-            assert!(over, "{} failed, its lane goes on:\n{}", stage.name, story.text());
+            assert!(over, "{} failed, its lane goes on:\n{}", stage.name, story.text(plan));
         }
     }
     for (index, barrier) in plan.barriers.iter().enumerate() {
@@ -400,7 +428,7 @@ fn check_doom(plan: &Plan, state: &State, story: &Story) {
                 StageMode::Forward(_) => !passes,
                 _ => false,
             };
-            assert!(!(uncrossed && spared), "{} is spared:\n{}", data.name, story.text());
+            assert!(!(uncrossed && spared), "{} is spared:\n{}", data.name, story.text(plan));
         }
     }
 }
@@ -411,7 +439,7 @@ fn check_start(plan: &Plan, before: &State, state: &State, step: StepId, story: 
     let was = &before.stages[data.stage.index()].mode;
     if data.role != Role::Forward {
         let stopped = matches!(was, StageMode::RollingBack(unwinding) if unwinding.failed);
-        assert!(!stopped, "{} started in a failed rollback:\n{}", data.name, story.text());
+        assert!(!stopped, "{} started in a failed rollback:\n{}", data.name, story.text(plan));
         let blind = plan.stages[data.stage.index()].positions.iter().any(|position| match &position.work {
             Work::Steps(steps) => steps.iter().any(|step| {
                 let status = &state.steps[step.index()].status;
@@ -419,26 +447,31 @@ fn check_start(plan: &Plan, before: &State, state: &State, step: StepId, story: 
             }),
             Work::Barrier(_) => false,
         });
-        assert!(!blind, "{} started while something may still run:\n{}", data.name, story.text());
+        assert!(!blind, "{} started while something may still run:\n{}", data.name, story.text(plan));
         if let Role::Undo(of) = data.role {
-            assert!(state.steps[of.index()].attempts > 0, "{} undoes nothing:\n{}", data.name, story.text());
+            assert!(
+                state.steps[of.index()].attempts > 0,
+                "{} undoes nothing:\n{}",
+                data.name,
+                story.text(plan)
+            );
         }
         return;
     }
     let may = matches!(was, StageMode::Waiting | StageMode::Forward(_) | StageMode::Asking(..));
-    assert!(may, "{} started in a failed stage:\n{}", data.name, story.text());
+    assert!(may, "{} started in a failed stage:\n{}", data.name, story.text(plan));
     let recorded = data
         .action
         .target
         .is_none_or(|target| state.records.contains_key(&(data.stage, target, data.action.service)));
-    assert!(!data.changes || recorded, "{} started without a record:\n{}", data.name, story.text());
+    assert!(!data.changes || recorded, "{} started without a record:\n{}", data.name, story.text(plan));
     for position in &plan.stages[data.stage.index()].positions {
         match &position.work {
             Work::Steps(steps) if steps.contains(&step) => return,
             Work::Steps(_) => {}
             Work::Barrier(place) => {
                 let passed = !matches!(state.places[place.index()], PlaceState::Ahead | PlaceState::Arrived);
-                assert!(passed, "{} started before its barrier:\n{}", data.name, story.text());
+                assert!(passed, "{} started before its barrier:\n{}", data.name, story.text(plan));
             }
         }
     }
@@ -450,7 +483,7 @@ fn check_end(plan: &Plan, world: &World, story: &Story) {
     for index in 0..plan.stages.len() {
         let outcome = state.stage_outcome(StageId(index as u32));
         let name = &plan.stages[index].name;
-        assert!(outcome.is_some(), "{name} has not ended:\n{}", story.text());
+        assert!(outcome.is_some(), "{name} has not ended:\n{}", story.text(plan));
         if outcome == Some(StageOutcome::RolledBack) {
             for step in plan.steps.iter().enumerate().filter(|(_, step)| step.stage.index() == index) {
                 let (at, step) = step;
@@ -460,12 +493,12 @@ fn check_end(plan: &Plan, world: &World, story: &Story) {
                     && plan.stages[index].rollback.is_none()
                 {
                     let undone = state.steps[undo.index()].status.is_passed();
-                    assert!(undone, "{} was not undone:\n{}", step.name, story.text());
+                    assert!(undone, "{} was not undone:\n{}", step.name, story.text(plan));
                 }
             }
         }
     }
     // A question to a driver that nobody needs the answer of any more may stay.
     let over = world.open.iter().all(|open| matches!(open, Open::Record(..)));
-    assert!(over, "{:?} at the end:\n{}", world.open, story.text());
+    assert!(over, "{:?} at the end:\n{}", world.open, story.text(plan));
 }

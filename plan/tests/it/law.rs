@@ -28,26 +28,6 @@ fn ends_with(explored: &Explored, stages: &[StageOutcome]) -> bool {
     explored.ends.iter().any(|(_, ends)| ends == stages)
 }
 
-/// Every kind of thing that a doomed stage can be in the middle of.
-#[test]
-fn doom_finds_stages_in_every_state() {
-    let rules = [rule(&[], retry(1, ask(Reaction::Rollback)))];
-    for words in ["x! |all", "x~ |all", "@x |all", "x!&@y&z~ |all", "|other x |all", "x! |all y!"] {
-        let plan = Builder::default()
-            .group(
-                PLAIN,
-                &[&[("a", words, &rules)], &[("b", "u |all", &[])], &[("c", "v", &[]), ("d", "|other", &[])]],
-            )
-            .done();
-        let explored = explore(&plan, &failing(2));
-        assert!(explored.ends.iter().any(|(run, _)| *run == RunOutcome::Succeeded), "{words}");
-        let both = |(_, ends): &(RunOutcome, Vec<StageOutcome>)| {
-            ends[0] == StageOutcome::RolledBack && ends[1] == StageOutcome::RolledBack
-        };
-        assert!(explored.ends.iter().any(both), "{words}: {:?}", explored.ends);
-    }
-}
-
 #[test]
 fn the_adversary_may_do_everything_at_once() {
     let rules = [rule(&[Kind::Application], retry(1, ask(Reaction::Rollback)))];
@@ -168,6 +148,9 @@ fn a_lost_step_ends_its_stage_and_its_lane() {
         .done();
     let explored = explore(&plan, &Adversary { lost: true, ..failing(2) });
     for (state, _) in &explored.finals {
+        if state.outcome() == Some(RunOutcome::Aborted) {
+            continue;
+        }
         let lost = |stage: u32| {
             let lost = |step: &(&Step, &machine::StepState)| {
                 step.0.stage == StageId(stage) && step.1.status == StepStatus::Lost

@@ -74,7 +74,8 @@ fn rollback_steps_try_lost_connections_again() {
     let step = |name| plan.step_named(name).expect("the step");
     for (kind, attempts) in [(Kind::Connectivity, 6), (Kind::Timeout, 6), (Kind::Application, 1)] {
         let fail = [(step("a.p1.x.undo"), kind), (step("c.p1.z"), Kind::Application)].into();
-        let simulation = simulate(&plan, &Scenario { fail, ..Scenario::default() });
+        let takes = [(step("c.p1.z"), 1000)].into();
+        let simulation = simulate(&plan, &Scenario { fail, takes, ..Scenario::default() });
         let waits: Vec<u64> = simulation
             .events
             .iter()
@@ -199,7 +200,9 @@ fn a_persons_rollback_finds_the_run_in_every_state() {
                     let (one, two) = (&plan.stages[stage as usize], &plan.stages[later as usize]);
                     let ordered = one.item != two.item || one.branch == two.branch;
                     let last = told.iter().rposition(|it| match it {
-                        Happening::StageEnded(it, _) => *it == StageId(later),
+                        Happening::StageEnded(it, outcome) => {
+                            *it == StageId(later) && *outcome != StageOutcome::NotStarted
+                        }
                         _ => false,
                     });
                     assert!(!ordered || started.is_none() || last < started, "{told:#?}");
@@ -261,7 +264,7 @@ fn rollback_barriers_wait_for_those_who_come_and_for_nobody_else() {
                 together += usize::from(one < opened && other < opened);
             }
         }
-        assert!(together > 0);
+        assert_eq!(together > 0, rules.is_empty());
     }
 }
 
@@ -270,20 +273,21 @@ fn rollback_barriers_wait_for_those_who_come_and_for_nobody_else() {
 fn rollback_barriers_wait_for_failed_stages_of_a_run_that_goes_back() {
     let fail = [rule(&[], Reaction::Fail)];
     let mut plan = Builder::default()
-        .group(PLAIN, &[&[("a", "x! w", &fail), ("c", "z! y!", &[])], &[("b", "y! v", &[])]])
+        .group(PLAIN, &[&[("a", "x! w", &fail)], &[("b", "y! v", &[])]])
         .rollback("a", 0, "u |back")
         .rollback("b", 0, "u |back")
         .done();
-    // The lane's second stage starts although the first has failed: nobody's plan, but `ignore` leads there in two items.
     plan.rules.push(rule(&[], Reaction::RollbackPipeline));
     let explored = explore(&plan, &failing(1));
     let barrier = plan.barriers.iter().position(|it| it.kind == BarrierKind::Rollback).expect("it");
+    let mut seen = 0;
     for (_, told) in &explored.finals {
         let failed = told.contains(&Happening::StageEnded(StageId(0), StageOutcome::Failed));
-        let back = told.contains(&Happening::RollbackStarted(StageId(2)));
-        if !(failed && back) {
+        let both = (0..2).all(|stage| told.contains(&Happening::RollbackStarted(StageId(stage))));
+        if !failed || !both {
             continue;
         }
+        seen += 1;
         let arrivals = |told: &[Happening]| {
             let here = |it: &&Happening| match it {
                 Happening::BarrierArrived(place) => plan.places[place.index()].barrier.index() == barrier,
@@ -294,6 +298,7 @@ fn rollback_barriers_wait_for_failed_stages_of_a_run_that_goes_back() {
         let opened = told.iter().position(|it| *it == Happening::BarrierOpened(BarrierId(barrier as u32)));
         assert_eq!(opened.map(|at| arrivals(&told[..at])), Some(2), "{told:#?}");
     }
+    assert!(seen > 0);
 }
 
 /// "Abort … rollbacks stop after their running step": those that wait at a rollback barrier or back off, too.
