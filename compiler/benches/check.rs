@@ -8,7 +8,7 @@ use lockstep_compiler::{Loader, Program, check};
 use std::io;
 use std::path::{Path, PathBuf};
 
-#[path = "../tests/support/generate.rs"]
+#[path = "../tests/it/generate.rs"]
 mod generate;
 
 /// Shows the memory each case takes beside its time.

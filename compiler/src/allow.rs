@@ -1,8 +1,9 @@
-//! `// allow(NAME): reason`: silences reports of that name on the next line.
+//! `// allow(NAME): reason`: silences reports of that name on the next line. Lines of them, one above the other, all speak of the line
+//! below the last one.
 
 use crate::checks::allow_unused;
 use crate::diagnostic::{Diagnostic, Location};
-use crate::program::{ModuleId, Program};
+use crate::program::{FileId, ModuleId, Program};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Removes what is allowed, and reports what allows nothing.
@@ -11,6 +12,7 @@ pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
         let mut lines: Option<BTreeMap<u32, Vec<usize>>> = None;
         let mut silenced: BTreeSet<usize> = BTreeSet::new();
         let mut reports = Vec::new();
+        let stacked = stacked(program, file);
         for comment in &source.parse.comments {
             let at = Location { file, span: comment.span };
             let text = program.text(file, comment.span).trim_start_matches('/').trim_start();
@@ -31,7 +33,10 @@ pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
                 }
                 lines
             });
-            let next = source.lines.position(comment.span.start).line + 1;
+            let mut next = source.lines.position(comment.span.start).line + 1;
+            if let Some((_, last)) = stacked.range(..=next).next_back().filter(|(_, last)| **last >= next) {
+                next = last + 1;
+            }
             let matching: Vec<usize> = lines
                 .get(&next)
                 .into_iter()
@@ -51,4 +56,26 @@ pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
         });
         found.extend(reports);
     }
+}
+
+/// Runs of lines that hold nothing but an `allow`, each from its first line to its last: all speak of the line below.
+fn stacked(program: &Program, file: FileId) -> BTreeMap<u32, u32> {
+    let source = program.file(file);
+    let mut runs: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut current: Option<(u32, u32)> = None;
+    for comment in &source.parse.comments {
+        let line = source.lines.position(comment.span.start).line;
+        let before = &source.text[source.lines.line(line).start as usize..comment.span.start as usize];
+        let text = program.text(file, comment.span).trim_start_matches('/').trim_start();
+        if !before.trim().is_empty() || !text.starts_with("allow(") {
+            continue;
+        }
+        let first = match current {
+            Some((first, last)) if last + 1 == line => first,
+            _ => line,
+        };
+        current = Some((first, line));
+        runs.insert(first, line);
+    }
+    runs
 }

@@ -3,10 +3,11 @@
 use crate::checks::walk::{self, RuleScope};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::Model;
+use crate::program::FileId;
 use crate::rules::Rule;
 use crate::suggest;
 use crate::types::{Ty, Typer};
-use lockstep_grammar::ast::{ActionKind, DeclarationKind, Name};
+use lockstep_grammar::ast::{ActionKind, DeclarationKind, Name, Step};
 use lockstep_plan::Kind;
 
 pub const RULE: Rule = Rule {
@@ -40,8 +41,36 @@ pub fn group<'p>(typer: &mut Typer<'_, 'p>, group: &'p Name) {
     }
 }
 
+/// Whether a step works on hosts: the infrastructure of its provider has a list of them. A provider that is not known
+/// is some other report's matter.
+fn has_hosts(model: &Model<'_>, file: FileId, step: &Step) -> bool {
+    let Some((provider, _)) = model.find_step(model.module(file), &step.path) else { return true };
+    let fields = model.as_provider(provider).and_then(|it| it.infrastructure.as_ref());
+    let mut fields = fields.into_iter().flat_map(|fields| &fields.items);
+    fields.any(|field| field.name.text == "hosts" && field.ty.name.text == "list")
+}
+
+/// `under N% of hosts` where no step that the rule covers has hosts.
+fn under(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    for (file, covered, failures) in walk::covered(model) {
+        let mut shares = failures.iter().filter_map(|failure| failure.under).peekable();
+        if shares.peek().is_none() || covered.iter().any(|step| has_hosts(model, file, step)) {
+            continue;
+        }
+        for (share, span) in shares {
+            let message = format!("`under {share}% of hosts` speaks of hosts, and no step here has any");
+            sink.push(
+                Diagnostic::new(&RULE, Location { file, span }, message)
+                    .label("a share of which hosts?")
+                    .help("leave `under …` out, or let the rule stand where steps work on hosts, as those of `ssh` do"),
+            );
+        }
+    }
+}
+
 /// Kinds, `under`, and actions that their place does not allow.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    under(model, sink);
     for (file, scope, failures) in walk::failures(model) {
         for failure in failures {
             for kind in &failure.kinds {

@@ -133,6 +133,7 @@ pub struct Judged<'a, 'p> {
 
 /// Checks that look at the plan of a pipeline.
 const PLAN_CHECKS: &[fn(&Judged<'_, '_>, &mut Vec<Diagnostic>)] = &[
+    barrier_duplicate::commit,
     barrier_sequential::check,
     barrier_alone::check,
     barrier_deadlock::check,
@@ -193,8 +194,17 @@ fn hide(found: &mut Vec<Diagnostic>) {
     });
 }
 
+/// What each element of a loop may do again, at one place: said once.
+const ONCE: [&str; 5] = [
+    barrier_alone::RULE.name,
+    barrier_skippable::RULE.name,
+    pipeline_conflict::RULE.name,
+    template_environment_mismatch::RULE.name,
+    type_not_allowed_value::RULE.name,
+];
+
 /// Sorted by file, position and rule, each report once.
-fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
+pub fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
     found.sort_by(|a, b| {
         let key = |it: &Diagnostic| (it.primary.span, it.rule);
         let path = |it: &Diagnostic| program.file(it.primary.file).path.as_path();
@@ -203,4 +213,21 @@ fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
     });
     // The same mistake may be met once for each round of a loop and each pipeline.
     found.dedup_by(|a, b| a.rule == b.rule && a.primary == b.primary && a.message == b.message);
+    let mut more: Vec<usize> = vec![0];
+    found.dedup_by(|again, first| {
+        // Elements of one loop say the same of the same places.
+        let places = |it: &Diagnostic| it.labels.iter().map(|(at, _)| *at).collect::<Vec<_>>();
+        let same = again.rule == first.rule
+            && again.primary == first.primary
+            && ONCE.contains(&first.rule)
+            && places(again) == places(first);
+        match more.last_mut() {
+            Some(more) if same => *more += 1,
+            _ => more.push(0),
+        }
+        same
+    });
+    for (diagnostic, more) in found.iter_mut().zip(more).filter(|(_, more)| *more > 0) {
+        diagnostic.message.push_str(&format!(" (and {more} more like it)"));
+    }
 }

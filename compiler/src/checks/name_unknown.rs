@@ -23,7 +23,9 @@ pub fn report<'a>(
     } else {
         format!("there is no {what} `{name}`")
     };
-    let help = if matches!(what, "name" | "step") {
+    let help = if let Some(ours) = elsewhere(what, name) {
+        Some(format!("did you mean `{ours}`?"))
+    } else if matches!(what, "name" | "step") {
         suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
     } else {
         suggest::help(what, name, known)
@@ -83,4 +85,29 @@ pub fn rollback_step(at: Location, name: &str, known: Vec<&str>) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("no step `{name}` stands in a rollback block of this phase"))
         .label("not known here")
         .help(help)
+}
+
+/// A service or environment whose settings read themselves.
+pub fn circle(at: Location, name: &str) -> Diagnostic {
+    Diagnostic::new(
+        &RULE,
+        at,
+        format!("what `{name}` holds is not known: its settings lead back to themselves"),
+    )
+    .label("read by its own settings")
+    .help("write the value out where it is read, or make it a parameter")
+}
+
+/// How this language spells a word of others.
+fn elsewhere(what: &str, name: &str) -> Option<&'static str> {
+    Some(match (what, name) {
+        ("type", "str" | "String" | "text") => "string",
+        ("type", "integer" | "Int" | "number" | "int32" | "int64") => "int",
+        ("type", "boolean" | "Bool" | "Boolean") => "bool",
+        ("type", "array") => "list",
+        ("type", "object" | "dict") => "map",
+        ("name", "True" | "TRUE" | "yes") => "true",
+        ("name", "False" | "FALSE" | "no") => "false",
+        _ => return None,
+    })
 }

@@ -17,6 +17,7 @@ pub const RULE: Rule = Rule {
 /// Looks at every workflow.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, name, workflow) in walk::workflows(model) {
+        let name = name.text.as_str();
         for block in &workflow.parallel_phases {
             let at = |span: Span| Location { file, span };
             let phases = &workflow.phases[block.phases.clone()];

@@ -28,23 +28,32 @@ impl<'p> Steps<'p> {
     }
 }
 
-/// Looks at every workflow that names a strategy.
+/// What a workflow without a strategy has to do with it.
+const UNSAID: &str = "a workflow that names no strategy is `basic`";
+
+/// Looks at every workflow; one that names no strategy is `basic`.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, name, workflow) in walk::workflows(model) {
-        let Some(strategy) = setting(&workflow.settings, "strategy") else { continue };
-        let word = words(&workflow.settings, "strategy").first().copied().unwrap_or_default();
+        let declared = name.span;
+        let name = name.text.as_str();
+        let strategy = setting(&workflow.settings, "strategy").map(|it| it.value.span);
+        let word = match strategy {
+            Some(_) => words(&workflow.settings, "strategy").first().copied().unwrap_or_default(),
+            None => "basic",
+        };
         if !STRATEGIES.contains(&word) || model.program.is_damaged(file, workflow.body) {
             continue;
         }
         let at = |span: Span| Location { file, span };
         let steps = steps(model, file, workflow);
-        let strategy_at = at(strategy.value.span);
+        let strategy_at = strategy.unwrap_or(declared);
         let mut report = |span: Span, message: String, help: &str| {
             let diagnostic = Diagnostic::new(&RULE, at(span), message).help(help);
-            sink.push(if at(span) == strategy_at {
-                diagnostic.label("the strategy")
+            let said = if strategy.is_some() { "the strategy" } else { UNSAID };
+            sink.push(if span == strategy_at {
+                diagnostic.label(said)
             } else {
-                diagnostic.label("does not fit").also(strategy_at, "the strategy")
+                diagnostic.label("does not fit").also(at(strategy_at), said)
             });
         };
         if let Some((_, step, provider, _)) = steps.0.iter().find(|(_, _, provider, _)| {
@@ -68,19 +77,19 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             }
         }
         match word {
-            "canary" => canary(&steps, &deploying, strategy.value.span, name, &mut report),
+            "canary" => canary(&steps, &deploying, strategy_at, name, &mut report),
             "blue_green" => {
                 let stage = steps.named(&["stage"]).first().map(|(_, step, ..)| step.span);
                 let swap = steps.named(&["swap"]).last().map(|(_, step, ..)| step.span);
                 match (stage, swap) {
                     (Some(stage), Some(swap)) if stage < swap => {}
                     (None, _) => report(
-                        strategy.value.span,
+                        strategy_at,
                         format!("workflow `{name}` never stages the new release"),
                         "`blue_green` has a `stage` step, and a `swap` later",
                     ),
                     _ => report(
-                        strategy.value.span,
+                        strategy_at,
                         format!("workflow `{name}` never swaps to the release that it stages"),
                         "`blue_green` has a `stage` step, and a `swap` later",
                     ),
@@ -94,7 +103,7 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             report(
                 second.name.span,
                 format!("phase `{}` is a second one that deploys", second.name.text),
-                "only `canary` and `multi_service` have several deploying phases",
+                "write `strategy = canary` or `strategy = multi_service`: only these have several deploying phases",
             );
         }
         if !matches!(word, "canary" | "multi_service") {
@@ -105,7 +114,7 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                     report(
                         entry.span,
                         format!("phase `{}` sets its own `{}`", phase.name.text, entry.name.text),
-                        "only `canary` and `multi_service` workflows do this per phase",
+                        "write `strategy = canary` or `strategy = multi_service`: only these do this per phase",
                     );
                 }
             }

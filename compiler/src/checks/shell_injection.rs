@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use crate::types::{Ty, Typer};
-use lockstep_grammar::ast::{ExprKind, Step, TextPart};
+use lockstep_grammar::ast::{Expr, ExprKind, Path, Step, TextPart};
 
 pub const RULE: Rule = Rule {
     name: "shell/injection",
@@ -15,33 +15,60 @@ pub const RULE: Rule = Rule {
 /// Looks at the `script` of a step.
 pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step) {
     let Some(entry) = step.arguments.entries.iter().find(|entry| entry.name.text == "script") else { return };
-    let ExprKind::Text(text) = &entry.value.kind else { return };
-    for part in &text.parts {
-        let TextPart::Expr(expr) = part else { continue };
-        let ExprKind::Path(path) = &expr.kind else { continue };
-        let head = path.names[0].text.as_str();
-        if path.names.len() < 2 || typer.vars.iter().any(|var| var.name == head) {
-            continue;
-        }
-        let member = path.names[1].text.as_str();
-        let spliced = match head {
-            "run" => member == "by",
-            "failure" => typer.standing.rollback.is_some() && member == "message",
-            _ => {
-                let output = typer.steps.iter().filter(|info| info.step.name.text == head).find_map(|info| {
-                    info.outputs.iter().find(|output| output.name() == member).map(|output| output.ty.clone())
-                });
-                matches!(output, Some(Ty::String | Ty::Path))
+    let mut spliced = Vec::new();
+    collect(typer, &entry.value, &mut spliced);
+    for expr in spliced {
+        let at = typer.at(expr.span);
+        let text = typer.model.program.text(typer.file, expr.span);
+        typer.sink.push(
+            Diagnostic::new(&RULE, at, format!("`{text}` becomes part of the script, whatever it holds"))
+                .label("known only when it runs")
+                .help(format!("pass it as a variable: `env = {{ VALUE = {text} }}`, and write `\"$VALUE\"` in the script")),
+        );
+    }
+}
+
+/// The names whose text becomes part of the value; what only decides between values does not.
+fn collect<'p>(typer: &Typer<'_, 'p>, expr: &'p Expr, spliced: &mut Vec<&'p Expr>) {
+    match &expr.kind {
+        ExprKind::Text(text) => {
+            for part in &text.parts {
+                if let TextPart::Expr(inner) = part {
+                    collect(typer, inner, spliced);
+                }
             }
-        };
-        if spliced {
-            let at = typer.at(expr.span);
-            let text = typer.model.program.text(typer.file, expr.span);
-            typer.sink.push(
-                Diagnostic::new(&RULE, at, format!("`{text}` becomes part of the script, whatever it holds"))
-                    .label("known only when it runs")
-                    .help(format!("pass it as a variable: `env = {{ VALUE = {text} }}`, and write `\"$VALUE\"` in the script")),
-            );
+        }
+        ExprKind::Paren(inner) => collect(typer, inner, spliced),
+        ExprKind::If { then, otherwise, .. } => {
+            collect(typer, then, spliced);
+            collect(typer, otherwise, spliced);
+        }
+        ExprKind::Call { name, arguments }
+            if matches!(name.text.as_str(), "default" | "lower" | "upper" | "join") =>
+        {
+            arguments.iter().for_each(|argument| collect(typer, argument, spliced));
+        }
+        ExprKind::List(items) => items.iter().for_each(|item| collect(typer, item, spliced)),
+        ExprKind::Path(path) if is_text_of_the_run(typer, path) => spliced.push(expr),
+        _ => {}
+    }
+}
+
+fn is_text_of_the_run(typer: &Typer<'_, '_>, path: &Path) -> bool {
+    let head = path.names[0].text.as_str();
+    let Some(member) = path.names.get(1) else { return false };
+    if typer.vars.iter().any(|var| var.name == head) {
+        return false;
+    }
+    let member = member.text.as_str();
+    match head {
+        "run" => member == "by",
+        "failure" => typer.standing.rollback.is_some() && member == "message",
+        _ => {
+            let output = typer.steps.iter().filter(|info| info.step.name.text == head).find_map(|info| {
+                info.outputs.iter().find(|output| output.name() == member).map(|output| output.ty.clone())
+            });
+            matches!(output, Some(Ty::String | Ty::Path))
         }
     }
 }

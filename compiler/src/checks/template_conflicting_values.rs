@@ -1,6 +1,6 @@
 //! `template/conflicting-values`: a pipeline parameter that no value can satisfy in all workflows it goes to.
 
-use crate::checks::type_not_allowed_value::{allowed, constant};
+use crate::checks::type_not_allowed_value::{self, allowed, constant};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::types::{ParamInfo, Typer};
@@ -38,6 +38,22 @@ impl<'p> Passed<'p> {
         }
     }
 
+    /// Reports a default that a workflow which it goes to does not allow, at the first such use.
+    fn default_fits(&self, typer: &mut Typer<'_, 'p>, param: &ParamInfo<'p>) {
+        let Some(default) = &param.param.default else { return };
+        let Some(value) = constant(default) else { return };
+        let wrong = self.uses.iter().filter(|(name, ..)| *name == param.name());
+        let wrong = wrong
+            .filter_map(|(_, at, within, declared)| Some((*at, *declared, allowed(&value, within)?)))
+            .next();
+        if let Some((at, declared, allowed)) = wrong {
+            let default = typer.at(default.span);
+            let report =
+                type_not_allowed_value::default(at, default, declared, (param.name(), &value), &allowed);
+            typer.sink.push(report);
+        }
+    }
+
     /// Reports each parameter whose allowed values have nothing in common, at the later use.
     pub fn report(&self, typer: &mut Typer<'_, 'p>, pipeline: &[ParamInfo<'p>]) {
         for param in pipeline {
@@ -50,7 +66,10 @@ impl<'p> Passed<'p> {
             let clash = (1..all.len()).find_map(|later| {
                 (0..later).find(|first| disjoint(all[*first].1, all[later].1)).map(|first| (first, later))
             });
-            let Some((first, later)) = clash else { continue };
+            let Some((first, later)) = clash else {
+                self.default_fits(typer, param);
+                continue;
+            };
             let name = param.name();
             typer.sink.push(
                 Diagnostic::new(

@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
 /// Looks at the `infra` entries of phases.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, name, workflow) in walk::workflows(model) {
+        let name = name.text.as_str();
         let is_environment = |param: &&Param| param.ty.name.text == "environment";
         let Some(environment) = workflow.params.items.iter().find(is_environment) else { continue };
         for setting in workflow.phases.iter().flat_map(|phase| &phase.settings) {

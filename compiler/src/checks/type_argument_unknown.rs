@@ -20,7 +20,7 @@ pub fn report<'a>(
 ) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("{what} takes no argument `{name}`"))
         .label("not known here")
-        .maybe_help(suggest::help("argument", name, known))
+        .maybe_help(elsewhere(name).or_else(|| suggest::help("argument", name, known)))
 }
 
 /// A second one of several choices.
@@ -29,4 +29,13 @@ pub fn one_of(at: Location, name: &str, first: Location, other: &str) -> Diagnos
         .label("one too many")
         .also(first, "already given here")
         .help("keep one of them")
+}
+
+/// What other languages write as an entry, and this one in words of its own.
+fn elsewhere(name: &str) -> Option<String> {
+    match name {
+        "skip_if" => Some("write `skip if CONDITION`, without `=`".into()),
+        "only_if" => Some("write `only if CONDITION`, without `=`".into()),
+        _ => lockstep_grammar::foreign_help(name),
+    }
 }

@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::program::FileId;
 use crate::rules::Rule;
 use crate::suggest;
-use crate::types::ParamInfo;
+use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{Expr, ExprKind, TextPart, Within};
 use lockstep_plan::Value;
 
@@ -71,6 +71,27 @@ pub fn check(_model: &Model<'_>, at: Location, value: &Value, info: &ParamInfo<'
     )
 }
 
+/// A pipeline parameter goes, with its default, to a workflow that does not allow it.
+pub fn default(
+    at: Location,
+    default: Location,
+    declared: Location,
+    (name, value): (&str, &Value),
+    allowed: &[String],
+) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("`{value}`, the default of `{name}`, is not allowed here"))
+        .label("it goes here")
+        .also(default, "this is the default")
+        .also(declared, "the values are restricted here")
+        .help(match suggest::nearest(&value.to_string(), allowed.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "allowed: {}; give `{name}` one of them as its default, or none",
+                suggest::list(allowed)
+            ),
+        })
+}
+
 /// What is allowed, for people, where `value` is not.
 pub fn allowed(value: &Value, within: &Within) -> Option<Vec<String>> {
     match within {
@@ -89,6 +110,16 @@ pub fn allowed(value: &Value, within: &Within) -> Option<Vec<String>> {
         },
         Within::Name(_) => None,
     }
+}
+
+/// A step is given a share of more than everything.
+pub fn share(at: Location, value: &Value, info: &ParamInfo<'_>) -> Option<Diagnostic> {
+    let Value::Percent(101..) = value else { return None };
+    (*info.ty.required() == Ty::Percent).then(|| {
+        Diagnostic::new(&RULE, at, format!("`{value}` is not allowed for `{}`", info.name()))
+            .label("more than everything")
+            .help("a share goes up to `100%`")
+    })
 }
 
 /// A text that is no regular expression.

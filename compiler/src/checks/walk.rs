@@ -2,7 +2,8 @@
 
 use crate::model::Model;
 use crate::program::FileId;
-use lockstep_grammar::ast::{Barrier, DeclarationKind, Failure, Item, Rollback, Workflow};
+use crate::types::steps_of;
+use lockstep_grammar::ast::{Barrier, DeclarationKind, Failure, Item, Name, Rollback, Step, Workflow};
 
 /// Where a list of failure rules stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +17,9 @@ pub enum RuleScope {
 }
 
 /// Every workflow outside the prelude.
-pub fn workflows<'p>(model: &Model<'p>) -> Vec<(FileId, &'p str, &'p Workflow)> {
+pub fn workflows<'p>(model: &Model<'p>) -> Vec<(FileId, &'p Name, &'p Workflow)> {
     let of = |id| match &model.decl(id).kind {
-        DeclarationKind::Workflow(workflow) => Some((id.file, model.name(id), workflow)),
+        DeclarationKind::Workflow(workflow) => Some((id.file, &model.decl(id).name, workflow)),
         _ => None,
     };
     model.declarations().filter_map(of).collect()
@@ -70,6 +71,35 @@ fn of_items<'p>(items: &'p [Item], file: FileId, scope: RuleScope, all: &mut Fai
             Item::Barrier(_) => {}
         }
     }
+}
+
+/// Every list of failure rules of workflows that were understood, with the steps whose failures it can meet.
+pub fn covered<'p>(model: &Model<'p>) -> Vec<(FileId, Vec<&'p Step>, &'p [Failure])> {
+    let mut all = Vec::new();
+    for (file, _, workflow) in workflows(model) {
+        if model.program.is_damaged(file, workflow.body) {
+            continue;
+        }
+        let of_phases = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items)).collect();
+        all.push((file, of_phases, workflow.failures.as_slice()));
+        for phase in &workflow.phases {
+            let steps = steps_of(&phase.items);
+            for item in &phase.items {
+                if let Item::Section(section) = item {
+                    all.push((file, steps_of(&section.items), section.failures.as_slice()));
+                }
+            }
+            let blocks = phase.rollbacks.iter().flat_map(|block| steps_of(&block.items));
+            all.extend(
+                steps.iter().copied().chain(blocks).map(|step| (file, vec![step], step.failures.as_slice())),
+            );
+            all.push((file, steps, phase.failures.as_slice()));
+        }
+        let blocks = workflow.rollbacks.iter().flat_map(|block| steps_of(&block.items));
+        all.extend(blocks.map(|step| (file, vec![step], step.failures.as_slice())));
+    }
+    all.retain(|(_, _, failures)| !failures.is_empty());
+    all
 }
 
 /// The barriers among these items, those of sections included, in order.

@@ -90,6 +90,7 @@ pub fn lower(
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
         checks::judge(&model, id, &lowered, &mut sink);
     }
+    checks::finish(program, &mut sink);
     if sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(sink);
     }
@@ -142,6 +143,8 @@ pub struct Lowerer<'a, 'p> {
     barriers: HashMap<(ItemId, &'p str, BarrierKind), BarrierId>,
     /// Names that secrets, channels, groups and resources have in the plan.
     named: HashMap<DeclId, String>,
+    /// Services and targets whose settings are being read, outermost first.
+    making: Vec<(DeclId, usize)>,
     /// Values of list parameters that are open, for loops.
     loops: HashMap<String, Value>,
     stage_names: HashMap<String, Location>,
@@ -180,6 +183,7 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             services: HashMap::new(),
             barriers: HashMap::new(),
             named: HashMap::new(),
+            making: Vec::new(),
             loops: HashMap::new(),
             stage_names: HashMap::new(),
             budget,

@@ -78,7 +78,7 @@ impl<'p> Lowerer<'_, 'p> {
         match self.model.as_environment(id) {
             Some(environment) => {
                 match environment.infrastructure.iter().position(|it| it.name.text == rest) {
-                    Some(index) => Val::Target(self.target(id, index)),
+                    Some(index) => self.target(id, index),
                     None => value,
                 }
             }
@@ -231,7 +231,12 @@ impl<'p> Lowerer<'_, 'p> {
                     Some(Value::Duration(within)) => *within,
                     _ => 0,
                 };
-                let name = self.distinct(approval.name.text.to_string(), frame.at(approval.name.span));
+                // Each round of a loop asks for itself.
+                let name = match &frame.round {
+                    Some(round) => format!("{}[{round}]", approval.name.text),
+                    None => approval.name.text.to_string(),
+                };
+                let name = self.distinct(name, frame.at(approval.name.span), "approval");
                 self.origins.approvals.push(frame.at(approval.name.span));
                 self.plan.approvals.push(Approval { name, item: id, branch, from, within });
                 Some(Part::Approval(ApprovalId(self.plan.approvals.len() as u32 - 1)))
@@ -241,13 +246,19 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     /// Reports a stage or approval whose name was given before: a loop that leaves out the index, or repeats it.
-    pub fn distinct(&mut self, name: String, at: crate::diagnostic::Location) -> String {
+    pub fn distinct(&mut self, name: String, at: crate::diagnostic::Location, what: &str) -> String {
         match self.stage_names.get(&name) {
             // The same name in the source at two places was reported already.
             Some(first) if *first != at && !name.contains('[') => {}
             Some(first) => {
-                let diagnostic = checks::name_duplicate::report(at, *first, "stage", &name)
-                    .help("stages of a loop need an index that tells them apart: `stage deploy[x] = …`");
+                let help = match what {
+                    "stage" => "stages of a loop need an index that tells them apart: `stage deploy[x] = …`",
+                    _ => "the elements of the loop have to differ: each gives its name to an approval",
+                };
+                let mut diagnostic = checks::name_duplicate::report(at, *first, what, &name).help(help);
+                if *first == at {
+                    diagnostic.labels.clear();
+                }
                 self.sink.push(diagnostic);
             }
             None => {
@@ -260,15 +271,20 @@ impl<'p> Lowerer<'_, 'p> {
     /// `deploy`, or `deploy[us-east]`.
     pub fn indexed(&mut self, name: &str, index: Option<&'p ast::Expr>, frame: &Frame<'p>) -> String {
         let Some(index) = index else { return name.to_string() };
-        let index = match self.eval(index, &Ty::Error, frame) {
+        let index = self.eval(index, &Ty::Error, frame);
+        format!("{name}[{}]", self.element(index))
+    }
+
+    /// What an element of a loop is called.
+    fn element(&self, value: Val) -> String {
+        match value {
             Val::Target(id) => short_name(&self.plan.targets[id.index()].name).to_string(),
             Val::Service(id, _) => self.plan.services[id.index()].name.clone(),
             Val::Environment(id) => self.model.name(id).to_string(),
             Val::Data(Expr::Value(value)) => value.to_string(),
             Val::Data(Expr::Param(name)) | Val::Unknown(name) => name,
             _ => "?".into(),
-        };
-        format!("{name}[{index}]")
+        }
     }
 
     /// The frame of each round of a loop.
@@ -301,6 +317,7 @@ impl<'p> Lowerer<'_, 'p> {
             .into_iter()
             .map(|value| {
                 let mut frame = frame.clone();
+                frame.round = Some(self.element(value.clone()).into());
                 frame.bind(it.name.text.as_str(), value);
                 frame
             })

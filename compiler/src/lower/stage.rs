@@ -73,7 +73,7 @@ impl<'p> Lowerer<'_, 'p> {
         let found = self.model.find(self.model.module(frame.file), &stage.path).ok()?;
         let DeclarationKind::Workflow(workflow) = &self.model.decl(found.decl).kind else { return None };
         let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
-        let name = self.distinct(name, frame.at(stage.name.span));
+        let name = self.distinct(name, frame.at(stage.name.span), "stage");
         let when = self.conditions(&stage.conditions, frame);
         let infos = self.model.params(found.decl.file, &workflow.params.items);
         let mut inner = self.arguments(stage, &infos, frame, found.decl);

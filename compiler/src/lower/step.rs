@@ -3,6 +3,7 @@
 use super::Lowerer;
 use super::stage::Here;
 use super::value::{Frame, Val};
+use crate::checks;
 use crate::model::{DeclId, flag};
 use crate::types::{Ty, step_timeout_default};
 use lockstep_grammar::ast::{self, ExprKind, Signature};
@@ -150,6 +151,17 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let infos = self.model.params(provider.file, &signature.params.items);
         let mut arguments = self.settings(&step.arguments, &infos, frame);
+        for entry in &step.arguments.entries {
+            if let Some(Expr::Value(value)) = arguments.get(entry.name.text.as_str())
+                && let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
+            {
+                self.sink.extend(checks::type_not_allowed_value::share(
+                    frame.at(entry.value.span),
+                    value,
+                    info,
+                ));
+            }
+        }
         arguments.remove("timeout");
         Action {
             provider: self.model.name(provider).to_string(),

@@ -26,7 +26,7 @@ impl<'p> Lowerer<'_, 'p> {
                     match environment.infrastructure.iter().position(|it| it.name.text == name.text) {
                         Some(index) => {
                             let target = self.target(id, index);
-                            self.fields(Val::Target(target), rest)
+                            self.fields(target, rest)
                         }
                         None => self.fields(Val::Environment(id), std::slice::from_ref(name)),
                     }
@@ -182,8 +182,31 @@ impl<'p> Lowerer<'_, 'p> {
         }
     }
 
+    /// Whether a service or target may be read: not while its own settings are, and not at the end of a chain that is
+    /// longer than the stack.
+    fn begin(&mut self, id: DeclId, index: usize) -> bool {
+        const DEEPEST: usize = 32;
+        let fine = self.making.len() < DEEPEST && !self.making.contains(&(id, index));
+        if fine {
+            self.making.push((id, index));
+        } else {
+            let at = self.model.location(id);
+            self.sink.push(crate::checks::name_unknown::circle(at, self.model.name(id)));
+        }
+        fine
+    }
+
     /// A service with these arguments.
     fn instance(&mut self, id: DeclId, given: Option<(&'p Record, &Frame<'p>)>) -> Val {
+        if !self.begin(id, 0) {
+            return Val::Unknown(self.model.name(id).to_string());
+        }
+        let made = self.make_instance(id, given);
+        self.making.pop();
+        made
+    }
+
+    fn make_instance(&mut self, id: DeclId, given: Option<(&'p Record, &Frame<'p>)>) -> Val {
         let DeclarationKind::Service { params: declared, value } = &self.model.decl(id).kind else {
             return Val::Unknown("?".into());
         };
@@ -241,15 +264,23 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     /// The target of an environment with that index.
-    pub fn target(&mut self, id: DeclId, index: usize) -> TargetId {
+    pub fn target(&mut self, id: DeclId, index: usize) -> Val {
         if let Some(target) = self.targets.get(&(id, index)) {
-            return *target;
+            return Val::Target(*target);
         }
+        if !self.begin(id, index) {
+            return Val::Unknown(self.model.name(id).to_string());
+        }
+        let made = self.make_target(id, index);
+        self.making.pop();
+        self.targets.insert((id, index), made);
+        Val::Target(made)
+    }
+
+    fn make_target(&mut self, id: DeclId, index: usize) -> TargetId {
         let environment = self.model.as_environment(id);
         let infrastructure = environment.and_then(|environment| environment.infrastructure.get(index));
-        let target = TargetId(self.plan.targets.len() as u32);
         if let (Some(environment), Some(infrastructure)) = (environment, infrastructure) {
-            self.environments.push(id);
             let module = self.model.module(id.file);
             let provider = self.model.find_provider(module, &infrastructure.value.path);
             let fields = provider
@@ -263,6 +294,7 @@ impl<'p> Lowerer<'_, 'p> {
                 Some(ExprKind::Path(path)) => path.names[0].text.to_string(),
                 _ => "non_production".into(),
             };
+            self.environments.push(id);
             self.plan.targets.push(Target {
                 name: format!("{}.{}", self.model.name(id), infrastructure.name.text),
                 provider: provider.map_or("", |found| self.model.name(found.decl)).to_string(),
@@ -275,8 +307,8 @@ impl<'p> Lowerer<'_, 'p> {
                 .push(crate::diagnostic::Location { file: id.file, span: infrastructure.name.span });
             self.permissions(id, &environment.settings);
         }
-        self.targets.insert((id, index), target);
-        target
+        // Settings may read other targets, which come before this one then.
+        TargetId(self.plan.targets.len() as u32 - 1)
     }
 
     /// `may_run = [deployers]` and its kin.
@@ -305,7 +337,7 @@ impl<'p> Lowerer<'_, 'p> {
         match of {
             Val::Environment(id) => {
                 let count = self.model.as_environment(id).map_or(0, |it| it.infrastructure.len());
-                Val::List((0..count).map(|index| Val::Target(self.target(id, index))).collect())
+                Val::List((0..count).map(|index| self.target(id, index)).collect())
             }
             _ => Val::Unknown(self.model.program.text(frame.file, path.span).to_string()),
         }

@@ -96,6 +96,8 @@ pub struct Frame<'p> {
     pub infra: Option<Val>,
     /// Whether they are the phase's own and win over parameters of the same name.
     pub own: bool,
+    /// In a loop: what tells this round from the others.
+    pub round: Option<Rc<str>>,
     /// The stage's name, inside a workflow.
     pub stage: Option<Rc<str>>,
     /// Steps whose outputs can be read.
@@ -113,6 +115,7 @@ impl<'p> Frame<'p> {
             service: None,
             infra: None,
             own: false,
+            round: None,
             stage: None,
             outputs: Rc::default(),
             rollback: false,

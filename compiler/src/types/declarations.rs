@@ -194,7 +194,14 @@ impl<'p> Typer<'_, 'p> {
             }
             _ => {
                 let found = self.model.program.text(self.file, setting.value.span);
-                self.sink.push(checks::type_not_allowed_value::word(at, &setting.name.text, found, allowed));
+                let report = checks::type_not_allowed_value::word(at, &setting.name.text, found, allowed);
+                let bare = found.trim_matches('"');
+                self.sink.push(if allowed.contains(&bare) {
+                    let help = format!("write it without quotes: `{} = {bare}`", setting.name.text);
+                    report.help(help).fix("remove the quotes", vec![(at, bare.to_string())])
+                } else {
+                    report
+                });
             }
         }
     }
@@ -250,10 +257,12 @@ impl<'p> Typer<'_, 'p> {
         what: &str,
     ) {
         self.keys_once(record);
+        let mut unknown: Vec<&str> = Vec::new();
         for entry in &record.entries {
             match settings.iter().find(|(name, _, _)| entry.name.text == *name) {
                 Some((_, ty, _)) => self.expect(&entry.value, ty, &Because::None),
                 None => {
+                    unknown.push(entry.name.text.as_str());
                     let at = self.at(entry.name.span);
                     let known = settings.iter().map(|(name, _, _)| *name);
                     self.sink.push(checks::type_argument_unknown::report(at, what, &entry.name.text, known));
@@ -265,6 +274,10 @@ impl<'p> Typer<'_, 'p> {
             .iter()
             .filter(|(name, _, needed)| {
                 *needed && !record.entries.iter().any(|entry| entry.name.text == *name)
+            })
+            // A slip in a name explains why the setting seems to be missing.
+            .filter(|(name, ..)| {
+                !unknown.iter().any(|given| crate::suggest::nearest(given, [*name]).is_some())
             })
             .map(|(name, _, _)| *name)
             .collect();

@@ -212,7 +212,9 @@ impl<'p> Typer<'_, 'p> {
         let rest = &path.names[taken..];
         match &self.model.decl(id).kind {
             DeclarationKind::Service { params, .. } => {
-                if let Some(missing) = params.items.iter().find(|param| param.default.is_none()) {
+                if let Some(missing) =
+                    params.items.iter().find(|param| param.default.is_none() && param.ty.optional.is_none())
+                {
                     let at = self.at(path.span);
                     let declared = Location { file: id.file, span: missing.span };
                     let name = self.model.name(id);

@@ -12,7 +12,7 @@ impl<'p> Typer<'_, 'p> {
         let mut names = Vec::new();
         let mut passed = checks::template_conflicting_values::Passed::default();
         self.pipeline_items(&pipeline.items, &infos, &mut names, &mut passed);
-        self.names_once(names.into_iter(), "stage");
+        self.each_once(names.into_iter());
         passed.report(self, &infos);
         self.failures(&pipeline.failures);
         self.notifies(&pipeline.notifies);
@@ -22,19 +22,19 @@ impl<'p> Typer<'_, 'p> {
         &mut self,
         items: &'p [PipelineItem],
         infos: &[ParamInfo<'p>],
-        names: &mut Vec<&'p Name>,
+        names: &mut Vec<(&'p Name, &'static str)>,
         passed: &mut checks::template_conflicting_values::Passed<'p>,
     ) {
         for item in items {
             match item {
                 PipelineItem::Stage(stage) => {
                     if stage.index.is_none() {
-                        names.push(&stage.name);
+                        names.push((&stage.name, "stage"));
                     }
                     self.stage(stage, infos, passed);
                 }
                 PipelineItem::Approval(approval) => {
-                    names.push(&approval.name);
+                    names.push((&approval.name, "approval"));
                     let what = format!("approval `{}`", approval.name.text);
                     let settings = [("from", Ty::Group, true), ("within", Ty::Duration, true)];
                     self.known_entries(&approval.record, &settings, approval.name.span, &what);
@@ -45,7 +45,7 @@ impl<'p> Typer<'_, 'p> {
                 PipelineItem::Lane(lane) => {
                     self.index(lane.index.as_ref());
                     if lane.index.is_none() {
-                        names.push(&lane.name);
+                        names.push((&lane.name, "lane"));
                     }
                     self.pipeline_items(&lane.items, infos, names, passed);
                 }
@@ -58,7 +58,7 @@ impl<'p> Typer<'_, 'p> {
         &mut self,
         it: &'p For,
         infos: &[ParamInfo<'p>],
-        names: &mut Vec<&'p Name>,
+        names: &mut Vec<(&'p Name, &'static str)>,
         passed: &mut checks::template_conflicting_values::Passed<'p>,
     ) {
         let ty = match self.infer(&it.list) {
@@ -71,6 +71,10 @@ impl<'p> Typer<'_, 'p> {
             }
         };
         let at = self.at(it.name.span);
+        // Approvals take their names from it.
+        if it.items.iter().any(asks) {
+            self.used.names.insert(at);
+        }
         self.vars.push(Var { name: it.name.text.as_str(), ty, at });
         self.pipeline_items(&it.items, infos, names, passed);
         self.vars.pop();
@@ -130,5 +134,14 @@ impl<'p> Typer<'_, 'p> {
             });
         }
         passed.collect(self, stage, &infos, pipeline);
+    }
+}
+
+/// Whether it is an approval, or a lane that holds one.
+fn asks(item: &PipelineItem) -> bool {
+    match item {
+        PipelineItem::Approval(_) => true,
+        PipelineItem::Lane(lane) => lane.items.iter().any(asks),
+        _ => false,
     }
 }

@@ -55,6 +55,14 @@ impl<'p> Typer<'_, 'p> {
         // A signature may declare the timeout itself, to give it another default.
         others.retain(|name| *name != "timeout" || !infos.iter().any(|info| info.name() == "timeout"));
         self.record(&step.arguments, &infos, step.path.span, &what, &others);
+        for entry in &step.arguments.entries {
+            if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
+                && let Some(value) = checks::type_not_allowed_value::constant(&entry.value)
+            {
+                let at = self.at(entry.value.span);
+                self.sink.extend(checks::type_not_allowed_value::share(at, &value, info));
+            }
+        }
         self.one_of(signature, &step.arguments, step.path.span, &what);
         checks::shell_injection::step(self, step);
         self.common(step, rollback, &others);

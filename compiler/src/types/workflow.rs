@@ -300,8 +300,13 @@ impl<'p> Typer<'_, 'p> {
     }
 
     pub fn names_once(&mut self, names: impl Iterator<Item = &'p Name>, what: &str) {
+        self.each_once(names.map(|name| (name, what)));
+    }
+
+    /// Names that share one space, each with what it is a name of.
+    pub fn each_once<'w>(&mut self, names: impl Iterator<Item = (&'p Name, &'w str)>) {
         let mut seen: std::collections::HashMap<&str, &Name> = std::collections::HashMap::new();
-        for name in names {
+        for (name, what) in names {
             if let Some(first) = seen.get(name.text.as_str()) {
                 let (at, first) = (self.at(name.span), self.at(first.span));
                 self.sink.push(checks::name_duplicate::report(at, first, what, &name.text));

@@ -1,9 +1,7 @@
 //! The examples of every rule's page: the wrong one yields exactly that rule, the corrected one nothing at all.
 
-mod support;
-
+use crate::support::{program, rendered};
 use lockstep_compiler::{check, rules};
-use support::{program, rendered};
 
 const COMMON: &str = "channel ops = webhook { url = \"http://localhost\" }\n";
 

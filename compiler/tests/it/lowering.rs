@@ -1,10 +1,8 @@
 //! Plans of whole examples.
 
-mod support;
-
+use crate::support::{EXAMPLE, rendered, single};
 use lockstep_compiler::{DiskLoader, Program, check, lower};
 use std::path::Path;
-use support::{EXAMPLE, rendered, single};
 
 #[test]
 fn the_example_of_the_language() {
@@ -88,4 +86,21 @@ fn the_quickstart_from_the_disk() {
         assert_eq!(lowered.origins.places.len(), lowered.plan.places.len());
         assert_eq!(lowered.origins.scopes.len(), lowered.plan.scopes.len());
     }
+}
+
+#[test]
+fn approvals_of_a_loop_are_named_after_its_elements() {
+    let program = single(
+        "group sre { members = [\"ada\"] }\nenvironment test {\n  infrastructure a = local { root = test.b.root }\n  infrastructure b = local { root = \"b\" }\n}\n
+workflow w(infra: infrastructure<local>) { phase p { step s = local.stop {} } }\n
+pipeline p {\n  for t in test.* {\n    approval ok { from = sre, within = 1h }\n    stage s[t] = w { infra = t }\n  }\n
+  parallel {\n    for t in test.* {\n      lane l[t] {\n        approval fine { from = sre, within = 1h }\n        stage again[t] = w { infra = t }\n      }\n    }\n  }\n}\n",
+    );
+    let lowered = lower(&program, Path::new(""), "p", &Default::default());
+    let plan = lowered.unwrap_or_else(|found| panic!("{}", rendered(&program, &found))).plan;
+    let names: Vec<&str> = plan.approvals.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["ok[a]", "ok[b]", "fine[a]", "fine[b]"]);
+    // A target whose settings read another one keeps its own place.
+    let of_first = plan.steps[0].action.target.map(|id| plan.targets[id.index()].name.as_str());
+    assert_eq!(of_first, Some("test.a"));
 }

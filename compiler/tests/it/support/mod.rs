@@ -1,5 +1,5 @@
 //! Programs from texts, for tests.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code)]
 
 use lockstep_compiler::{Diagnostic, Loader, Program, check, report};
 use std::collections::BTreeMap;

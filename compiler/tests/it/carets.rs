@@ -1,12 +1,9 @@
 //! Caret fixtures: in `tests/cases`, `//   ^^^ rule/name` under a line says what is reported there, and nothing else may
 //! be. `// --- NAME` begins the next case of a file.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{rendered, single};
 use lockstep_compiler::check;
 use std::collections::BTreeSet;
-use support::{rendered, single};
 
 /// Line, first column, length in characters, rule.
 type Mark = (u32, u32, u32, String);

@@ -1,12 +1,8 @@
 //! No input makes the compiler panic, and nothing it says depends on luck.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{EXAMPLE, single};
 use lockstep_compiler::{check, check_output, lower, report};
 use proptest::prelude::*;
-use support::{EXAMPLE, single};
 
 const ALL: &str = include_str!("support/all.lockstep");
 const WIDE: &str = include_str!("support/wide.lockstep");
@@ -107,7 +103,11 @@ fn survives(source: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    // The same inputs each time: what a longer search finds becomes a case of its own.
+    #![proptest_config(ProptestConfig {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::with_cases(120)
+    })]
 
     #[test]
     fn word_soup(words in prop::collection::vec(prop::sample::select(WORDS), 0..60)) {
@@ -136,4 +136,11 @@ proptest! {
         }
         survives(&source);
     }
+}
+
+#[test]
+fn what_refers_to_itself_comes_to_an_end() {
+    survives(
+        "service a = local { artifact = other { path = a.name } }\nservice b(x: string = b.name) = local { artifact = other { path = x } }\nenvironment e { infrastructure t = local { root = e.t.root } }\nworkflow w(s: service<local>, i: infrastructure<local>) { phase p { step d = local.deploy {} } }\npipeline p { stage a = w { s = a, i = e.t }\nstage b = w { s = b, i = e.t } }\n",
+    );
 }

@@ -1,9 +1,7 @@
 //! Diagnostics as people see them.
 
-mod support;
-
+use crate::support::{program, rendered, rules_of, single};
 use lockstep_compiler::{check, check_output};
-use support::{program, rendered, rules_of, single};
 
 /// One file with every fault that the first pipeline's checks know, all of them found in one run.
 const ALL: &str = include_str!("support/all.lockstep");
@@ -99,4 +97,53 @@ pipeline release {\n  stage a = deploy { service = common.web, infra = test.a }\
     let path = &lowered.plan.services[0].artifact["path"];
     assert_eq!(format!("{path:?}"), "Value(Path(\"../common/web\"))");
     assert_eq!(rules_of(&main.replace("\"../common\"", "\"../commn\" as common")), ["import/unreadable"]);
+}
+
+/// What is reported for a source, and what to do about it.
+fn helps(source: &str) -> Vec<String> {
+    check(&single(source))
+        .iter()
+        .map(|it| format!("{}: {}", it.rule, it.help.clone().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn words_of_other_languages_are_answered_in_this_one() {
+    let entry = |name: &str| {
+        helps(&format!(
+            "workflow w {{\n  phase p {{ step s = shell {{ script = \"x\", {name} = [\"a\"] }} }}\n}}\n"
+        ))
+    };
+    assert!(entry("depends_on")[0].contains("order in which they stand"), "{:?}", entry("depends_on"));
+    assert!(entry("needs")[0].contains("order in which they stand"));
+    assert!(entry("when")[0].contains("only if CONDITION"));
+    assert!(entry("skip_if")[0].contains("`skip if CONDITION`"));
+    assert!(entry("on_failure")[0].contains("on failure { … }"));
+    for (theirs, ours) in [("str", "string"), ("integer", "int"), ("boolean", "bool")] {
+        let source = format!(
+            "workflow w(x: {theirs}) {{\n  phase p {{ step s = shell {{ script = \"${{x}}\" }} }}\n}}\n"
+        );
+        assert_eq!(helps(&source), [format!("name/unknown: did you mean `{ours}`?")]);
+    }
+    let source = "workflow w {\n  phase p { step s = shell { only if True, script = \"x\" } }\n}\n";
+    assert_eq!(helps(source), ["name/unknown: did you mean `true`?"]);
+}
+
+#[test]
+fn a_word_in_quotes_has_a_fix() {
+    let source = "environment e { kind = \"production\" }\n";
+    let found = check(&single(source));
+    assert_eq!(found.iter().map(|it| it.rule).collect::<Vec<_>>(), ["type/not-allowed-value"]);
+    let fix = found[0].fix.clone().unwrap();
+    let (at, text) = &fix.edits[0];
+    let mut fixed = source.to_string();
+    fixed.replace_range(at.span.start as usize..at.span.end as usize, text);
+    assert_eq!(rules_of(&fixed), Vec::<&str>::new());
+}
+
+#[test]
+fn the_elements_of_a_loop_are_counted() {
+    let source = "workflow w(n: string in [\"x\"]) {\n  phase p { step s = shell { script = \"echo ${n}\" } }\n}\npipeline p {\n  for n in [\"a\", \"b\", \"c\"] { stage s[n] = w { n } }\n}\n";
+    let messages: Vec<String> = check(&single(source)).into_iter().map(|it| it.message).collect();
+    assert_eq!(messages, ["`a` is not allowed for `n` (and 2 more like it)"]);
 }

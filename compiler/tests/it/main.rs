@@ -1,0 +1,11 @@
+//! The compiler's tests, from source text to diagnostics and plans: one binary, linked once.
+#![allow(clippy::unwrap_used)]
+
+mod carets;
+mod diagnostics;
+mod explain;
+mod generate;
+mod hostile;
+mod lowering;
+mod robust;
+mod support;
