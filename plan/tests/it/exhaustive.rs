@@ -223,33 +223,4 @@ proptest! {
             assert_together(&explored);
         }
     }
-
-    /// No event in any order, none repeated, none out of place does any harm.
-    #[test]
-    fn the_machine_is_total(events in prop::collection::vec((0u8..8, 0u32..12, 0u32..3), 0..60)) {
-        let plan = Builder::default()
-            .group(Shape { promise: true, max: Some(2) }, &[
-                &[("a", "x! |all y?", &[rule(&[], ask(Reaction::Ignore))])],
-                &[("b", "x!&z |all", &[rule(&[], retry(2, Reaction::Abort))]), ("c", "w!!", &[])],
-            ])
-            .done();
-        let mut state = machine::State::new(&plan);
-        let start = Event::Started { run: "r".into(), by: "b".into() };
-        machine::step(&plan, &mut state, start.clone());
-        for (kind, id, attempt) in events {
-            let step = StepId(id);
-            let event = match kind {
-                0 | 1 => Event::StepEnded { step, attempt, outcome: Outcome::Succeeded { outputs: Default::default() } },
-                2 => Event::StepEnded { step, attempt, outcome: Outcome::Failed(Failure::new(Kind::ALL[(id % 9) as usize], "no")) },
-                3 => Event::StepEnded { step, attempt, outcome: Outcome::Lost { message: "gone".into() } },
-                4 => Event::TimerFired([Timer::Step(step, attempt), Timer::Backoff(step, attempt), Timer::Barrier(PlaceId(id)), Timer::Question(Question::Step(step))][attempt as usize]),
-                5 => Event::Answered { question: Question::Step(step), answer: Answer::Retry, by: "p".into(), comment: None },
-                6 => Event::Recorded { stage: StageId(id), target: TargetId(id), service: None, record: Ok(Value::Bool(true)) },
-                _ if id == 0 => Event::RollbackRequested { by: "p".into() },
-                _ if id == 1 => Event::AbortRequested { by: "p".into() },
-                _ => start.clone(),
-            };
-            machine::step(&plan, &mut state, event);
-        }
-    }
 }

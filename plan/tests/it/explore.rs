@@ -35,9 +35,10 @@ pub struct Adversary {
     pub rollbacks: bool,
 }
 
+/// A run and what is under way outside.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct World {
-    state: State,
+pub struct World {
+    pub state: State,
     open: BTreeSet<Open>,
     failures: u32,
     interfered: bool,
@@ -66,7 +67,7 @@ impl Story {
         steps.iter().flat_map(|story| story.told.clone()).collect()
     }
 
-    fn text(&self, plan: &Plan) -> String {
+    pub fn text(&self, plan: &Plan) -> String {
         let mut steps: Vec<String> =
             self.steps()
                 .map(|story| {
@@ -92,8 +93,7 @@ pub struct Explored {
 
 /// Explores; panics with the story of the first execution that breaks an invariant.
 pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
-    let mut world = World { state: State::new(plan), open: BTreeSet::new(), failures: 0, interfered: false };
-    let story = world.apply(plan, Event::Started { run: "r".into(), by: "tester".into() }, None);
+    let (world, story) = World::begin(plan);
     let mut seen = HashSet::new();
     let mut explored = Explored { states: 0, ends: BTreeSet::new(), finals: Vec::new() };
     let mut stack = vec![(world, story)];
@@ -127,7 +127,33 @@ pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
 }
 
 impl World {
-    fn moves(&self, plan: &Plan, adversary: &Adversary) -> Vec<(Event, bool)> {
+    /// The run has just begun.
+    pub fn begin(plan: &Plan) -> (World, Rc<Story>) {
+        let mut world =
+            World { state: State::new(plan), open: BTreeSet::new(), failures: 0, interfered: false };
+        let story = world.apply(plan, Event::Started { run: "r".into(), by: "tester".into() }, None);
+        (world, story)
+    }
+
+    /// Whether a command asks for this event, or a person may cause it at any time.
+    pub fn awaits(&self, event: &Event) -> bool {
+        match event {
+            Event::Started { .. } => false,
+            Event::Recorded { stage, target, service, .. } => {
+                self.open.contains(&Open::Record(*stage, *target, *service))
+            }
+            Event::StepEnded { step, attempt, .. } => {
+                self.open.iter().any(|open| matches!(open, Open::Step(s, a, _) if s == step && a == attempt))
+            }
+            Event::TimerFired(timer) => self.open.contains(&Open::Timer(*timer)),
+            Event::Answered { question, answer, .. } => self.open.iter().any(
+                |open| matches!(open, Open::Ask(q, answers) if q == question && answers.contains(answer)),
+            ),
+            Event::AbortRequested { .. } | Event::RollbackRequested { .. } => true,
+        }
+    }
+
+    pub fn moves(&self, plan: &Plan, adversary: &Adversary) -> Vec<(Event, bool)> {
         let mut moves = Vec::new();
         for open in &self.open {
             match open {
@@ -179,13 +205,14 @@ impl World {
                 Open::Ask(question, answers) => {
                     for answer in answers {
                         // Trying again for ever is an execution that a person chooses, not one that ends.
-                        if *answer == Answer::Retry && self.failures >= adversary.failures {
+                        let again = *answer == Answer::Retry;
+                        if again && self.failures >= adversary.failures {
                             continue;
                         }
                         let by = "tester".into();
                         moves.push((
                             Event::Answered { question: *question, answer: *answer, by, comment: None },
-                            false,
+                            again,
                         ));
                     }
                 }
@@ -198,7 +225,8 @@ impl World {
         moves
     }
 
-    fn apply(&mut self, plan: &Plan, event: Event, before: Option<Rc<Story>>) -> Rc<Story> {
+    /// Folds the event in, and fails when that breaks an invariant.
+    pub fn apply(&mut self, plan: &Plan, event: Event, before: Option<Rc<Story>>) -> Rc<Story> {
         let mut story = Story { before, event: event.clone(), told: Vec::new() };
         match &event {
             Event::StepEnded { step, attempt, .. } => {
@@ -409,6 +437,17 @@ fn check_doom(plan: &Plan, state: &State, story: &Story) {
             };
             assert!(over, "{} failed, its lane goes on:\n{}", stage.name, story.text(plan));
         }
+    }
+    for (index, approval) in plan.approvals.iter().enumerate() {
+        let parts = &plan.items[approval.item.index()].branches[approval.branch as usize].parts;
+        let later = parts.iter().skip_while(|part| **part != Part::Approval(ApprovalId(index as u32)));
+        let next = later.filter_map(|part| match part {
+            Part::Stage(stage) => Some(&state.stages[stage.index()].mode),
+            Part::Approval(_) => None,
+        });
+        let moot = next.take(1).any(|mode| *mode == StageMode::Ended(StageOutcome::NotStarted));
+        let asked = state.approvals[index] == ApprovalState::Asked;
+        assert!(!(asked && moot), "{} is asked for nothing:\n{}", approval.name, story.text(plan));
     }
     for (index, barrier) in plan.barriers.iter().enumerate() {
         if state.barriers[index] != BarrierState::Broken || barrier.kind != BarrierKind::Forward {

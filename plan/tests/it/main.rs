@@ -9,3 +9,4 @@ mod explore;
 mod law;
 mod law_rollback;
 mod stories;
+mod total;
