@@ -1,16 +1,15 @@
 //! `dsl answer`: answers a question that a run asks.
 
-use crate::abort::{running, said};
 use crate::args::AnswerArgs;
 use crate::failure::Failure;
-use crate::state;
+use crate::{request, state};
 use lockstep_executor::replay;
 use lockstep_plan::{Answer, Deed, Event, question_name};
 
 /// Gives the answer to the process that carries the run out.
 pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
     let store = state::existing(&args.state)?;
-    let run = running(&store, &args.run)?;
+    let run = request::running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Answer)?;
     let replay = replay(&store, &run)?;
     let asked =
@@ -36,6 +35,5 @@ pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
         return Err(Failure::new(format!("`{by}` is not in the group `{group}`, which has to answer")));
     }
     let comment = args.comment.clone();
-    store.request(&run, &Event::Answered { question: *question, answer, by, comment })?;
-    said(&store, &run, "answer")
+    request::make(&store, &run, "answer", &Event::Answered { question: *question, answer, by, comment })
 }

@@ -18,6 +18,7 @@ mod man;
 mod outcome;
 mod plan;
 mod progress;
+mod request;
 mod resume;
 mod rollback;
 mod run;

@@ -23,8 +23,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         None => BTreeMap::new(),
     };
     let (lowered, module) = lower(&args.pipeline, values)?;
-    if !args.yes && !confirm(&lowered.plan)? {
-        return Err(Failure::new("nothing was begun, because it was not confirmed"));
+    if !args.yes {
+        confirm(&lowered.plan)?;
     }
     let store = Arc::new(state::open(&args.state)?);
     let runner = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person())?;
@@ -37,8 +37,9 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
     let started = runner.info().created_at;
     let plan = runner.plan().clone();
     let events = events.map(|path| Events::open(path, &run)).transpose()?;
-    let live = std::io::stderr().is_terminal();
-    let progress = Arc::new(Progress::new(plan.clone(), events, live));
+    // Where the cursor cannot be moved, lines are written one after another.
+    let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let progress = Arc::new(Progress::new(plan.clone(), &run, events, live));
     progress.message(&format!("run {run}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -99,11 +100,8 @@ async fn watch_signals(handle: Handle, progress: Arc<Progress>, run: String) {
     }
 }
 
-/// Asks a person at a terminal before production is touched.
-fn confirm(plan: &Plan) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
-    }
+/// Production is touched only when a person at a terminal says so, or `--yes` did.
+fn confirm(plan: &Plan) -> Result<(), Failure> {
     let targets: BTreeSet<&str> = plan
         .targets
         .iter()
@@ -111,16 +109,25 @@ fn confirm(plan: &Plan) -> Result<bool, Failure> {
         .map(|target| target.name.as_str())
         .collect();
     if targets.is_empty() {
-        return Ok(true);
+        return Ok(());
     }
     let targets: Vec<&str> = targets.into_iter().collect();
-    say(&format!("{} changes {}. Go on? [y/N]", plan.pipeline, targets.join(", ")));
+    let changes = format!("{} changes {}", plan.pipeline, targets.join(", "));
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let message =
+            format!("nothing was begun: {changes}, which is production, and there is no terminal to ask at");
+        return Err(Failure::new(message).help("`dsl run --yes` says that it is meant"));
+    }
+    say(&format!("{changes}. Go on? [y/N]"));
     let mut answer = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut answer)
         .map_err(|error| Failure::new(format!("cannot read the answer: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::new("nothing was begun, because it was not confirmed")),
+    }
 }
 
 /// Arguments from a JSON object.

@@ -5,11 +5,11 @@ use crate::clock::{date_time, rfc3339, time_of_day};
 use crate::failure::{Failure, print, to_json};
 use crate::progress::is_said_already;
 use crate::text::harmless;
-use crate::{state, table};
-use lockstep_executor::{Replay, RunInfo, replay};
+use crate::{request, state, table};
+use lockstep_executor::{Replay, Request, RunInfo, replay};
 use lockstep_plan::export::{EventLine, barrier_names, event_line};
 use lockstep_plan::machine::BarrierState;
-use lockstep_plan::question_name;
+use lockstep_plan::{Plan, question_name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -26,6 +26,7 @@ struct Status {
     stages: BTreeMap<String, Stage>,
     barriers: BTreeMap<String, &'static str>,
     questions: Vec<Question>,
+    requests: Vec<Pending>,
     events: Vec<TimedEvent>,
 }
 
@@ -43,6 +44,14 @@ struct Question {
     answers: Vec<&'static str>,
 }
 
+/// A request that nobody has taken up.
+#[derive(Serialize)]
+struct Pending {
+    at: String,
+    by: String,
+    request: String,
+}
+
 #[derive(Serialize)]
 struct TimedEvent {
     at: String,
@@ -57,9 +66,10 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let info = store.run(&run)?;
     let replay = replay(&store, &run)?;
     let alive = store.is_carried_out(&run)?;
+    let requests = store.requests(&run)?;
     print(&match args.format {
-        TextFormat::Text => text(&info, &replay, alive),
-        TextFormat::Json => to_json(&status(info, &replay, alive))?,
+        TextFormat::Text => text(&info, &replay, alive, &requests),
+        TextFormat::Json => to_json(&status(info, &replay, alive, &requests))?,
     })?;
     Ok(0)
 }
@@ -82,7 +92,11 @@ fn barriers(replay: &Replay) -> BTreeMap<String, &'static str> {
     barrier_names(&replay.plan).into_iter().zip(words).collect()
 }
 
-fn status(info: RunInfo, replay: &Replay, alive: bool) -> Status {
+fn describe(plan: &Plan, request: &Request) -> (String, String) {
+    request::describe(&request.event, |question| question_name(plan, *question).to_owned())
+}
+
+fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> Status {
     let rows = table::rows(&replay.plan, &replay.state, &replay.happenings);
     Status {
         version: 1,
@@ -106,6 +120,13 @@ fn status(info: RunInfo, replay: &Replay, alive: bool) -> Status {
                 answers: answers.iter().map(|answer| answer.name()).collect(),
             })
             .collect(),
+        requests: requests
+            .iter()
+            .map(|request| {
+                let (by, what) = describe(&replay.plan, request);
+                Pending { at: rfc3339(request.at), by, request: what }
+            })
+            .collect(),
         events: replay
             .happenings
             .iter()
@@ -114,7 +135,7 @@ fn status(info: RunInfo, replay: &Replay, alive: bool) -> Status {
     }
 }
 
-fn text(info: &RunInfo, replay: &Replay, alive: bool) -> String {
+fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> String {
     let plan = &replay.plan;
     let mut text = String::new();
     let state = word(replay).replace('_', " ");
@@ -137,6 +158,11 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool) -> String {
         let answers: Vec<&str> = answers.iter().map(|answer| answer.name()).collect();
         let name = question_name(plan, *question);
         let _ = writeln!(text, "{name} waits for an answer of {group}: {}", answers.join(", "));
+    }
+    for request in requests {
+        let (by, what) = describe(plan, request);
+        let _ =
+            writeln!(text, "{by} asked at {}: {what}; nobody has taken it up yet", time_of_day(request.at));
     }
     let _ = writeln!(text);
     let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);

@@ -50,6 +50,14 @@ pub enum Error {
     /// There is no such run.
     #[error("there is no run `{0}` in this state directory; `dsl runs` lists them")]
     NoRun(String),
+    /// The run has ended, and takes no requests any more.
+    #[error("run {run} has ended already: it {}", outcome.phrase())]
+    Ended {
+        /// The run.
+        run: String,
+        /// How.
+        outcome: lockstep_plan::RunOutcome,
+    },
     /// More than one run fits.
     #[error("`{given}` could be any of {}: give more characters", candidates.join(", "))]
     Ambiguous {

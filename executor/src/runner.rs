@@ -10,9 +10,9 @@ use crate::observer::Observer;
 use crate::preflight::unsupported;
 use crate::replay::Pending;
 use crate::secrets::Secrets;
-use crate::store::{Entry, Life, RunInfo, RunLock, Store};
+use crate::store::{Entry, Life, Reply, RunInfo, RunLock, Store};
 use crate::tasks::Tasks;
-use crate::{id, process};
+use crate::{id, judge, process};
 use lockstep_plan::machine::{State, step};
 use lockstep_plan::{Answer, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer};
 use std::path::Path;
@@ -22,10 +22,10 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 /// How often requests of other processes are looked for.
-const REQUESTS: Duration = Duration::from_millis(50);
+const REQUESTS: Duration = Duration::from_millis(25);
 
 /// After how many of those the runner says that it lives.
-const HEARTBEAT: u32 = 20;
+const HEARTBEAT: u32 = 40;
 
 /// Carries one run out. Nobody else can while it lives.
 pub struct Runner {
@@ -268,13 +268,10 @@ impl Active {
 
     /// Takes what other processes ask for.
     async fn apply_requests(&mut self) -> Result<(), Error> {
-        let (taken, events) = self
-            .store
-            .requests(&self.info.id)?
-            .into_iter()
-            .map(|request| (request.id, request.event))
-            .unzip();
-        self.apply(events, taken).await
+        let requests = self.store.requests(&self.info.id)?;
+        let replies = judge::replies(&self.plan, &self.state, &self.pending, &requests);
+        let replies = requests.iter().map(|request| request.id).zip(replies).collect();
+        self.apply(requests.into_iter().map(|request| request.event).collect(), replies).await
     }
 
     /// Brings the run to where its journal has it, and goes on with what was under way.
@@ -327,7 +324,7 @@ impl Active {
     }
 
     /// Journals the events, then tells the machine one after another and begins what it says.
-    async fn apply(&mut self, mut events: Vec<Event>, taken: Vec<i64>) -> Result<(), Error> {
+    async fn apply(&mut self, mut events: Vec<Event>, replies: Vec<(i64, Reply)>) -> Result<(), Error> {
         // A timer that was stopped while its event was on the way.
         events.retain(|event| !matches!(event, Event::TimerFired(timer) if !self.is_pending(timer)));
         if events.is_empty() {
@@ -340,7 +337,7 @@ impl Active {
             (first..).zip(events).map(|(seq, event)| Entry { seq, at, event }).collect();
         self.seq += entries.len() as u64;
         let (store, run) = (self.store.clone(), self.info.id.clone());
-        let append = move || store.append(&run, &entries, &taken).map(|()| entries);
+        let append = move || store.append(&run, &entries, &replies).map(|()| entries);
         let entries = match tokio::task::spawn_blocking(append).await {
             Ok(result) => result?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -119,6 +119,9 @@ fn a_second_interrupt_detaches() {
     // What nobody carries out can still be told to roll back, once somebody does.
     let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
     assert!(told.out.contains("dsl resume"), "{}", told.out);
+    let status = said(sandbox.dsl("status").arg("last")).exits(0).out;
+    assert!(status.contains("rollback; nobody has taken it up yet"), "{status}");
+    assert_eq!(sandbox.status()["requests"][0]["by"], account());
     std::fs::write(sandbox.module().join("open"), "").expect("a file");
     said(sandbox.dsl("resume").arg("last")).exits(1);
     assert!(!sandbox.module().join("here/current").exists(), "the deploy was not undone");
@@ -128,7 +131,10 @@ fn a_second_interrupt_detaches() {
 fn rollback_from_another_terminal() {
     let mut run = Started::new("one");
     run.until("s.deploy.gate started");
-    said(run.sandbox.dsl("rollback").arg("last")).exits(0);
+    let told = said(run.sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("has taken it up"), "{}", told.out);
+    let told = said(run.sandbox.dsl("rollback").arg("last")).exits(2);
+    assert!(told.err.contains("is being rolled back already"), "{}", told.err);
     run.until("rolls the run back");
     run.open();
     let sandbox = run.ends(1);
@@ -201,4 +207,17 @@ fn an_environment_says_who_may_act() {
         told.err
     );
     assert!(!refused.module().join("here").exists(), "nothing was touched");
+}
+
+#[test]
+fn production_is_not_touched_unless_somebody_says_so() {
+    let source = GATED.replace("kind = non_production", "kind = production").replace("ACCOUNT", &account());
+    let sandbox = Sandbox::of_source(&source);
+    std::fs::create_dir(sandbox.module().join("files")).expect("a folder");
+    std::fs::write(sandbox.module().join("open"), "").expect("a file");
+    let told = said(&mut sandbox.run(&["one"])).exits(2);
+    assert!(told.err.contains("one changes lab.here, which is production"), "{}", told.err);
+    assert!(told.err.contains("--yes"), "{}", told.err);
+    assert!(!sandbox.module().join("here").exists(), "nothing was touched");
+    said(&mut sandbox.run(&["one", "--yes"])).exits(0);
 }

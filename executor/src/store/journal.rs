@@ -1,8 +1,8 @@
-//! The journal itself: what happened, and what people of other processes ask for.
+//! The journal itself: what happened, in order.
 
+use super::requests::{Reply, answer};
 use super::{INLINE_EVENT, Store, damaged, put_blob};
 use crate::error::Error;
-use crate::id;
 use lockstep_plan::Event;
 use rusqlite::params;
 
@@ -14,13 +14,6 @@ pub struct Entry {
     /// Milliseconds since 1970; never less than the entry before.
     pub at: u64,
     /// What happened.
-    pub event: Event,
-}
-
-/// A request from another process, as an event for the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub id: i64,
     pub event: Event,
 }
 
@@ -55,8 +48,8 @@ impl Store {
         Ok(entries)
     }
 
-    /// Writes entries in one transaction; they are on disk when this returns. `taken` are the requests among them.
-    pub(crate) fn append(&self, run: &str, entries: &[Entry], taken: &[i64]) -> Result<(), Error> {
+    /// Writes entries in one transaction; they are on disk when this returns. `replies` go to the requests among them.
+    pub(crate) fn append(&self, run: &str, entries: &[Entry], replies: &[(i64, Reply)]) -> Result<(), Error> {
         let mut texts = Vec::with_capacity(entries.len());
         for entry in entries {
             texts.push(serde_json::to_string(&entry.event).map_err(|error| damaged("an event", &error))?);
@@ -76,42 +69,10 @@ impl Store {
                     blob
                 ])?;
             }
-            for id in taken {
-                transaction.execute("UPDATE requests SET taken = 1 WHERE id = ?1", [id])?;
+            for (id, reply) in replies {
+                answer(transaction, *id, reply)?;
             }
             Ok(())
         })
-    }
-
-    /// Asks the process that carries the run out to take an event from people: an answer, an abort, a rollback.
-    ///
-    /// # Errors
-    /// There is no such run, or the journal cannot be written.
-    pub fn request(&self, run: &str, event: &Event) -> Result<(), Error> {
-        self.run(run)?;
-        let event = serde_json::to_string(event).map_err(|error| damaged("a request", &error))?;
-        self.write(|transaction| {
-            transaction.execute(
-                "INSERT INTO requests (run, at, event) VALUES (?1, ?2, ?3)",
-                params![run, id::now() as i64, event],
-            )
-        })?;
-        Ok(())
-    }
-
-    /// Requests that were not taken yet, in order.
-    pub(crate) fn requests(&self, run: &str) -> Result<Vec<Request>, Error> {
-        let rows: Vec<(i64, String)> = self.read(|connection| {
-            connection
-                .prepare_cached("SELECT id, event FROM requests WHERE run = ?1 AND taken = 0 ORDER BY id")?
-                .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        rows.into_iter()
-            .map(|(id, text)| match serde_json::from_str(&text) {
-                Ok(event) => Ok(Request { id, event }),
-                Err(error) => Err(damaged(&format!("request {id} to run {run}"), &error)),
-            })
-            .collect()
     }
 }

@@ -5,9 +5,11 @@
 
 mod journal;
 mod output;
+mod requests;
 mod runs;
 
 pub use journal::Entry;
+pub use requests::{Reply, Request};
 pub(crate) use runs::Life;
 pub use runs::RunInfo;
 
@@ -22,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -40,10 +42,13 @@ const CREATE: &str = "
     ) WITHOUT ROWID;
     CREATE TABLE requests (
         id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), at INTEGER NOT NULL,
-        event TEXT NOT NULL, taken INTEGER NOT NULL DEFAULT 0
+        event TEXT NOT NULL, taken INTEGER NOT NULL DEFAULT 0, reply TEXT
     );
     CREATE INDEX open_requests ON requests(run) WHERE taken = 0;
 ";
+
+/// What brings a database of version 1, 2, … to the one after it.
+const MIGRATIONS: [&str; (SCHEMA - 1) as usize] = ["ALTER TABLE requests ADD COLUMN reply TEXT"];
 
 /// Longer events (a step's captured output) go to the blobs.
 const INLINE_EVENT: usize = 4096;
@@ -91,8 +96,8 @@ impl Store {
         if found > SCHEMA {
             return Err(Error::NewerSchema { path: database, found, known: SCHEMA });
         }
-        if found == 0 {
-            create(&connection).map_err(wrap)?;
+        if found < SCHEMA {
+            migrate(&connection).map_err(wrap)?;
         }
         drop(opening);
         Ok(Store { directory, database, connection: Mutex::new(connection) })
@@ -190,14 +195,18 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)
 }
 
-/// Two processes may find an empty database at once: the second finds the tables made.
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+/// Makes the tables, or brings those of an older version up to date. Two processes may find them missing at once: the
+/// second finds them made.
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        connection.execute_batch(CREATE)?;
-        connection.pragma_update(None, "user_version", SCHEMA)?;
+    match usize::try_from(version) {
+        Ok(version @ 1..) => {
+            MIGRATIONS.iter().skip(version - 1).try_for_each(|text| connection.execute_batch(text))?
+        }
+        _ => connection.execute_batch(CREATE)?,
     }
+    connection.pragma_update(None, "user_version", SCHEMA)?;
     connection.execute_batch("COMMIT")
 }
 

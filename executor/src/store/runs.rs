@@ -1,5 +1,6 @@
 //! Which runs there are, what they carry out, how they ended, and who carried them out when.
 
+use super::requests::answer_all;
 use super::{Store, damaged, put_blob};
 use crate::error::{At, Error};
 use crate::id;
@@ -140,10 +141,11 @@ impl Store {
         serde_json::from_slice(&data).map_err(|error| damaged(&format!("the plan of run {run}"), &error))
     }
 
-    /// Records how a run ended.
-    pub(crate) fn finish(&self, run: &str, outcome: RunOutcome) -> Result<(), Error> {
-        let outcome = serde_json::to_string(&outcome).map_err(|error| damaged("an outcome", &error))?;
+    /// Records how a run ended. Requests that are still open came too late, and are told so.
+    pub(crate) fn finish(&self, run: &str, ended: RunOutcome) -> Result<(), Error> {
+        let outcome = serde_json::to_string(&ended).map_err(|error| damaged("an outcome", &error))?;
         self.write(|transaction| {
+            answer_all(transaction, run, ended)?;
             transaction.execute("UPDATE runs SET outcome = ?2 WHERE id = ?1", [run, &outcome])
         })?;
         Ok(())

@@ -6,5 +6,6 @@ mod crash;
 mod journal;
 mod kill;
 mod local;
+mod requests;
 mod shell;
 mod support;

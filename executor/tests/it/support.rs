@@ -192,6 +192,10 @@ impl Memory {
         self.until(|| self.lines.lock().unwrap().iter().any(|line| line == wanted)).await;
     }
 
+    pub async fn happening(&self, wanted: impl Fn(&Happening) -> bool) {
+        self.until(|| self.happenings.lock().unwrap().iter().any(|(happening, _)| wanted(happening))).await;
+    }
+
     async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let notified = self.arrived.notified();

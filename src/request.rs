@@ -1,0 +1,77 @@
+//! What `abort`, `rollback` and `answer` share: a request to the process that carries a run out, and its reply.
+
+use crate::failure::{Failure, print};
+use lockstep_executor::{Reply, Store};
+use lockstep_plan::Event;
+use std::time::{Duration, Instant};
+
+/// How often the reply is looked for. The runner looks for requests several times in the time that a person notices.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a process that carries the run out may take to reply; it may be writing to a slow disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether somebody carries the run out.
+const PULSE: Duration = Duration::from_millis(200);
+
+/// The id of a run that has not ended.
+pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
+    let run = store.find_run(given)?;
+    match store.run(&run)?.outcome {
+        None => Ok(run),
+        Some(outcome) => Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
+            .help("what has ended cannot be acted on; deploy the version that is wanted with a new run")),
+    }
+}
+
+/// Makes a request and says what became of it. `what` names it: `abort`.
+pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<u8, Failure> {
+    let request = store.request(run, event)?;
+    let begun = Instant::now();
+    let mut pulse = begun;
+    loop {
+        // Asked before the reply is looked for: a process that ends has replied by then.
+        let alone = pulse <= Instant::now() && !store.is_carried_out(run)?;
+        match store.reply(request)? {
+            Some(Reply::Taken) => {
+                print(&format!("{what}: run {run} has taken it up\n"))?;
+                return Ok(0);
+            }
+            Some(Reply::Late { why }) => {
+                return Err(Failure::new(format!("{what}: too late for run {run}: {why}")));
+            }
+            None => {}
+        }
+        if alone {
+            print(&format!(
+                "{what}: noted, but nobody carries run {run} out; `dsl resume {run}` goes on with it and takes it up first\n"
+            ))?;
+            return Ok(0);
+        }
+        if begun.elapsed() > PATIENCE {
+            print(&format!(
+                "{what}: noted, but the process that carries run {run} out has not taken it up within {}s; `dsl status {run}` \
+                 shows it until it has\n",
+                PATIENCE.as_secs()
+            ))?;
+            return Ok(0);
+        }
+        if pulse <= Instant::now() {
+            pulse = Instant::now() + PULSE;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A request in a few words: `alice asks for an abort`.
+pub fn describe(event: &Event, question: impl Fn(&lockstep_plan::Question) -> String) -> (String, String) {
+    match event {
+        Event::AbortRequested { by } => (by.clone(), "abort".into()),
+        Event::RollbackRequested { by } => (by.clone(), "rollback".into()),
+        Event::Answered { question: about, answer, by, .. } => {
+            (by.clone(), format!("answer {} to {}", answer.name(), question(about)))
+        }
+        // Nothing else is ever asked for by another process.
+        _ => (String::new(), "unknown".into()),
+    }
+}
