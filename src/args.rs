@@ -181,11 +181,23 @@ pub struct RunArgs {
     pub yes: bool,
 }
 
+/// What the journal of a run survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// A power cut
+    Machine,
+    /// The end of the process; faster, but after a power cut the last steps may run again
+    Process,
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct WatchArgs {
     /// Write every event as a line of JSON
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// What the journal of the run survives
+    #[arg(long, value_enum, default_value_t = Durability::Machine)]
+    pub durability: Durability,
 }
 
 #[derive(Debug, ClapArgs)]

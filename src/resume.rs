@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// The exit code says how the run ended; of a run that had ended already, how it had.
 pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
-    let store = Arc::new(state::existing(&args.state)?);
-    let run = store.find_run(&args.run)?;
+    let run = state::existing(&args.state)?.find_run(&args.run)?;
+    let store = Arc::new(state::open(&args.state, args.watch.durability)?);
     state::permit(&store, &run, Deed::Run)?;
     if let Some(outcome) = store.run(&run)?.outcome {
         say(&format!("run {run} had ended before: it {}", outcome.phrase()));

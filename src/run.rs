@@ -26,7 +26,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if !args.yes {
         confirm(&lowered.plan)?;
     }
-    let store = Arc::new(state::open(&args.state)?);
+    let store = Arc::new(state::open(&args.state, args.watch.durability)?);
     let runner = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person())?;
     carry_out(&store, runner, args.watch.events.as_deref())
 }

@@ -1,6 +1,6 @@
 //! Where runs are kept, and who acts.
 
-use crate::args::StateArgs;
+use crate::args::{Durability, StateArgs};
 use crate::failure::Failure;
 use lockstep_executor::Store;
 use lockstep_plan::Deed;
@@ -19,9 +19,13 @@ pub fn existing(args: &StateArgs) -> Result<Store, Failure> {
     Ok(Store::open(&directory)?)
 }
 
-/// Opens the state directory, and makes it when it is not there.
-pub fn open(args: &StateArgs) -> Result<Store, Failure> {
-    Ok(Store::open(&directory(args)?)?)
+/// Opens the state directory to carry a run out, and makes it when it is not there.
+pub fn open(args: &StateArgs, durability: Durability) -> Result<Store, Failure> {
+    let durability = match durability {
+        Durability::Machine => lockstep_executor::Durability::Machine,
+        Durability::Process => lockstep_executor::Durability::Process,
+    };
+    Ok(Store::open_with(&directory(args)?, durability)?)
 }
 
 fn directory(args: &StateArgs) -> Result<PathBuf, Failure> {

@@ -16,6 +16,7 @@ mod runner;
 mod script;
 mod secrets;
 mod store;
+mod strike;
 mod tasks;
 
 pub use driver::{Attempt, Cancel, Context, Driver, Drivers, Key, Output, Probe, Work};
@@ -26,4 +27,4 @@ pub use preflight::{Unsupported, unsupported};
 pub use replay::{Replay, replay};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
-pub use store::{Entry, Reply, Request, RunInfo, RunLock, Store};
+pub use store::{Durability, Entry, Reply, Request, RunInfo, RunLock, Store};

@@ -7,6 +7,7 @@
 use crate::driver::{Cancel, Output, Probe, Work, stopped};
 use crate::observer::Stream;
 use crate::process::{self, Spawned};
+use crate::strike;
 use lockstep_plan::{Failure, Kind, Outcome, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 const SUPERVISOR: &str = r#"trap : TERM INT HUP
 echo $$ >"$1/started" || exit 1
 sh "$1/script" </dev/null >"$1/stdout" 2>"$1/stderr"
-echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit""#;
+echo $? >"$1/exit""#;
 
 /// How much of what a script prints becomes its output, in bytes.
 const OUTPUT_LIMIT: u64 = 1024 * 1024;
@@ -73,7 +74,12 @@ impl Supervised {
             remove_if_there(&self.path(name))?;
         }
         let mut command = Command::new("sh");
-        command.args(["-c", SUPERVISOR, "lockstep"]).arg(&self.directory).current_dir(&script.directory);
+        let secret = !self.output.redactor.is_empty();
+        let supervisor = if secret { strike::SUPERVISOR } else { SUPERVISOR };
+        command.args(["-c", supervisor, "lockstep"]).arg(&self.directory).current_dir(&script.directory);
+        if secret {
+            command.envs(strike::environment(&self.output.redactor)?);
+        }
         for name in &script.without {
             command.env_remove(name);
         }
@@ -183,7 +189,7 @@ impl Supervised {
         Outcome::Failed(Failure::new(Kind::Application, self.output.redactor.redact(&message)))
     }
 
-    /// Secrets that the script printed are struck out of what is kept.
+    /// Secrets of several lines, as far as they were printed as they are, are struck out of what is kept; others are long.
     fn redact_files(&self) -> io::Result<()> {
         if self.output.redactor.is_empty() {
             return Ok(());
@@ -220,6 +226,7 @@ impl Supervised {
         text
     }
 
+    /// Looked at only when the lock is free. Whoever was killed before the status was written left an empty file.
     fn exit_code(&self) -> Option<i32> {
         fs::read_to_string(self.path("exit")).ok()?.trim().parse().ok()
     }

@@ -83,6 +83,11 @@ impl Redactor {
         self.pieces.is_empty()
     }
 
+    /// What is struck out, the longest first.
+    pub fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().map(String::as_str)
+    }
+
     pub fn redact(&self, text: &str) -> String {
         self.pieces.iter().fold(text.to_string(), |text, piece| text.replace(piece.as_str(), "***"))
     }

@@ -8,4 +8,5 @@ mod examples;
 mod fmt;
 mod quickstart;
 mod schemas;
+mod secrets;
 mod support;

@@ -71,6 +71,10 @@ impl Sandbox {
         self.folder.path().join("module")
     }
 
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     pub fn events(&self) -> PathBuf {
         self.folder.path().join("events.jsonl")
     }

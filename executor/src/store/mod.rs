@@ -1,7 +1,7 @@
 //! The state directory: the journal database, a lock file for each run, a folder for each attempt.
 //!
-//! One SQLite database in WAL mode, `synchronous=FULL`: what [`Store::append`] has returned from survives a power
-//! cut. Plans and long events are kept once, by the hash of what they hold.
+//! One SQLite database in WAL mode, `synchronous=FULL` unless less is asked for: what [`Store::append`] has returned from
+//! survives a power cut. Plans and long events are kept once, by the hash of what they hold.
 
 mod journal;
 mod output;
@@ -75,12 +75,31 @@ pub(crate) fn hash(data: &[u8]) -> String {
     Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What journalled entries survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power cut: entries are on disk before anything that follows from them is begun.
+    #[default]
+    Machine,
+    /// The end of the process, however it ends. The operating system writes entries to disk when it sees fit: after a
+    /// power cut the last ones may be missing, so that steps which they told of run again. The journal is whole even then.
+    Process,
+}
+
 impl Store {
     /// Opens the state directory, and makes it (mode 0700) when it is not there.
     ///
     /// # Errors
     /// It cannot be made, the database cannot be opened, or a newer program wrote it.
     pub fn open(directory: &Path) -> Result<Store, Error> {
+        Store::open_with(directory, Durability::Machine)
+    }
+
+    /// As [`Store::open`]; what this process writes survives as much as `durability` says.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(directory: &Path, durability: Durability) -> Result<Store, Error> {
         private_directory(directory)?;
         let directory = fs::canonicalize(directory).at("open", directory)?;
         let database = directory.join("journal.db");
@@ -90,7 +109,7 @@ impl Store {
             File::create(&opening).and_then(|file| file.lock().map(|()| file)).at("lock", &opening)?;
         let wrap = |source| Error::Journal { path: database.clone(), source };
         let connection = Connection::open(&database).map_err(wrap)?;
-        prepare(&connection).map_err(wrap)?;
+        prepare(&connection, durability).map_err(wrap)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(wrap)?;
         if found > SCHEMA {
@@ -188,10 +207,14 @@ impl Store {
     }
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = match durability {
+        Durability::Machine => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)
 }
 

@@ -103,6 +103,21 @@ async fn secrets_reach_the_script_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_script_with_secrets_may_leave_something_running() {
+    let world = World::new();
+    std::fs::write(world.path("token"), "tok-5e3cr3t\n").unwrap();
+    let secrets = Value::Map(BTreeMap::from([("TOKEN".to_string(), Value::Secret("token".into()))]));
+    // What goes on holds the pipes open; the step has ended all the same, and with all that it had printed.
+    let script = "while [ ! -e go ]; do sleep 0.05; done & printf 'left with %s' \"$TOKEN\"";
+    let mut made = plan(vec![stage("a", vec![shell("one", script).with("secrets", secrets)])]);
+    let settings = BTreeMap::from([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
+    made.secrets.insert("token".into(), Source { kind: "file".into(), settings });
+    let ended = world.run(made).await;
+    std::fs::write(world.path("go"), "").unwrap();
+    assert_eq!(ended.stdout(), "left with ***");
+}
+
+#[tokio::test]
 async fn a_script_that_runs_on_is_found_again() {
     let world = World::new();
     let script = "echo begun; echo x >>count; while [ ! -e go ]; do sleep 0.05; done; echo ended";
