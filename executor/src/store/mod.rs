@@ -54,8 +54,10 @@ const MIGRATIONS: [&str; (SCHEMA - 1) as usize] = ["ALTER TABLE requests ADD COL
 const INLINE_EVENT: usize = 4096;
 
 /// A process that was killed while it started another is survived by the beginnings of that other, for a moment, and
-/// they hold what it held. A lock is not taken for held before this has passed.
+/// they hold what it held. A lock is not taken for held before this has passed,
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// or this, where its holder is known to be dead: on a busy machine the moment can be long.
+const DEAD_HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The state directory. Cheap to share; one connection writes.
@@ -138,17 +140,18 @@ impl Store {
     /// Another process has it, or the lock file cannot be made.
     pub fn lock_run(&self, run: &str) -> Result<RunLock, Error> {
         let (mut file, path) = self.lock_file(run)?;
-        let patience = Instant::now() + LOCK_PATIENCE;
+        let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
-                    std::thread::sleep(LOCK_PAUSE)
-                }
                 Err(fs::TryLockError::WouldBlock) => {
                     let mut holder = String::new();
-                    file.read_to_string(&mut holder).at("read", &path)?;
-                    return Err(Error::Locked { run: run.into(), holder: holder.trim().into() });
+                    file.rewind().and_then(|()| file.read_to_string(&mut holder)).at("read", &path)?;
+                    let patience = if is_alive(&holder) { LOCK_PATIENCE } else { DEAD_HOLDER_PATIENCE };
+                    if begun.elapsed() > patience {
+                        return Err(Error::Locked { run: run.into(), holder: holder.trim().into() });
+                    }
+                    std::thread::sleep(LOCK_PAUSE);
                 }
                 Err(fs::TryLockError::Error(source)) => return Err(Error::Io { what: "lock", path, source }),
             }
@@ -205,6 +208,13 @@ impl Store {
         };
         transact().map_err(|source| Error::Journal { path: self.database.clone(), source })
     }
+}
+
+/// Whether the process that a lock file names is alive, as far as can be known.
+fn is_alive(holder: &str) -> bool {
+    let pid = holder.trim().strip_prefix("process ").and_then(|id| id.parse().ok());
+    pid.and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
