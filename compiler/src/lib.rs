@@ -11,6 +11,7 @@ mod index;
 mod lower;
 mod model;
 mod output;
+mod parallel;
 mod program;
 mod report;
 mod rules;

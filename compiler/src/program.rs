@@ -1,11 +1,12 @@
 //! A program: the files of every module that is reached, read and parsed, the prelude among them.
 
+use crate::parallel;
 use lockstep_grammar::ast::{Declaration, File, Span};
 use lockstep_grammar::{LineIndex, Parse, parse};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 /// Index into [`Program::files`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,19 +55,27 @@ pub struct SourceFile {
     /// Its module.
     pub module: ModuleId,
     /// What it says.
-    pub parse: Parse,
+    pub parse: Arc<Parse>,
     /// From offsets to lines and columns.
     pub lines: Arc<LineIndex>,
     /// For each import of the file the module, or why there is none.
     pub(crate) imports: Vec<Result<ModuleId, String>>,
 }
 
-impl SourceFile {
-    fn new(path: PathBuf, text: Arc<str>, module: ModuleId) -> Self {
-        let parse = parse(&text);
+impl From<Unparsed> for SourceFile {
+    fn from(Unparsed { path, text, module }: Unparsed) -> Self {
+        let parse = Arc::new(parse(&text));
         let lines = Arc::new(LineIndex::new(&text));
         SourceFile { path, text, module, parse, lines, imports: Vec::new() }
     }
+}
+
+/// A file that has been read.
+#[derive(Debug, Clone)]
+pub(crate) struct Unparsed {
+    pub path: PathBuf,
+    pub text: Arc<str>,
+    pub module: ModuleId,
 }
 
 /// One directory.
@@ -93,13 +102,13 @@ const PRELUDE: &[(&str, &str)] = &[
     ("ssh", include_str!("prelude/ssh.lockstep")),
 ];
 
-/// The prelude never changes: it is read once in a process.
-static PRELUDE_FILES: LazyLock<Vec<SourceFile>> = LazyLock::new(|| {
-    let file = |(name, text): &(&str, &str)| {
-        SourceFile::new(format!("<prelude>/{name}.lockstep").into(), (*text).into(), ModuleId::PRELUDE)
-    };
-    PRELUDE.iter().map(file).collect()
-});
+fn prelude_file((name, text): &(&str, &str)) -> Unparsed {
+    let path = format!("<prelude>/{name}.lockstep").into();
+    Unparsed { path, text: (*text).into(), module: ModuleId::PRELUDE }
+}
+
+/// The prelude never changes: it is parsed once in a process.
+static PRELUDE_FILES: OnceLock<Vec<SourceFile>> = OnceLock::new();
 
 impl Program {
     /// Reads the modules in these directories and everything they import.
@@ -107,57 +116,63 @@ impl Program {
     /// # Errors
     /// When one of `roots` cannot be read. An import that cannot be read is a diagnostic instead.
     pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
-        let mut program = Program { modules: Vec::new(), files: Vec::new(), identities: HashMap::new() };
         let prelude =
-            PRELUDE_FILES.iter().enumerate().map(|(index, file)| (FileId(index as u32), file.clone()));
-        let (ids, files) = prelude.unzip();
-        program.files = files;
-        program.modules.push(Module { dir: "<prelude>".into(), files: ids });
-        let mut todo: Vec<FileId> = Vec::new();
+            Module { dir: "<prelude>".into(), files: (0..PRELUDE.len() as u32).map(FileId).collect() };
+        let mut program = Program { modules: vec![prelude], files: Vec::new(), identities: HashMap::new() };
+        let mut unparsed = match PRELUDE_FILES.get() {
+            Some(files) => {
+                program.files.clone_from(files);
+                Vec::new()
+            }
+            None => PRELUDE.iter().map(prelude_file).collect(),
+        };
         for root in roots {
-            program
-                .module(loader, root, &mut todo)
-                .map_err(|source| LoadError { dir: root.clone(), source })?;
+            let read = program.module(loader, root, &mut unparsed);
+            read.map_err(|source| LoadError { dir: root.clone(), source })?;
         }
-        while let Some(file) = todo.pop() {
-            let dir = program.modules[program.file(file).module.0 as usize].dir.clone();
-            let paths: Vec<String> =
-                program.file(file).parse.file.imports.iter().map(|import| import.path.to_string()).collect();
-            let imports = paths
-                .iter()
-                .map(|path| {
+        program.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
+        PRELUDE_FILES.get_or_init(|| program.files[..PRELUDE.len()].to_vec());
+        // What the files of one round import is read for the next.
+        let mut done = PRELUDE.len();
+        while done < program.files.len() {
+            let round = done..program.files.len();
+            done = round.end;
+            let mut unparsed = Vec::new();
+            for index in round {
+                let file = &program.files[index];
+                let dir = program.module_dir(file.module).to_path_buf();
+                let parse = Arc::clone(&file.parse);
+                let mut imported = |path: &str| {
                     let dir = normalise(&dir.join(path));
-                    program.module(loader, &dir, &mut todo).map_err(|error| error.to_string())
-                })
-                .collect();
-            program.files[file.0 as usize].imports = imports;
+                    program.module(loader, &dir, &mut unparsed).map_err(|error| error.to_string())
+                };
+                let imports = parse.file.imports.iter().map(|import| imported(&import.path)).collect();
+                program.files[index].imports = imports;
+            }
+            program.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
         }
         Ok(program)
     }
 
-    /// The module in that directory, read unless it has been.
-    fn module(&mut self, loader: &dyn Loader, dir: &Path, todo: &mut Vec<FileId>) -> io::Result<ModuleId> {
+    /// The module in that directory; its files are added to `unparsed` unless it is known.
+    fn module(
+        &mut self,
+        loader: &dyn Loader,
+        dir: &Path,
+        unparsed: &mut Vec<Unparsed>,
+    ) -> io::Result<ModuleId> {
         let identity = loader.identity(dir);
         if let Some(module) = self.identities.get(&identity) {
             return Ok(*module);
         }
-        let files = loader.read_module(dir)?;
-        let first = self.files.len() as u32;
-        let module = self.add(normalise(dir), files);
-        self.identities.insert(identity, module);
-        todo.extend((first..self.files.len() as u32).rev().map(FileId));
-        Ok(module)
-    }
-
-    fn add(&mut self, dir: PathBuf, files: Vec<(PathBuf, String)>) -> ModuleId {
         let module = ModuleId(self.modules.len() as u32);
-        let first = self.files.len() as u32;
-        for (path, text) in files {
-            self.files.push(SourceFile::new(path, text.into(), module));
-        }
-        let files = (first..self.files.len() as u32).map(FileId).collect();
-        self.modules.push(Module { dir, files });
-        module
+        let first = self.files.len() + unparsed.len();
+        let read = loader.read_module(dir)?.into_iter();
+        unparsed.extend(read.map(|(path, text)| Unparsed { path, text: text.into(), module }));
+        let files = (first..self.files.len() + unparsed.len()).map(|index| FileId(index as u32)).collect();
+        self.modules.push(Module { dir: normalise(dir), files });
+        self.identities.insert(identity, module);
+        Ok(module)
     }
 
     /// A file.

@@ -176,7 +176,7 @@ pub(crate) fn human(rule: Rule) -> &'static str {
         Rule::name | Rule::label | Rule::after => "a name",
         Rule::path | Rule::construct_path => "a name or a path",
         Rule::star => "`.*`",
-        Rule::number => "a number",
+        Rule::number | Rule::measure => "a number",
         Rule::unit => "a unit",
         Rule::text | Rule::long_text => "a text",
         Rule::chunk | Rule::long_chunk => "characters",
@@ -190,7 +190,7 @@ pub(crate) fn human(rule: Rule) -> &'static str {
             "a value"
         }
         Rule::not => "`!`",
-        Rule::operator | Rule::operator_start => "an operator",
+        Rule::operator => "an operator",
         Rule::named => "a name",
         Rule::arguments => "`(`",
         Rule::list => "a list",

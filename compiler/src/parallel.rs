@@ -1,0 +1,62 @@
+//! Work that is spread over the cores, with results in the order of the work.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// A thread costs about as much time as this many units of work: bytes of source.
+const WORTH_A_THREAD: usize = 8 * 1024;
+
+/// As much stack as a program starts with: what can be read must not depend on who reads it.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// Makes each item into something, on as many threads as there are cores where so much work is worth it.
+pub(crate) fn map<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(&T) -> usize,
+    make: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let total: usize = items.iter().map(&work).sum();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(items.len()).min(total / WORTH_A_THREAD);
+    if threads < 2 {
+        return items.into_iter().map(make).collect();
+    }
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let slots: Vec<Mutex<(Option<T>, &mut Option<R>)>> =
+        items.into_iter().zip(&mut results).map(|(item, result)| Mutex::new((Some(item), result))).collect();
+    let next = AtomicUsize::new(0);
+    let run = || {
+        while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // Each slot is taken once, so nobody waits here.
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(item) = slot.0.take() {
+                *slot.1 = Some(make(item));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // Where no thread can be had, this one does all the work.
+        let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        run();
+        for other in others {
+            if let Err(panic) = other.join() {
+                resume_unwind(panic);
+            }
+        }
+    });
+    drop(slots);
+    results.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn results_stand_in_the_order_of_the_work() {
+        let numbers: Vec<usize> = (0..1000).collect();
+        let doubled = super::map(numbers.clone(), |_| super::WORTH_A_THREAD, |number| number * 2);
+        assert_eq!(doubled, numbers.iter().map(|number| number * 2).collect::<Vec<_>>());
+    }
+}
