@@ -9,9 +9,10 @@ use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Path, Provider, Setting, Signature,
     Span,
 };
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 /// A declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,15 +34,21 @@ pub struct Names<'p> {
     by_name: HashMap<&'p str, DeclId>,
     providers: Vec<DeclId>,
     /// See [`Model::may_be_lost`].
-    lost: OnceCell<HashSet<&'p str>>,
+    lost: OnceLock<HashSet<&'p str>>,
     pub imports: BTreeMap<CompactString, Imported>,
 }
 
-/// All names of a program.
-pub struct Model<'p> {
-    pub program: &'p Program,
+/// All names of a program: what its models share.
+#[derive(Debug)]
+pub struct Index<'p> {
     modules: Vec<Names<'p>>,
     artifacts: HashMap<&'p str, (DeclId, &'p ArtifactType)>,
+}
+
+/// All names of a program, and what one thread has found out about them.
+pub struct Model<'p> {
+    pub program: &'p Program,
+    index: Arc<Index<'p>>,
     /// Lists of parameters that were read, by where they begin.
     params: RefCell<ReadParams<'p>>,
     /// How many more names may be looked at for *did you mean*.
@@ -75,7 +82,7 @@ pub struct Lost {
     pub known_cause: bool,
 }
 
-impl<'p> Model<'p> {
+impl<'p> Index<'p> {
     pub fn new(program: &'p Program) -> Self {
         let mut modules: Vec<Names<'p>> = Vec::new();
         let mut artifacts = HashMap::new();
@@ -107,12 +114,23 @@ impl<'p> Model<'p> {
             names.providers = names.declarations.values().copied().filter(is_provider).collect();
             modules.push(names);
         }
+        Index { modules, artifacts }
+    }
+}
+
+impl<'p> Model<'p> {
+    pub fn new(program: &'p Program) -> Self {
+        Model::sharing(program, &Arc::new(Index::new(program)))
+    }
+
+    /// A model with an index that others use, too.
+    pub fn sharing(program: &'p Program, index: &Arc<Index<'p>>) -> Self {
         let (params, looks) = (RefCell::default(), Cell::new(MOST_LOOKS));
-        Model { program, modules, artifacts, params, looks }
+        Model { program, index: Arc::clone(index), params, looks }
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
-        &self.modules[module.0 as usize]
+        &self.index.modules[module.0 as usize]
     }
 
     pub fn module(&self, file: FileId) -> ModuleId {
@@ -134,12 +152,14 @@ impl<'p> Model<'p> {
 
     /// Every declaration outside the prelude, in order.
     pub fn declarations(&self) -> impl Iterator<Item = DeclId> + use<'p> {
-        self.program.files().filter(|(_, file)| file.module != ModuleId::PRELUDE).flat_map(
-            |(file, source)| {
-                (0..source.parse.file.declarations.len())
-                    .map(move |index| DeclId { file, index: index as u32 })
-            },
-        )
+        let program = self.program;
+        let modules = 1..program.modules.len() as u32;
+        modules.flat_map(move |module| declarations_of(program, ModuleId(module)))
+    }
+
+    /// The declarations of a module, in order.
+    pub fn declarations_of(&self, module: ModuleId) -> impl Iterator<Item = DeclId> + use<'p> {
+        declarations_of(self.program, module)
     }
 
     /// The declaration that a path names, seen from a module.
@@ -279,7 +299,7 @@ impl<'p> Model<'p> {
 
     /// An artifact type, with the provider that declares it.
     pub fn artifact(&self, name: &str) -> Option<&'p ArtifactType> {
-        self.artifacts.get(name).map(|(_, artifact)| *artifact)
+        self.index.artifacts.get(name).map(|(_, artifact)| *artifact)
     }
 
     /// The artifact types that a provider takes.
@@ -292,6 +312,12 @@ impl<'p> Model<'p> {
         self.as_provider(provider)
             .is_some_and(|provider| provider.infrastructure.is_some() || provider.service.is_some())
     }
+}
+
+fn declarations_of(program: &Program, module: ModuleId) -> impl Iterator<Item = DeclId> {
+    program.module_files(module).flat_map(|(file, source)| {
+        (0..source.parse.file.declarations.len()).map(move |index| DeclId { file, index: index as u32 })
+    })
 }
 
 /// The names that follow one of these words and a space.

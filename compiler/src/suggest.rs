@@ -5,21 +5,32 @@ const MOST: usize = 128;
 
 /// The candidate nearest to `name`, if it is near enough to be a slip.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = match name.chars().count() {
+    let may_be_near = looks_like(name);
+    closest(name, candidates.into_iter().filter(|candidate| may_be_near(candidate)))
+}
+
+/// How many letters a slip changes at most.
+fn limit(name: &str) -> usize {
+    match name.chars().count() {
         0..=2 => 1,
         3..=6 => 2,
         _ => 3,
-    };
-    let own = letters(name);
-    // A cheap look before the distance is computed: lengths and letters.
-    let may_be_near = |candidate: &str| {
+    }
+}
+
+/// A cheap look before the distance is computed: lengths and letters.
+fn looks_like(name: &str) -> impl Fn(&str) -> bool {
+    let (limit, own) = (limit(name), letters(name));
+    move |candidate| {
         name.len().abs_diff(candidate.len()) <= 4 * limit
             && (own ^ letters(candidate)).count_ones() as usize <= 8 * limit
             && candidate != name
-    };
+    }
+}
+
+fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = limit(name);
     candidates
-        .into_iter()
-        .filter(|candidate| may_be_near(candidate))
         .take(MOST)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
@@ -34,11 +45,20 @@ fn letters(text: &str) -> u64 {
 /// "did you mean `x`?" or, without a near name, "`a`, `b` and `c` exist": nothing when there are no candidates.
 pub fn help<'a>(what: &str, name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut candidates: Vec<&str> = candidates.into_iter().collect();
-    candidates.sort_unstable();
-    candidates.dedup();
-    if let Some(near) = nearest(name, candidates.iter().copied()) {
+    let may_be_near = looks_like(name);
+    let mut near: Vec<&str> = candidates.iter().copied().filter(|candidate| may_be_near(candidate)).collect();
+    // Of very many only the first ones are looked at: the others need no order.
+    if near.len() > 4 * MOST {
+        near.select_nth_unstable(4 * MOST);
+        near.truncate(4 * MOST);
+    }
+    near.sort_unstable();
+    near.dedup();
+    if let Some(near) = closest(name, near.into_iter()) {
         return Some(format!("did you mean `{near}`?"));
     }
+    candidates.sort_unstable();
+    candidates.dedup();
     match candidates.as_slice() {
         [] => None,
         [only] => Some(format!("the only {what} here is `{only}`")),

@@ -51,12 +51,14 @@ pub mod walk;
 
 use crate::diagnostic::Diagnostic;
 use crate::lower::{Budget, Lowered, lower_open};
-use crate::model::{DeclId, Model};
+use crate::model::{DeclId, Index, Model};
+use crate::parallel;
 use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
-use crate::types;
+use crate::types::{self, Used};
 use lockstep_grammar::ast::DeclarationKind;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Every rule, sorted by name.
 pub const RULES: &[Rule] = &[
@@ -146,28 +148,56 @@ const PLAN_CHECKS: &[fn(&Judged<'_, '_>, &mut Vec<Diagnostic>)] = &[
     region_uncoordinated::check,
 ];
 
-/// Runs every check over a program.
+/// Runs every check over a program. Types and plans, which are most of the work, are judged module by module on all cores.
 pub fn run(program: &Program) -> Vec<Diagnostic> {
-    let model = Model::new(program);
+    let index = Arc::new(Index::new(program));
+    let modules: Vec<ModuleId> = (1..program.modules.len() as u32).map(ModuleId).collect();
+    let mut budget = Budget::of(program);
+    let alone = modules.len() == 1;
+    let size = |module: &ModuleId| program.module_files(*module).map(|(_, file)| file.text.len()).sum();
+    let judged = parallel::map(modules, size, |module| {
+        let model = Model::sharing(program, &index);
+        let mut found = Vec::new();
+        let used = types::check_declarations(&model, module, &mut found);
+        let mut own = if alone { budget } else { budget.share(size(&module)) };
+        let plans = plans(&model, module, &mut own);
+        (module, found, used, (alone || !own.is_spent()).then_some(plans))
+    });
+    let model = Model::sharing(program, &index);
     let mut found = Vec::new();
     syntax::check(program, &mut found);
-    let used = types::check_declarations(&model, &mut found);
+    let (mut used, mut later) = (Used::default(), Vec::new());
+    for (module, types, own, plans) in judged {
+        found.extend(types);
+        used.names.extend(own.names);
+        used.imports.extend(own.imports);
+        later.push((module, plans));
+    }
     name_unused::check(&model, &used, &mut found);
     for check in TREE_CHECKS {
         check(&model, &mut found);
     }
-    let mut budget = Budget::of(program);
-    for id in model.declarations() {
-        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_))
-            && let Some(lowered) = lower_open(&model, id, &mut budget, &mut found)
-        {
-            judge(&model, id, &lowered, &mut found);
-        }
+    for (module, judged) in later {
+        // What is too large for the share of its module takes of what all have, one after another.
+        found.extend(judged.unwrap_or_else(|| plans(&model, module, &mut budget)));
     }
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
     hide(&mut found);
     crate::allow::apply(program, &mut found);
     finish(program, &mut found);
+    found
+}
+
+/// Lowers and judges the pipelines of a module.
+fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for id in model.declarations_of(module) {
+        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_))
+            && let Some(lowered) = lower_open(model, id, budget, &mut found)
+        {
+            judge(model, id, &lowered, &mut found);
+        }
+    }
     found
 }
 

@@ -74,8 +74,10 @@ impl<'a, 'p> Judged<'a, 'p> {
                 return;
             }
             let mut when: Vec<ConditionId> = [&stage.when, around, &it.when].concat();
-            let mut seen = HashSet::new();
-            when.retain(|id| seen.insert(*id));
+            if when.len() > 1 {
+                let mut seen = HashSet::new();
+                when.retain(|id| seen.insert(*id));
+            }
             let never = when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)));
             if !never {
                 met.push(Meeting { barrier: it.barrier, place, stage: id, when });

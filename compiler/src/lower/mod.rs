@@ -166,6 +166,18 @@ impl Budget {
         let bytes: usize = program.files().map(|(_, file)| file.text.len()).sum();
         Budget(LEAST + EACH_BYTE * bytes)
     }
+
+    /// The share that a module of so many bytes may take without asking what others took.
+    pub fn share(self, bytes: usize) -> Self {
+        const LEAST: usize = 4_000;
+        const EACH_BYTE: usize = 16;
+        Budget(self.0.min(LEAST + EACH_BYTE * bytes))
+    }
+
+    /// Whether no more may be done.
+    pub fn is_spent(self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl<'a, 'p> Lowerer<'a, 'p> {

@@ -5,15 +5,16 @@ use super::{ParamInfo, Ty};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
 use crate::model::{DeclId, Model, names_after, names_before_colon};
+use crate::program::ModuleId;
 use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
 };
 use std::rc::Rc;
 
-/// Checks names and types in every declaration outside the prelude.
-pub fn check_declarations(model: &Model<'_>, sink: &mut Vec<Diagnostic>) -> Used {
+/// Checks names and types in every declaration of a module.
+pub fn check_declarations(model: &Model<'_>, module: ModuleId, sink: &mut Vec<Diagnostic>) -> Used {
     let mut used = Used::default();
-    for id in model.declarations() {
+    for id in model.declarations_of(module) {
         check_declaration(model, id, sink, &mut used);
     }
     used

@@ -135,9 +135,18 @@ impl Ty {
 
 /// Of names in order those that were given before: each with the index of the first one.
 pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    const FEW: usize = 16;
+    let names: Vec<&str> = names.collect();
     let mut repeated = Vec::new();
-    for (index, name) in names.enumerate() {
+    if names.len() <= FEW {
+        for (index, name) in names.iter().enumerate() {
+            let first = names[..index].iter().position(|earlier| earlier == name);
+            repeated.extend(first.map(|first| (first, index)));
+        }
+        return repeated;
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, name) in names.into_iter().enumerate() {
         match seen.entry(name) {
             Entry::Occupied(first) => repeated.push((*first.get(), index)),
             Entry::Vacant(entry) => {

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Times `dsl check` beside the linters of other languages, in one run, each on inputs of the same size and content.
+
+    cargo build --release && benches/compare.py [--runs N] [--folder DIR]
+
+The other tools come from PyPI (ruff, tombi) and npm (buf) into the folder; terraform is taken from the path. What is
+not there is left out. Every command is run once to warm up, then all commands in turn, N times; the table gives the least
+and the median of wall-clock time and of processor time (which a busy machine disturbs less), and the peak of memory.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+PYTHON = '''
+
+class Shop{n}:
+    """Sells things."""
+
+    image = "registry.example.com/shop-{n}"
+    tiers = ("gold", "silver")
+
+    def __init__(self, version: str, tier: str = "gold") -> None:
+        self.version = version
+        self.manifests = ["k8s/*.yaml", f"k8s/{{tier}}/*.yaml"]
+        self.regions = {{"region1": "shop-{n}-1", "region2": "shop-{n}-2"}}
+
+    def rollout(self, soak: int = 10, skip_check: bool = False) -> dict[str, int]:
+        """A rolling update of every target, watched for a while."""
+        revisions = {{}}
+        for region, namespace in self.regions.items():
+            # A person looks before it is taken back.
+            if not skip_check and not self.ping(f"https://{{namespace}}.example.com/health"):
+                return {{}}
+            revisions[region] = self.deploy(region, timeout=15 * 60 + soak)
+        return revisions
+
+    def ping(self, url: str) -> bool:
+        return url.startswith("https://") and url.endswith("/health")
+
+    def deploy(self, region: str, timeout: int) -> int:
+        return len(f"{{region}} runs {{self.version}}") + timeout
+'''
+
+TOML = '''
+[groups.sre_{n}]
+members = ["ada", "grace"]
+
+[resources.migrations_{n}]
+capacity = 1
+
+# Sells things.
+[services.shop_{n}]
+kind = "kubernetes"
+tier = "gold"
+artifact = {{ image = "registry.example.com/shop-{n}", tag = "1.4.0" }}
+manifests = ["k8s/*.yaml", "k8s/gold/*.yaml"]
+
+[environments.production_{n}]
+kind = "production"
+may_answer = ["sre_{n}"]
+region1 = {{ context = "prod", namespace = "shop-{n}-1" }}
+region2 = {{ context = "prod", namespace = "shop-{n}-2" }}
+
+# A rolling update of one target, watched for a while.
+[workflows.rolling_{n}]
+strategy = "rolling"
+soak = "10m"
+skip_check = false
+
+[workflows.rolling_{n}.prepare]
+script = "./migrate up"
+undone_by = "./migrate down"
+
+[workflows.rolling_{n}.deploy]
+timeout = "15m"
+retry = {{ times = 2, every = ["10s", "1m"] }}
+checks = ["https://shop-{n}.example.com/health", "load --limit 90"]
+'''
+
+PROTO = '''
+// Sells things.
+message Shop{n} {{
+  string version = 1;
+  string image = 2;
+  repeated string manifests = 3;
+  map<string, string> regions = 4;
+}}
+
+// A rolling update of one target, watched for a while.
+message Rolling{n} {{
+  Shop{n} shop = 1;
+  string infrastructure = 2;
+  int64 soak_seconds = 3;
+  bool skip_check = 4;
+  oneof check {{
+    string url = 5;
+    string command = 6;
+  }}
+}}
+
+// What a release needs to know.
+message Release{n} {{
+  string version = 1;
+  repeated Rolling{n} rollings = 2;
+}}
+'''
+
+HCL = '''
+# Sells things.
+variable "shop_{n}_version" {{
+  type        = string
+  description = "What to roll out"
+  default     = "1.4.0"
+}}
+
+locals {{
+  shop_{n} = {{
+    image     = "registry.example.com/shop-{n}:${{var.shop_{n}_version}}"
+    manifests = ["k8s/*.yaml", "k8s/gold/*.yaml"]
+    regions   = {{ region1 = "shop-{n}-1", region2 = "shop-{n}-2" }}
+  }}
+}}
+
+# A rolling update of each target, watched for a while.
+resource "terraform_data" "rolling_{n}" {{
+  for_each = local.shop_{n}.regions
+  input = {{
+    region  = each.key
+    image   = local.shop_{n}.image
+    health  = "https://${{each.value}}.example.com/health"
+    timeout = "15m"
+  }}
+}}
+
+output "release_{n}" {{
+  value = [for region, stage in terraform_data.rolling_{n} : "${{region}} runs ${{stage.output.image}}"]
+}}
+'''
+
+
+def lockstep_block():
+    """The text that the benchmarks of the compiler repeat, too."""
+    source = (ROOT / "compiler/tests/it/generate.rs").read_text()
+    return re.search(r'const BLOCK: &str = r#"(.*?)"#;', source, re.S).group(1)
+
+
+def fill(head, block, size):
+    """About that many bytes of numbered blocks."""
+    text, number = head, 0
+    while len(text) < size:
+        text += block(number)
+        number += 1
+    return text
+
+
+def write(folder, files, size, name, head, block):
+    """That many files; `name` and `head` know which one they are for."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for number in range(files):
+        path = folder / name(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(fill(head(number), block, size))
+
+
+def inputs(folder, files, size):
+    block = lockstep_block()
+    write(folder / "lockstep", files, size, lambda n: f"m{n}/main.lockstep",
+          lambda n: "//! Everything that the shop runs.\n", lambda n: block.replace("#", str(n)))
+    write(folder / "python", files, size, lambda n: f"m{n}/main.py",
+          lambda n: '"""Everything that the shop runs."""\n', lambda n: PYTHON.format(n=n))
+    write(folder / "toml", files, size, lambda n: f"m{n}/main.toml",
+          lambda n: "# Everything that the shop runs.\n", lambda n: TOML.format(n=n))
+    write(folder / "proto", files, size, lambda n: f"shop/m{n}/v1/main.proto",
+          lambda n: f'// Everything that the shop runs.\nsyntax = "proto3";\n\npackage shop.m{n}.v1;\n',
+          lambda n: PROTO.format(n=n))
+    (folder / "proto/buf.yaml").write_text("version: v2\n")
+
+
+def install(folder):
+    """The other tools, as far as they can be had: a command for each, and the folder that it looks at."""
+    tools = {}
+    venv = folder / "venv"
+    if not (venv / "bin/tombi").exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([venv / "bin/pip", "install", "-q", "ruff", "tombi"], check=False)
+    if (venv / "bin/ruff").exists():
+        tools["ruff check"] = ("python", [venv / "bin/ruff", "check", "--no-cache", "--isolated", "."])
+    if (venv / "bin/tombi").exists():
+        tools["tombi lint"] = ("toml", [venv / "bin/tombi", "lint", "--offline", "."])
+    # The program itself, not the script that npm puts in front of it.
+    bufs = lambda: sorted(folder.glob("node/node_modules/@bufbuild/buf-*/bin/buf"))
+    if not bufs() and shutil.which("npm"):
+        subprocess.run(["npm", "install", "--silent", "--prefix", folder / "node", "@bufbuild/buf"], check=False)
+    if bufs():
+        tools["buf lint"] = ("proto", [bufs()[0], "lint"])
+    return tools
+
+
+def measure(command, where):
+    """Wall-clock seconds, processor seconds, and peak memory in MB of one run."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def compare(title, commands, runs):
+    print(f"\n{title}\n")
+    print("| command | wall min | wall median | cpu min | cpu median | memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for command, where in commands.values():
+        measure(command, where)
+    results = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, (command, where) in commands.items():
+            results[name].append(measure(command, where))
+    for name, samples in results.items():
+        wall, cpu, memory = zip(*samples)
+        figures = [min(wall), statistics.median(wall), min(cpu), statistics.median(cpu)]
+        cells = " | ".join(f"{figure * 1000:.1f} ms" for figure in figures)
+        print(f"| {name} | {cells} | {max(memory):.0f} MB |", flush=True)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/compare")
+    arguments.add_argument("--dsl", type=pathlib.Path, default=ROOT / "target/release/dsl")
+    given = arguments.parse_args()
+    folder, dsl = given.folder.resolve(), given.dsl.resolve()
+    if not dsl.exists():
+        sys.exit(f"{dsl} is not there: `cargo build --release` first, or name it with --dsl")
+    tools = install(folder)
+    check = [dsl, "check", "."]
+    for files, size, title in [
+        (1, 4_600, "One file of about 150 lines"),
+        (500, 18_000, "9 MB in 500 files"),
+        (1000, 3_500, "1,000 files of about 150 lines"),
+    ]:
+        place = folder / f"{files}x{size}"
+        inputs(place, files, size)
+        commands = {"dsl check": (check, place / "lockstep")}
+        commands |= {name: (command, place / source) for name, (source, command) in tools.items()}
+        compare(title, commands, given.runs)
+    if shutil.which("terraform"):
+        # Terraform validates one folder at a time.
+        place = folder / "one"
+        inputs(place, 1, 200_000)
+        write(place / "terraform", 1, 200_000, lambda n: "main.tf",
+              lambda n: "# Everything that the shop runs.\n", lambda n: HCL.format(n=n))
+        subprocess.run(["terraform", "init", "-input=false"], cwd=place / "terraform", check=False,
+                       stdout=subprocess.DEVNULL)
+        compare("200 KB in one file", {
+            "dsl check": (check, place / "lockstep"),
+            "terraform validate": (["terraform", "validate"], place / "terraform"),
+        }, given.runs)
+
+
+if __name__ == "__main__":
+    main()
