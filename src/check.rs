@@ -25,7 +25,14 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         let found = lockstep_compiler::check(&program);
         (program, found)
     };
-    found.retain(|diagnostic| selection.wants(&program.file(diagnostic.primary.file).path));
+    found.retain(|diagnostic| {
+        let file = diagnostic.primary.file;
+        // A manifest belongs to the module that names it.
+        match program.is_template(file) {
+            true => selection.wants_module(program.module_dir(program.file(file).module)),
+            false => selection.wants(&program.file(file).path),
+        }
+    });
     match args.format {
         CheckFormat::Human => {
             print(&render(&program, &found, std::io::stdout().is_terminal()))?;

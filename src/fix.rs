@@ -107,6 +107,16 @@ impl Loader for Overlay {
         Ok(files)
     }
 
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
+        let mut files = DiskLoader.read_files(dir, pattern)?;
+        for (path, text) in &mut files {
+            if let Some(replaced) = self.files.get(path) {
+                *text = Ok(replaced.clone());
+            }
+        }
+        Some(files)
+    }
+
     fn identity(&self, dir: &Path) -> PathBuf {
         DiskLoader.identity(dir)
     }

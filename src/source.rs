@@ -103,6 +103,14 @@ impl Selection {
     }
 }
 
+impl Selection {
+    /// Whether findings in what that module names are wanted.
+    pub fn wants_module(&self, dir: &Path) -> bool {
+        let dir = normal(dir);
+        !self.directories.is_empty() || self.modules.iter().any(|known| normal(known) == dir)
+    }
+}
+
 /// Modules from the disk, with standard input in place of the file whose name it has.
 impl Loader for Selection {
     fn read_module(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
@@ -122,6 +130,11 @@ impl Loader for Selection {
             files.sort();
         }
         Ok(files)
+    }
+
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
+        // Input without a name lies nowhere, and so do the files that it names.
+        (dir != Path::new("<stdin>")).then(|| DiskLoader.read_files(dir, pattern)).flatten()
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {

@@ -27,6 +27,33 @@ impl Loader for DiskLoader {
         paths.into_iter().map(read).collect()
     }
 
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
+        let read = |path: PathBuf| {
+            let text = fs::read(&path).and_then(|bytes| {
+                String::from_utf8(bytes)
+                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+            });
+            (crate::program::normalise(&path), text)
+        };
+        let plain = dir.join(pattern);
+        if !pattern.contains(['*', '?', '[']) {
+            return Some(if plain.exists() { vec![read(plain)] } else { Vec::new() });
+        }
+        let escaped = PathBuf::from(glob::Pattern::escape(&dir.to_string_lossy()));
+        let found = match glob::glob(&escaped.join(pattern).to_string_lossy()) {
+            Ok(found) => found,
+            Err(error) => {
+                let error = io::Error::new(io::ErrorKind::InvalidInput, format!("no pattern: {}", error.msg));
+                return Some(vec![(plain, Err(error))]);
+            }
+        };
+        let files = found.filter_map(|entry| match entry {
+            Ok(path) => path.is_file().then(|| read(path)),
+            Err(error) => Some((error.path().to_path_buf(), Err(error.into()))),
+        });
+        Some(files.collect())
+    }
+
     fn identity(&self, dir: &Path) -> PathBuf {
         let place = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         fs::canonicalize(place).unwrap_or_else(|_| crate::program::normalise(dir))

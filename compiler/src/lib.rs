@@ -16,6 +16,7 @@ mod program;
 mod report;
 mod rules;
 mod suggest;
+mod templates;
 mod types;
 
 pub use diagnostic::{Diagnostic, Fix, Location, Severity};

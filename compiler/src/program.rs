@@ -1,6 +1,7 @@
 //! A program: the files of every module that is reached, read and parsed, the prelude among them.
 
 use crate::parallel;
+use crate::templates::{self, Templates};
 use lockstep_grammar::ast::{Declaration, File, Span};
 use lockstep_grammar::{LineIndex, Parse, parse};
 use std::collections::HashMap;
@@ -32,6 +33,13 @@ pub trait Loader {
     /// What tells whether two spellings mean the same directory.
     fn identity(&self, dir: &Path) -> PathBuf {
         normalise(dir)
+    }
+
+    /// The files that a pattern names (`k8s/*.yaml`, seen from `dir`), sorted, each with its text or why there is none; no
+    /// files where it matches nothing. `None`: this loader knows sources only, and nothing is said about such files.
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
+        let _ = (dir, pattern);
+        None
     }
 }
 
@@ -90,6 +98,7 @@ pub(crate) struct Module {
 pub struct Program {
     pub(crate) modules: Vec<Module>,
     pub(crate) files: Vec<SourceFile>,
+    pub(crate) templates: Templates,
     identities: HashMap<PathBuf, ModuleId>,
 }
 
@@ -118,7 +127,12 @@ impl Program {
     pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
         let prelude =
             Module { dir: "<prelude>".into(), files: (0..PRELUDE.len() as u32).map(FileId).collect() };
-        let mut program = Program { modules: vec![prelude], files: Vec::new(), identities: HashMap::new() };
+        let mut program = Program {
+            modules: vec![prelude],
+            files: Vec::new(),
+            templates: Templates::default(),
+            identities: HashMap::new(),
+        };
         let mut unparsed = match PRELUDE_FILES.get() {
             Some(files) => {
                 program.files.clone_from(files);
@@ -151,6 +165,7 @@ impl Program {
             }
             program.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
         }
+        templates::load(&mut program, loader);
         Ok(program)
     }
 
@@ -180,7 +195,12 @@ impl Program {
         &self.files[id.0 as usize]
     }
 
-    /// Every file, those of the prelude first.
+    /// Whether it is a file with placeholders, such as a manifest, and no source.
+    pub fn is_template(&self, id: FileId) -> bool {
+        self.templates.get(id).is_some()
+    }
+
+    /// Every file, those of the prelude first, those with placeholders last.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files.iter().enumerate().map(|(index, file)| (FileId(index as u32), file))
     }

@@ -15,6 +15,7 @@ mod rules;
 mod scan;
 mod syntax;
 
+pub use build::template::{Template, parse_template};
 pub use format::{Formatted, format};
 pub use line_index::{LineColumn, LineIndex};
 pub use recover::foreign_help;

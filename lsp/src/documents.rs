@@ -92,6 +92,10 @@ impl Loader for Documents {
         Ok(files.into_iter().collect())
     }
 
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
+        DiskLoader.read_files(dir, pattern)
+    }
+
     fn identity(&self, dir: &Path) -> PathBuf {
         DiskLoader.identity(dir)
     }

@@ -230,9 +230,10 @@ impl<'c> Server<'c> {
         Ok(())
     }
 
-    /// Asks to be told when source files change behind the editor's back.
+    /// Asks to be told when source files and manifests change behind the editor's back.
     fn watch(&self) -> Result<(), Error> {
-        let everywhere = FileSystemWatcher { glob_pattern: "**/*.lockstep".to_string().into(), kind: None };
+        let everywhere =
+            FileSystemWatcher { glob_pattern: "**/*.{lockstep,yaml,yml}".to_string().into(), kind: None };
         let options = DidChangeWatchedFilesRegistrationOptions { watchers: vec![everywhere] };
         let registration = Registration {
             id: "source-files".into(),

@@ -147,3 +147,38 @@ fn standard_input_may_have_a_name_that_does_not_exist() {
     command.args(["check", "-", "--stdin-filename", "no/such/place.lockstep"]).current_dir(sandbox.module());
     said(&mut command).exits(0);
 }
+
+#[test]
+fn faults_in_manifests_are_shown_where_they_are() {
+    let source = "service web = kubernetes {\n  artifact  = docker_image { image = \"web\" }\n  manifests = [\"k8s/*.yaml\"]\n}\n";
+    let sandbox = Sandbox::of_source(source);
+    let dir = sandbox.module().join("k8s");
+    std::fs::create_dir(&dir).expect("a folder");
+    std::fs::write(dir.join("web.yaml"), "kind: Deployment\nname: ${service.nam}\n").expect("a manifest");
+    let file =
+        std::fs::read_dir(sandbox.module()).expect("the module").map(|it| it.expect("an entry").path());
+    let file = file.into_iter().find(|it| it.is_file()).expect("the source");
+    // Whether the module is named or its file: the manifest belongs to it.
+    for path in [sandbox.module().to_path_buf(), file] {
+        let told = said(dsl().arg("check").arg(&path).args(["--format", "json"])).exits(1);
+        let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+        let found = &value["diagnostics"][0];
+        assert!(found["file"].as_str().is_some_and(|file| file.ends_with("k8s/web.yaml")), "{found}");
+        assert_eq!(
+            (&found["rule"], &found["line"], &found["column"]),
+            (&"name/unknown".into(), &2.into(), &17.into())
+        );
+        let told = said(dsl().arg("check").arg(&path).args(["--format", "github"])).exits(1);
+        assert!(told.out.contains("k8s/web.yaml,line=2,col=17"), "{}", told.out);
+        let told = said(dsl().arg("check").arg(&path).args(["--format", "sarif"])).exits(1);
+        let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+        let at = &value["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        assert!(
+            at["artifactLocation"]["uri"].as_str().is_some_and(|uri| uri.ends_with("k8s/web.yaml")),
+            "{at}"
+        );
+        assert_eq!(at["region"]["startLine"], 2);
+    }
+    std::fs::write(dir.join("web.yaml"), "kind: Deployment\nname: ${service.name}\n").expect("a manifest");
+    said(dsl().arg("check").arg(sandbox.module()).arg("--deny-warnings")).exits(0);
+}

@@ -20,6 +20,8 @@ pub mod failure_unreachable;
 pub mod import_cycle;
 pub mod import_name;
 pub mod import_unreadable;
+pub mod manifest_missing;
+pub mod manifest_unreadable;
 pub mod name_duplicate;
 pub mod name_unknown;
 pub mod name_unused;
@@ -79,6 +81,8 @@ pub const RULES: &[Rule] = &[
     import_cycle::RULE,
     import_name::RULE,
     import_unreadable::RULE,
+    manifest_missing::RULE,
+    manifest_unreadable::RULE,
     name_duplicate::RULE,
     name_unknown::RULE,
     name_unused::RULE,

@@ -8,6 +8,7 @@ use crate::model::{DeclId, Model, names_after, names_before_colon};
 use crate::program::ModuleId;
 use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
+    Type,
 };
 use std::rc::Rc;
 
@@ -30,7 +31,7 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
         typer.lost.extend(names_before_colon(text));
     }
     match &declaration.kind {
-        DeclarationKind::Service { params, value } => typer.service(declaration, params, value),
+        DeclarationKind::Service { params, value } => typer.service(id, params, value),
         DeclarationKind::Environment(environment) => typer.environment(declaration, environment),
         DeclarationKind::Secret(value) => typer.source(value, "secret", "secret source"),
         DeclarationKind::Channel(value) => typer.source(value, "channel", "channel kind"),
@@ -83,7 +84,7 @@ impl<'p> Typer<'_, 'p> {
         Some(found.decl)
     }
 
-    fn service(&mut self, declaration: &'p Declaration, params: &'p Params, value: &'p Construct) {
+    fn service(&mut self, own: DeclId, params: &'p Params, value: &'p Construct) {
         self.declare_params(&params.items);
         let Some(id) = self.constructor(&value.path, "service", false) else {
             for entry in value.record.entries.iter().filter(|entry| entry.name.text != "artifact") {
@@ -92,13 +93,19 @@ impl<'p> Typer<'_, 'p> {
             return;
         };
         let infos = self.fields_of(id, false);
-        let what = format!("service `{}`", declaration.name.text);
+        let what = format!("service `{}`", self.model.name(own));
         self.record(&value.record, &infos, value.path.span, &what, &["artifact"]);
+        self.artifact(id, value, &what);
+        self.service_files(own, id, &value.record);
+    }
+
+    /// The artifact that a service of that provider is made of.
+    fn artifact(&mut self, id: DeclId, value: &'p Construct, what: &str) {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
             if !accepted.is_empty() && !self.model.program.is_damaged(self.file, value.record.span) {
                 let at = self.at(value.path.span);
-                self.sink.push(checks::type_argument_missing::artifact(at, &what, &accepted));
+                self.sink.push(checks::type_argument_missing::artifact(at, what, &accepted));
             }
             return;
         };
@@ -289,14 +296,14 @@ impl<'p> Typer<'_, 'p> {
     }
 
     fn provider(&mut self, declaration: &'p Declaration, provider: &'p Provider) {
-        const SETTINGS: [&str; 4] = ["artifacts", "strategies", "identity", "program"];
+        const SETTINGS: [&str; 5] = ["artifacts", "strategies", "identity", "templates", "program"];
         self.settings_once(&provider.settings);
         for setting in &provider.settings {
             let name = setting.name.text.as_str();
             match name {
                 "program" => self.expect(&setting.value, &Ty::String, &None),
-                "artifacts" | "strategies" | "identity" => {
-                    self.word_list(setting, declaration, provider);
+                "artifacts" | "strategies" | "identity" | "templates" => {
+                    self.word_list(setting, provider);
                 }
                 _ => {
                     let at = self.at(setting.name.span);
@@ -353,12 +360,22 @@ impl<'p> Typer<'_, 'p> {
         }
     }
 
-    fn word_list(&mut self, setting: &'p Setting, _declaration: &Declaration, provider: &'p Provider) {
+    fn word_list(&mut self, setting: &'p Setting, provider: &'p Provider) {
         let known: Vec<&str> = match setting.name.text.as_str() {
             "strategies" => super::workflow::STRATEGIES.to_vec(),
             "identity" => {
                 let fields = provider.infrastructure.as_ref().map(|fields| fields.items.as_slice());
                 fields.unwrap_or_default().iter().map(|field| field.name.text.as_str()).collect()
+            }
+            "templates" => {
+                let fields = provider.service.iter().flat_map(|fields| &fields.items);
+                let params = provider.steps.iter().flat_map(|step| &step.params.items);
+                let is_path = |ty: &Type| ty.name.text == "path";
+                fields
+                    .chain(params)
+                    .filter(|it| is_path(&it.ty) || it.ty.arguments.iter().flatten().any(is_path))
+                    .map(|it| it.name.text.as_str())
+                    .collect()
             }
             _ => {
                 for word in crate::model::words(std::slice::from_ref(setting), "artifacts") {

@@ -25,6 +25,8 @@ pub type Because = Option<(Location, String)>;
 pub struct Typer<'a, 'p> {
     pub model: &'a Model<'p>,
     pub file: FileId,
+    /// The module whose names are seen.
+    module: ModuleId,
     pub sink: &'a mut Vec<Diagnostic>,
     pub used: &'a mut Used,
     pub vars: Vec<Var<'p>>,
@@ -52,6 +54,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         Typer {
             model,
             file,
+            module: model.module(file),
             sink,
             used,
             vars: Vec::new(),
@@ -70,7 +73,7 @@ impl<'a, 'p> Typer<'a, 'p> {
     }
 
     pub fn module(&self) -> ModuleId {
-        self.model.module(self.file)
+        self.module
     }
 
     /// Resolves parameters, checks their defaults, and brings them into scope one after another.
@@ -242,7 +245,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         }
     }
 
-    fn text(&mut self, text: &'p Text) {
+    pub(super) fn text(&mut self, text: &'p Text) {
         for part in &text.parts {
             let TextPart::Expr(expr) = part else { continue };
             let ty = self.infer(expr);

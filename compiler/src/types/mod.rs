@@ -8,6 +8,7 @@ mod read;
 mod scope;
 mod steps;
 mod template;
+mod templates;
 mod workflow;
 
 pub use declarations::check_declarations;

@@ -70,7 +70,16 @@ impl<'p> Typer<'_, 'p> {
                 }
                 let others = (lost.at == 0).then(|| {
                     let imports = self.model.names(module).imports.keys().map(|name| name.as_str());
-                    self.vars.iter().map(|var| var.name).chain(imports)
+                    let things = ["service", "infra"].into_iter().filter(|it| self.phase_thing(it).is_some());
+                    let facts = ["stage", "run"].into_iter().filter(|_| self.in_workflow);
+                    let steps = self.steps.iter().map(|info| info.step.name.text.as_str());
+                    self.vars
+                        .iter()
+                        .map(|var| var.name)
+                        .chain(imports)
+                        .chain(things)
+                        .chain(facts)
+                        .chain(steps)
                 });
                 let declared = self.model.names(lost.module).declarations.keys().copied();
                 let known = self.model.candidates(declared.chain(others.into_iter().flatten()));

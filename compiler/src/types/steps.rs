@@ -65,6 +65,7 @@ impl<'p> Typer<'_, 'p> {
         }
         self.one_of(signature, &step.arguments, step.path.span, &what);
         checks::shell_injection::step(self, step);
+        self.template_files(provider, &step.arguments);
         self.common(step, rollback, &others);
     }
 

@@ -1,6 +1,6 @@
 //! Diagnostics as people see them.
 
-use crate::support::{program, rendered, rules_of, single};
+use crate::support::{example, program, rendered, rules_of, single};
 use lockstep_compiler::{check, check_output};
 
 /// One file with every fault that the first pipeline's checks know, all of them found in one run.
@@ -29,11 +29,7 @@ fn every_rule_rendered() {
     let mut text = String::new();
     for rule in lockstep_compiler::rules().iter().filter(|rule| !rule.name.starts_with("syntax/")) {
         let wrong = rule.page.split("```").find_map(|part| part.strip_prefix("lockstep\n")).unwrap();
-        let files = [
-            ("work/main.lockstep", wrong),
-            ("2024/main.lockstep", "channel ops = webhook { url = \"http://localhost\" }\n"),
-        ];
-        let program = program(&files);
+        let program = example(rule.name, wrong);
         text.push_str(&rendered(&program, &check(&program)));
         text.push('\n');
     }

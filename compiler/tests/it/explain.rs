@@ -1,13 +1,7 @@
 //! The examples of every rule's page: the wrong one yields exactly that rule, the corrected one nothing at all.
 
-use crate::support::{program, rendered};
+use crate::support::{example, rendered};
 use lockstep_compiler::{check, rules};
-
-const COMMON: &str = "channel ops = webhook { url = \"http://localhost\" }\n";
-
-fn example(source: &str) -> lockstep_compiler::Program {
-    program(&[("work/main.lockstep", source), ("2024/main.lockstep", COMMON)])
-}
 
 #[test]
 fn every_page_is_true() {
@@ -16,13 +10,13 @@ fn every_page_is_true() {
         let parts: Vec<&str> = rule.page.split("```").collect();
         let examples: Vec<&str> = parts.iter().filter_map(|part| part.strip_prefix("lockstep\n")).collect();
         let [wrong, right] = examples.as_slice() else { panic!("{} needs two examples", rule.name) };
-        let wrong = example(wrong);
+        let wrong = example(rule.name, wrong);
         let found = check(&wrong);
         if found.is_empty() || found.iter().any(|it| it.rule != rule.name) {
             wrongs.push_str(&format!("=== {}: wrong example\n{}\n", rule.name, rendered(&wrong, &found)));
         }
         assert!(found.iter().all(|it| it.severity == rule.severity || it.rule != rule.name));
-        let right = example(right);
+        let right = example(rule.name, right);
         let found = check(&right);
         if !found.is_empty() {
             wrongs.push_str(&format!("=== {}: corrected example\n{}\n", rule.name, rendered(&right, &found)));

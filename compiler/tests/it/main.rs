@@ -7,5 +7,6 @@ mod explain;
 mod generate;
 mod hostile;
 mod lowering;
+mod manifests;
 mod robust;
 mod support;

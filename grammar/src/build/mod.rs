@@ -11,6 +11,7 @@ mod number;
 mod pipeline;
 mod provider;
 mod record;
+pub(crate) mod template;
 mod text;
 mod types;
 mod workflow;

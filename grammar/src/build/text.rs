@@ -60,7 +60,7 @@ impl<'s> Build<'s> {
     }
 
     /// `${expr}`
-    fn hole(&mut self, pair: Pair<'s>) -> Option<Expr> {
+    pub(super) fn hole(&mut self, pair: Pair<'s>) -> Option<Expr> {
         let start = pair.as_span().start() + 2;
         let mut nodes = self.children(pair);
         nodes.end = start;

@@ -190,3 +190,24 @@ fn of_many_changes_only_the_last_is_checked() {
     assert_eq!((shown.version, rules(&shown.diagnostics)), (Some(50), "name/unknown".into()));
     client.leave();
 }
+
+#[test]
+fn faults_in_manifests_are_shown_in_the_manifests() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "kind: Deployment\nname: ${service.nam}\n";
+    let manifest = write(&dir.path().join("k8s/web.yaml"), text);
+    let open = uri(&dir.path().join("main.lockstep"));
+    let source = "service web = kubernetes {\n  artifact  = docker_image { image = \"web\" }\n  manifests = [\"k8s/*.yaml\"]\n}\n";
+    let client = Client::start();
+    client.open(&open, 1, source);
+    let shown = client.diagnostics(&manifest);
+    assert_eq!(rules(&shown.diagnostics), "name/unknown");
+    assert_eq!(text_at(text, shown.diagnostics[0].range), "nam");
+    let Some([related]) = shown.diagnostics[0].related_information.as_deref() else { panic!("{shown:#?}") };
+    assert_eq!((&related.location.uri, text_at(source, related.location.range)), (&open, "\"k8s/*.yaml\""));
+
+    // A manifest that is not named any more has nothing wrong with it.
+    client.change(&open, 2, &source.replace("k8s/*.yaml", "k8s/web.yml"));
+    assert_eq!(rules(&client.diagnostics(&manifest).diagnostics), "");
+    client.leave();
+}

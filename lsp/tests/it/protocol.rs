@@ -94,7 +94,7 @@ fn a_client_that_can_watch_files_is_asked_to() {
     assert_eq!(question.method, "client/registerCapability");
     let registration = &question.params["registrations"][0];
     assert_eq!(registration["method"], "workspace/didChangeWatchedFiles");
-    assert_eq!(registration["registerOptions"]["watchers"][0]["globPattern"], "**/*.lockstep");
+    assert_eq!(registration["registerOptions"]["watchers"][0]["globPattern"], "**/*.{lockstep,yaml,yml}");
     client.send(Response::new_ok(question.id, Value::Null));
     client.leave();
 }

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 /// Files by path.
 pub struct Texts(BTreeMap<PathBuf, String>);
 
+fn is_source(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "lockstep")
+}
+
 impl Loader for Texts {
     fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
         let files: Vec<_> = self
             .0
             .iter()
-            .filter(|(path, _)| path.parent() == Some(dir))
+            .filter(|(path, _)| path.parent() == Some(dir) && is_source(path))
             .map(|(path, text)| (path.clone(), text.clone()))
             .collect();
         if files.is_empty() {
@@ -22,6 +26,34 @@ impl Loader for Texts {
         }
         Ok(files)
     }
+
+    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
+        // A program of sources only has nothing to say about other files.
+        self.0.keys().find(|path| !is_source(path))?;
+        let pattern = glob::Pattern::new(dir.join(pattern).to_str()?).ok()?;
+        let found = self.0.iter().filter(|(path, _)| pattern.matches_path(path));
+        let read = |(path, text): (&PathBuf, &String)| {
+            let text = match path.extension().is_some_and(|extension| extension == "png") {
+                true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
+                false => Ok(text.clone()),
+            };
+            (path.clone(), text)
+        };
+        Some(found.map(read).collect())
+    }
+}
+
+/// The files that the example of a rule's page stands among.
+pub fn example(rule: &str, source: &str) -> Program {
+    let mut files = vec![
+        ("work/main.lockstep", source),
+        ("2024/main.lockstep", "channel ops = webhook { url = \"http://localhost\" }\n"),
+    ];
+    if rule.starts_with("manifest/") {
+        files.push(("work/k8s/web.yaml", "image: ${service.artifact.image}\n"));
+        files.push(("work/k8s/logo.png", ""));
+    }
+    program(&files)
 }
 
 /// A program of several files; the module of the first one is the root.

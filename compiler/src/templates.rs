@@ -1,0 +1,147 @@
+//! Files with placeholders that a program names: manifests. They are read with the program, so that all later passes are
+//! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
+
+use crate::program::{FileId, Loader, ModuleId, Program, SourceFile};
+use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
+use lockstep_grammar::{LineIndex, Parse, Template, parse_template};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The setting of a provider that lists which of its settings and parameters name such files.
+pub const SETTING: &str = "templates";
+
+/// What a pattern found: files, and why one could not be read.
+pub type Found = Vec<Result<FileId, (PathBuf, String)>>;
+
+/// All files with placeholders of a program.
+#[derive(Debug, Default)]
+pub struct Templates {
+    files: BTreeMap<FileId, Template>,
+    patterns: HashMap<(ModuleId, String), Found>,
+}
+
+impl Templates {
+    /// What the pattern that a file of the module names has found; none where the loader reads no such files.
+    pub fn found(&self, module: ModuleId, pattern: &str) -> Option<&Found> {
+        self.patterns.get(&(module, pattern.to_string()))
+    }
+
+    /// The file's parts, if it is one with placeholders.
+    pub fn get(&self, file: FileId) -> Option<&Template> {
+        self.files.get(&file)
+    }
+}
+
+/// A text that names files: what to look for, and whether a part of it is only known later.
+#[derive(Debug)]
+pub struct Pattern<'p> {
+    pub expr: &'p Expr,
+    /// Placeholders of the text itself stand for anything.
+    pub glob: String,
+    pub open: bool,
+}
+
+/// The texts in an expression that name files; says whether there is nothing else in it.
+pub fn patterns<'p>(expr: &'p Expr, all: &mut Vec<Pattern<'p>>) -> bool {
+    match &expr.kind {
+        ExprKind::Text(text) => {
+            let open = text.parts.iter().any(|part| matches!(part, TextPart::Expr(_)));
+            let glob = text.parts.iter().map(|part| match part {
+                TextPart::Literal(text) => text.as_str(),
+                TextPart::Expr(_) => "*",
+            });
+            all.push(Pattern { expr, glob: glob.collect(), open });
+            true
+        }
+        ExprKind::List(items) => items.iter().filter(|item| !patterns(item, all)).count() == 0,
+        ExprKind::Paren(inner) => patterns(inner, all),
+        ExprKind::If { then, otherwise, .. } => {
+            let known = patterns(then, all);
+            patterns(otherwise, all) && known
+        }
+        _ => false,
+    }
+}
+
+/// Reads every file that something which looks like a setting for such files names.
+pub fn load(program: &mut Program, loader: &dyn Loader) {
+    let wanted = wanted(program);
+    let mut known: HashMap<PathBuf, FileId> = HashMap::new();
+    for (module, pattern) in wanted {
+        let dir = program.module_dir(module).to_path_buf();
+        let Some(read) = loader.read_files(&dir, &pattern) else { continue };
+        let found = read.into_iter().map(|(path, text)| match text {
+            Ok(text) => Ok(*known.entry(path).or_insert_with_key(|path| add(program, module, path, text))),
+            Err(error) => Err((path, error.to_string())),
+        });
+        let found = found.collect();
+        program.templates.patterns.insert((module, pattern), found);
+    }
+}
+
+fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: String) -> FileId {
+    let id = FileId(program.files.len() as u32);
+    program.templates.files.insert(id, parse_template(&text));
+    let lines = Arc::new(LineIndex::new(&text));
+    let (path, text) = (path.to_path_buf(), text.into());
+    program.files.push(SourceFile {
+        path,
+        text,
+        module,
+        parse: Parse::default(),
+        lines,
+        imports: Vec::new(),
+    });
+    id
+}
+
+/// Which patterns to look for. Names are not resolved yet: whatever ends like a provider with such settings counts, and
+/// what turns out to be something else is never asked for.
+fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
+    let mut settings: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for declaration in program.files.iter().flat_map(|file| &file.parse.file.declarations) {
+        if let DeclarationKind::Provider(provider) = &declaration.kind {
+            let names = crate::model::words(&provider.settings, SETTING);
+            settings.entry(&declaration.name.text).or_default().extend(names);
+        }
+    }
+    let mut wanted = BTreeSet::new();
+    for file in program.files.iter().filter(|file| file.module != ModuleId::PRELUDE) {
+        for declaration in &file.parse.file.declarations {
+            entries(declaration, &mut |provider, entry| {
+                let provider = provider.and_then(|provider| settings.get(provider));
+                if provider.is_some_and(|names| names.contains(entry.name.text.as_str())) {
+                    let mut found = Vec::new();
+                    patterns(&entry.value, &mut found);
+                    wanted.extend(found.into_iter().map(|it| (file.module, it.glob)));
+                }
+            });
+        }
+    }
+    wanted
+}
+
+/// The entries of services and steps, each with the name that may be its provider's.
+fn entries<'p>(declaration: &'p Declaration, see: &mut dyn FnMut(Option<&'p str>, &'p Entry)) {
+    let name = |path: &'p Path, from_end: usize| {
+        let index = path.names.len().checked_sub(from_end)?;
+        Some(path.names[index].text.as_str())
+    };
+    match &declaration.kind {
+        DeclarationKind::Service { value, .. } => {
+            value.record.entries.iter().for_each(|entry| see(name(&value.path, 1), entry));
+        }
+        DeclarationKind::Workflow(workflow) => {
+            let blocks = workflow.phases.iter().flat_map(|phase| &phase.rollbacks).chain(&workflow.rollbacks);
+            let items =
+                workflow.phases.iter().map(|phase| &phase.items).chain(blocks.map(|block| &block.items));
+            for step in items.flat_map(|items| crate::types::steps_of(items)) {
+                // `P.step`, or `P` alone for the step that is called like its provider.
+                let from_end = step.path.names.len().min(2);
+                step.arguments.entries.iter().for_each(|entry| see(name(&step.path, from_end), entry));
+            }
+        }
+        _ => {}
+    }
+}
