@@ -1,11 +1,12 @@
 //! `barrier/alone`: a barrier with one participant.
 
 use super::Judged;
+use super::barrier_rollback_reuse::both_ways;
 use super::order::Meeting;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use crate::suggest;
-use lockstep_plan::{BarrierId, BarrierKind};
+use lockstep_plan::{BarrierId, BarrierKind, ItemId};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -14,6 +15,18 @@ pub const RULE: Rule = Rule {
     summary: "a barrier with one participant only: it has no effect",
     page: include_str!("barrier_alone.md"),
 };
+
+/// Whether a barrier of the group seems to be misspelt: what it does not join is a consequence.
+pub fn is_misspelt(judged: &Judged<'_, '_>, item: ItemId) -> bool {
+    let mut met: BTreeMap<BarrierId, usize> = BTreeMap::new();
+    for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
+        *met.entry(meeting.barrier).or_default() += 1;
+    }
+    let name = |id: &BarrierId| judged.lowered.plan.barriers[id.index()].name.as_str();
+    let names: Vec<&str> = met.keys().map(name).collect();
+    let near = |id| suggest::nearest(name(id), judged.model.candidates(names.iter().copied()));
+    met.iter().any(|(id, count)| *count == 1 && near(id).is_some())
+}
 
 /// Looks at every barrier of every group. Branches that are constantly skipped do not take part.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
@@ -24,17 +37,29 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             for meeting in judged.meetings(item, kind).iter().flatten() {
                 met.entry(meeting.barrier).or_default().push(meeting);
             }
+            let both = both_ways(judged, item);
             let names: Vec<&str> = met.keys().map(|id| plan.barriers[id.index()].name.as_str()).collect();
             for (id, meetings) in &met {
                 // Twice in one branch is the matter of `barrier/sequential`.
                 let [only] = meetings.as_slice() else { continue };
                 let name = plan.barriers[id.index()].name.as_str();
                 let stage = &plan.stages[only.stage.index()].name;
+                if both.contains_key(name) {
+                    continue; // The others meet it the other way, which is said.
+                }
                 let near = suggest::nearest(name, judged.model.candidates(names.iter().copied()));
-                let near_place = near.and_then(|near| {
+                let near_meetings = near.and_then(|near| {
                     let index = names.iter().position(|name| *name == near)?;
-                    met.values().nth(index)?.first().map(|meeting| meeting.place)
+                    met.values().nth(index)
                 });
+                let near_place = near_meetings.and_then(|it| it.first()).map(|meeting| meeting.place);
+                // Two names that were meant to be one: said at the later one.
+                if let (Some(place), Some([_])) = (near_place, near_meetings.map(Vec::as_slice))
+                    && near.is_some_and(|near| suggest::nearest(near, names.iter().copied()) == Some(name))
+                    && origins.places[only.place.index()] < origins.places[place.index()]
+                {
+                    continue;
+                }
                 let group = plan.items[item.index()].group.is_some();
                 let help = match near {
                     Some(near) => format!("did you mean `{near}`?"),

@@ -1,11 +1,11 @@
 //! `barrier/lock-deadlock`: resources that stages need together, or in opposite orders.
 
-use super::{Judged, walk};
+use super::{Judged, pipeline_conflict, walk};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::rules::Rule;
-use lockstep_grammar::ast::{Item, Phase, Use};
-use lockstep_plan::{BarrierId, BarrierKind, Part, StageId, Work};
+use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
+use lockstep_plan::{BarrierId, BarrierKind, ItemId, Part, StageId, Work};
 use petgraph::unionfind::UnionFind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -72,6 +72,54 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             }
             sink.push(diagnostic);
         }
+        let component = |stage: StageId| union.find(number(stage));
+        targets(judged, item, &stages, &component, sink);
+    }
+}
+
+/// Stages of different branches that are joined and need one target for themselves. Those that change the same service there
+/// are the matter of `pipeline/conflict`.
+fn targets(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    stages: &[StageId],
+    component: &dyn Fn(StageId) -> u32,
+    sink: &mut Vec<Diagnostic>,
+) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let held = pipeline_conflict::held(judged);
+    let changed = pipeline_conflict::changes(judged);
+    let mut first: BTreeMap<(u32, usize), StageId> = BTreeMap::new();
+    let mut reported: BTreeSet<(u32, usize)> = BTreeSet::new();
+    for stage in stages {
+        for (place, name) in held.get(stage).into_iter().flatten() {
+            let key = (component(*stage), *place);
+            let earlier = *first.entry(key).or_insert(*stage);
+            let branch = |stage: StageId| plan.stages[stage.index()].branch;
+            let of = |stage: &StageId| changed.get(stage).into_iter().flatten().collect::<BTreeSet<_>>();
+            if branch(earlier) == branch(*stage)
+                || !of(&earlier).is_disjoint(&of(stage))
+                || !reported.insert(key)
+            {
+                continue;
+            }
+            let called = |stage: StageId| &plan.stages[stage.index()].name;
+            sink.push(
+                Diagnostic::new(
+                    &RULE,
+                    origins.items[item.index()],
+                    format!(
+                        "stages `{}` and `{}` wait for each other, and both need `{name}` for themselves",
+                        called(earlier),
+                        called(*stage)
+                    ),
+                )
+                .label("what barriers join is claimed together")
+                .also(origins.stages[earlier.index()], format!("`{}` holds `{name}`", called(earlier)))
+                .also(origins.stages[stage.index()], format!("`{}` needs it, too", called(*stage)))
+                .help("give each of them a target of its own, or let one start when the other has ended, in a `lane`"),
+            );
+        }
     }
 }
 
@@ -89,6 +137,7 @@ const MOST_PAIRS: usize = 50_000;
 
 /// A workflow that holds one resource while a phase asks for another, and one that does it the other way round.
 pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    above_capacity(model, sink);
     let mut pairs: Vec<((DeclId, DeclId), Location, Location)> = Vec::new();
     for (file, _, workflow) in walk::workflows(model) {
         let find = |it: &Use| {
@@ -128,6 +177,47 @@ pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             );
         }
         seen.entry((*first, *second)).or_insert((*outer, *inner));
+    }
+}
+
+/// A phase that asks for more of a resource than there is. With a barrier in it, it is judged with those that it joins.
+fn above_capacity(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
+    for (file, _, workflow) in walk::workflows(model) {
+        for phase in workflow.phases.iter().filter(|phase| !has_barrier(phase)) {
+            let mut asked: BTreeMap<DeclId, i64> = BTreeMap::new();
+            for it in &phase.uses {
+                let Ok(found) = model.find(model.module(file), &it.resource) else { continue };
+                let DeclarationKind::Resource(resource) = &model.decl(found.decl).kind else { continue };
+                let Some(capacity) = number(resource, "capacity") else { continue };
+                let permits = it.record.as_ref().and_then(|record| number(record, "permits")).unwrap_or(1);
+                let before = asked.entry(found.decl).or_default();
+                let fits = *before <= capacity;
+                *before = before.saturating_add(permits);
+                if *before <= capacity || !fits {
+                    continue;
+                }
+                let name = model.name(found.decl);
+                let message = format!(
+                    "phase `{}` needs {before} permits of `{name}`, and there are {capacity}",
+                    phase.name.text
+                );
+                sink.push(
+                    Diagnostic::new(&RULE, Location { file, span: it.resource.span }, message)
+                        .label("it would wait for ever")
+                        .also(model.location(found.decl), format!("`{name}` has {capacity}"))
+                        .help(format!("raise the capacity of `{name}`, or ask for less")),
+                );
+            }
+        }
+    }
+}
+
+/// The number that an entry is given.
+fn number(record: &Record, name: &str) -> Option<i64> {
+    let entry = record.entries.iter().find(|entry| entry.name.text == name)?;
+    match entry.value.kind {
+        ExprKind::Int(number) => Some(number),
+        _ => None,
     }
 }
 

@@ -140,6 +140,7 @@ pub struct Judged<'a, 'p> {
 /// Checks that look at the plan of a pipeline.
 const PLAN_CHECKS: &[fn(&Judged<'_, '_>, &mut Vec<Diagnostic>)] = &[
     barrier_duplicate::commit,
+    barrier_rollback_reuse::group,
     barrier_sequential::check,
     barrier_alone::check,
     barrier_deadlock::check,
@@ -187,6 +188,7 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     }
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
     hide(&mut found);
+    name_unused::hide_consequences(&mut found);
     crate::allow::apply(program, &mut found);
     finish(program, &mut found);
     found

@@ -1,5 +1,6 @@
 //! `name/unused`: a parameter, loop variable or import that nothing reads.
 
+use crate::checks::template_fixed_infrastructure;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{Model, import_name};
 use crate::program::ModuleId;
@@ -18,6 +19,16 @@ fn report(at: Location, what: &str, name: &str) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("{what} `{name}` is never read"))
         .label("never read")
         .help(format!("remove it, or read `{name}` where it was meant"))
+}
+
+/// An environment that is not read because the infrastructure is fixed: `template/fixed-infrastructure` points at it.
+pub fn hide_consequences(found: &mut Vec<Diagnostic>) {
+    let fixed = found.iter().filter(|it| it.rule == template_fixed_infrastructure::RULE.name);
+    let explained: Vec<Location> = fixed.flat_map(|it| it.labels.iter().map(|(at, _)| *at)).collect();
+    found.retain(|it| {
+        let within = |at: &Location| at.file == it.primary.file && at.span.contains(it.primary.span.start);
+        it.rule != RULE.name || !explained.iter().any(within)
+    });
 }
 
 /// Looks at everything that could be read.

@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::words;
 use crate::program::ModuleId;
 use crate::rules::Rule;
-use lockstep_plan::{Expr, Part, Plan, StageId, Target, Value};
+use lockstep_plan::{Concurrency, Expr, Part, Plan, StageId, Target, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -55,7 +55,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 
 /// What a stage changes: a service, where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Change<'a> {
+pub struct Change<'a> {
     /// Number of the place: two names of one place have one number.
     place: usize,
     service: &'a str,
@@ -63,17 +63,10 @@ struct Change<'a> {
     target: &'a str,
 }
 
-fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change<'a>>> {
+/// What each stage changes.
+pub fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change<'a>>> {
     let plan = &judged.lowered.plan;
-    let mut numbers: BTreeMap<Vec<(String, Value)>, usize> = BTreeMap::new();
-    let places: Vec<Option<usize>> = plan
-        .targets
-        .iter()
-        .map(|target| {
-            let next = numbers.len();
-            Some(*numbers.entry(identity(judged, target)?).or_insert(next))
-        })
-        .collect();
+    let places = places(judged);
     let mut all: BTreeMap<StageId, BTreeSet<Change<'a>>> = BTreeMap::new();
     let mut names: BTreeMap<(usize, &str), &str> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| step.changes && step.role == lockstep_plan::Role::Forward) {
@@ -88,6 +81,44 @@ fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change<
         all.entry(step.stage).or_default().insert(Change { place, service, target });
     }
     all
+}
+
+/// For each target the number of its place; none where that is not known yet.
+fn places(judged: &Judged<'_, '_>) -> Vec<Option<usize>> {
+    let mut numbers: BTreeMap<Vec<(String, Value)>, usize> = BTreeMap::new();
+    let mut number = |target| {
+        let next = numbers.len();
+        Some(*numbers.entry(identity(judged, target)?).or_insert(next))
+    };
+    judged.lowered.plan.targets.iter().map(&mut number).collect()
+}
+
+/// The places that each stage holds while it runs, and what they are called: those that its steps work on.
+pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize, &'a str>> {
+    let plan = &judged.lowered.plan;
+    let places = places(judged);
+    let mut held: BTreeMap<StageId, BTreeMap<usize, &str>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.role == lockstep_plan::Role::Forward) {
+        let stage = &plan.stages[step.stage.index()];
+        let provider = judged.model.provider_named(ModuleId::PRELUDE, &step.action.provider);
+        let general = provider.is_some_and(|id| !judged.model.is_deployment_type(id));
+        if general
+            || stage.concurrency == Concurrency::None
+            || never(plan, &stage.when)
+            || never(plan, &step.when)
+        {
+            continue;
+        }
+        if let Some(target) = step.action.target
+            && let Some(place) = places[target.index()]
+        {
+            held.entry(step.stage)
+                .or_default()
+                .entry(place)
+                .or_insert(plan.targets[target.index()].name.as_str());
+        }
+    }
+    held
 }
 
 fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {

@@ -1,6 +1,6 @@
 //! `region/uncoordinated`: one service goes to several places at once, and nothing joins them.
 
-use super::Judged;
+use super::{Judged, barrier_alone};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierKind, Part, Role, StageId};
@@ -46,7 +46,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             let shared = members
                 .values()
                 .any(|members| members.iter().filter(|branch| branches.contains_key(branch)).count() > 1);
-            if branches.len() < 2 || targets.len() < 2 || shared {
+            if branches.len() < 2 || targets.len() < 2 || shared || barrier_alone::is_misspelt(judged, id) {
                 continue;
             }
             debug_assert!(

@@ -143,7 +143,8 @@ fn around(value: &Value) -> Vec<Value> {
     }
 }
 
-fn substitute(expr: &Expr, name: &str, value: &Value) -> Expr {
+/// The expression with a value in place of a parameter.
+pub fn substitute(expr: &Expr, name: &str, value: &Value) -> Expr {
     let again = |expr: &Expr| Box::new(substitute(expr, name, value));
     let all = |items: &[Expr]| items.iter().map(|item| substitute(item, name, value)).collect();
     match expr {

@@ -4,7 +4,7 @@ use crate::checks::type_not_allowed_value::{self, allowed, constant};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::types::{ParamInfo, Typer};
-use lockstep_grammar::ast::{Expr, ExprKind, Stage, Within};
+use lockstep_grammar::ast::{DeclarationKind, Expr, ExprKind, Record, Stage, Within};
 
 pub const RULE: Rule = Rule {
     name: "template/conflicting-values",
@@ -28,7 +28,28 @@ impl<'p> Passed<'p> {
         infos: &[ParamInfo<'p>],
         pipeline: &[ParamInfo<'p>],
     ) {
-        for entry in &stage.arguments.entries {
+        self.record(typer, &stage.arguments, infos, pipeline);
+    }
+
+    /// Services take arguments as well, with restrictions of their own.
+    fn record(
+        &mut self,
+        typer: &Typer<'_, 'p>,
+        record: &'p Record,
+        infos: &[ParamInfo<'p>],
+        pipeline: &[ParamInfo<'p>],
+    ) {
+        for entry in &record.entries {
+            if let ExprKind::Construct(construct) = &entry.value.kind {
+                let model = typer.model;
+                if let Ok(found) = model.find(typer.module(), &construct.path)
+                    && let DeclarationKind::Service { params, .. } = &model.decl(found.decl).kind
+                {
+                    let inner = model.params(found.decl.file, &params.items);
+                    self.record(typer, &construct.record, &inner, pipeline);
+                }
+                continue;
+            }
             let Some(info) = infos.iter().find(|info| info.name() == entry.name.text) else { continue };
             if let (Some(name), Some(within)) = (bare(&entry.value), info.within())
                 && pipeline.iter().any(|param| param.name() == name)
@@ -67,7 +88,20 @@ impl<'p> Passed<'p> {
                 (0..later).find(|first| disjoint(all[*first].1, all[later].1)).map(|first| (first, later))
             });
             let Some((first, later)) = clash else {
-                self.default_fits(typer, param);
+                match together(&all.iter().map(|(_, within, _)| *within).collect::<Vec<_>>()) {
+                    None => self.default_fits(typer, param),
+                    Some(last) => {
+                        let message = format!("no value of `{}` is allowed everywhere it goes", param.name());
+                        let mut diagnostic = Diagnostic::new(&RULE, all[last].0, message)
+                            .label("it goes here")
+                            .also(all[last].2, "this allows some values")
+                            .help("let the restrictions have a value in common, or make several parameters of it");
+                        for (_, _, declared) in &all[..last] {
+                            diagnostic = diagnostic.also(*declared, "and this");
+                        }
+                        typer.sink.push(diagnostic);
+                    }
+                }
                 continue;
             };
             let name = param.name();
@@ -84,6 +118,22 @@ impl<'p> Passed<'p> {
             );
         }
     }
+}
+
+/// The first restriction after which no value is left, where no two of them exclude each other: only lists can do that.
+fn together(all: &[&Within]) -> Option<usize> {
+    let list = all.iter().find_map(|within| match within {
+        Within::List(items, _) => Some(items),
+        _ => None,
+    })?;
+    let mut left: Vec<_> = list.iter().map(constant).collect::<Option<_>>()?;
+    for (index, within) in all.iter().enumerate() {
+        left.retain(|value| allowed(value, within).is_none());
+        if left.is_empty() {
+            return Some(index);
+        }
+    }
+    None
 }
 
 /// The name that an expression is, and nothing else.

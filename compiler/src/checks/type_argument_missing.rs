@@ -27,6 +27,17 @@ pub fn settings(at: Location, what: &str, names: &[&str]) -> Diagnostic {
         ))
 }
 
+/// `undone_by` and `irreversible` of a step that changes nothing.
+pub fn changes(at: Location, name: &str) -> Diagnostic {
+    Diagnostic::new(
+        &RULE,
+        at,
+        format!("`{name}` needs `changes = true`: this step counts as changing nothing"),
+    )
+    .label("speaks of a change")
+    .help(format!("add `changes = true` if the step changes its target, else remove `{name}`"))
+}
+
 /// None of several choices is given.
 pub fn one_of(at: Location, what: &str, choices: &[&str]) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("{what} needs one of {}", suggest::list(choices)))

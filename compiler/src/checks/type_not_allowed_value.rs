@@ -7,7 +7,7 @@ use crate::rules::Rule;
 use crate::suggest;
 use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{Expr, ExprKind, TextPart, Within};
-use lockstep_plan::Value;
+use lockstep_plan::{EvalError, Function, Value};
 
 pub const RULE: Rule = Rule {
     name: "type/not-allowed-value",
@@ -120,6 +120,32 @@ pub fn share(at: Location, value: &Value, info: &ParamInfo<'_>) -> Option<Diagno
             .label("more than everything")
             .help("a share goes up to `100%`")
     })
+}
+
+/// `changes = false` of a step that always changes its target.
+pub fn changes(at: Location, step: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("`changes` cannot be `false`: `{step}` always changes its target"))
+        .label("it does")
+        .help("remove it; a change that cannot be taken back is `irreversible = true`")
+}
+
+/// A timeout that reads what only a run will know.
+pub fn timeout(at: Location) -> Diagnostic {
+    Diagnostic::new(&RULE, at, "a timeout is known before the run, and this one reads what a step gives")
+        .label("known only when it runs")
+        .help("take it as a parameter, or write it out: `timeout = 10m`")
+}
+
+/// A literal that is no regular expression.
+pub fn bad_pattern(at: Location, pattern: &Expr) -> Option<Diagnostic> {
+    let pattern = constant(pattern)?;
+    let text = lockstep_plan::Expr::Value(Value::Text(String::new()));
+    let matches =
+        lockstep_plan::Expr::Call(Function::Matches, vec![text, lockstep_plan::Expr::Value(pattern)]);
+    match matches.fold() {
+        Err(EvalError::Pattern { pattern, message }) => Some(self::pattern(at, &pattern, &message)),
+        _ => None,
+    }
 }
 
 /// A text that is no regular expression.

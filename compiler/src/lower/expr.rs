@@ -94,7 +94,10 @@ impl<'p> Lowerer<'_, 'p> {
         match value.fold() {
             Ok(value) => Val::Data(value),
             Err(EvalError::Pattern { pattern, message }) => {
-                let at = frame.at(expr.span);
+                let at = match &expr.kind {
+                    ExprKind::Call { arguments, .. } if arguments.len() == 2 => frame.at(arguments[1].span),
+                    _ => frame.at(expr.span),
+                };
                 self.sink.push(checks::type_not_allowed_value::pattern(at, &pattern, &message));
                 Val::Unknown("?".into())
             }

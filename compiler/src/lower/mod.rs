@@ -145,8 +145,8 @@ pub struct Lowerer<'a, 'p> {
     named: HashMap<DeclId, String>,
     /// Services and targets whose settings are being read, outermost first.
     making: Vec<(DeclId, usize)>,
-    /// Values of list parameters that are open, for loops.
-    loops: HashMap<String, Value>,
+    /// Defaults of parameters that are open, for loops and timeouts.
+    loops: BTreeMap<String, Value>,
     stage_names: HashMap<String, Location>,
     /// How much more may be done, and where the plan was cut off for want of it.
     budget: &'a mut Budget,
@@ -196,7 +196,7 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             barriers: HashMap::new(),
             named: HashMap::new(),
             making: Vec::new(),
-            loops: HashMap::new(),
+            loops: BTreeMap::new(),
             stage_names: HashMap::new(),
             budget,
             cut: None,

@@ -330,11 +330,10 @@ impl<'p> Lowerer<'_, 'p> {
         kind: BarrierKind,
     ) -> PlaceId {
         let when = self.conditions(&barrier.conditions, frame);
-        let timeout =
-            setting(&barrier.settings, "timeout").map(|it| self.eval(&it.value, &Ty::Duration, frame));
-        let timeout = match timeout.as_ref().and_then(Val::as_value) {
-            Some(Value::Duration(timeout)) => *timeout,
-            _ => BARRIER_TIMEOUT,
+        let timeout = match setting(&barrier.settings, "timeout") {
+            // One that is still open is never too short.
+            Some(it) => self.duration(&it.value, frame),
+            None => Some(BARRIER_TIMEOUT),
         };
         self.charge(BARRIER + here.weight());
         let name = barrier.name.text.as_str();
@@ -357,7 +356,7 @@ impl<'p> Lowerer<'_, 'p> {
             stage: Some(here.stage),
             branch: here.branch,
             when,
-            timeout: Some(timeout),
+            timeout,
             scopes: if kind == BarrierKind::Rollback { Vec::new() } else { here.scopes.clone() },
         });
         self.origins.places.push(frame.at(barrier.name.span));

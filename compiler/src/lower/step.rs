@@ -4,6 +4,7 @@ use super::Lowerer;
 use super::stage::Here;
 use super::value::{Frame, Val};
 use crate::checks;
+use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::types::{Ty, step_timeout_default};
 use lockstep_grammar::ast::{self, ExprKind, Signature};
@@ -172,6 +173,26 @@ impl<'p> Lowerer<'_, 'p> {
         }
     }
 
+    /// A time that has to be known before the run. Where it depends on a parameter that is still open, its default counts.
+    pub fn duration(&mut self, expr: &'p ast::Expr, frame: &Frame<'p>) -> Option<u64> {
+        let Val::Data(mut value) = self.eval(expr, &Ty::Duration, frame) else { return None };
+        let mut runs = false;
+        value.walk(&mut |part| runs |= matches!(part, Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_)));
+        if runs {
+            self.sink.push(checks::type_not_allowed_value::timeout(frame.at(expr.span)));
+        }
+        if value.as_value().is_none() {
+            for (name, default) in &self.loops {
+                value = substitute(&value, name, default);
+            }
+            value = value.fold().ok()?;
+        }
+        match value.as_value() {
+            Some(Value::Duration(duration)) => Some(*duration),
+            _ => None,
+        }
+    }
+
     fn timeout(
         &mut self,
         step: &'p ast::Step,
@@ -179,9 +200,9 @@ impl<'p> Lowerer<'_, 'p> {
         action: &Action,
         frame: &Frame<'p>,
     ) -> u64 {
-        let given = self.entry(&step.arguments, "timeout", &Ty::Duration, frame);
-        if let Some(Value::Duration(timeout)) = given.as_ref().and_then(Val::as_value) {
-            return *timeout;
+        let entry = step.arguments.entries.iter().find(|entry| entry.name.text == "timeout");
+        if let Some(timeout) = entry.and_then(|entry| self.duration(&entry.value, frame)) {
+            return timeout;
         }
         let lasts = match (action.provider.as_str(), action.step.as_str()) {
             ("wait", "wait") => action.arguments.get("duration"),

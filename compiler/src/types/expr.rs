@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::program::{FileId, ModuleId};
 use crate::suggest;
 use lockstep_grammar::ast::{Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 /// What is read somewhere: places of parameters and loop variables, and imports by module and name.
@@ -17,6 +18,9 @@ pub struct Used {
     pub names: HashSet<Location>,
     pub imports: HashSet<(ModuleId, String)>,
 }
+
+/// More answers than this are not tried out in one declaration.
+const MOST_TRIES: usize = 1 << 20;
 
 /// Why a type is expected: a place and what it says.
 pub type Because = Option<(Location, String)>;
@@ -36,6 +40,10 @@ pub struct Typer<'a, 'p> {
     pub standing: Standing,
     /// Conditions by what they say, numbered.
     pub numbers: HashMap<(bool, &'p str), u32>,
+    /// Those conditions, by their number.
+    pub said: Vec<(bool, &'p Expr)>,
+    /// How much more may be tried out to see whether conditions imply each other.
+    pub tries: Cell<usize>,
     /// Whether `stage`, `run` and the like mean something here.
     pub in_workflow: bool,
     /// Whether some parameters of what is being called were not understood.
@@ -62,6 +70,8 @@ impl<'a, 'p> Typer<'a, 'p> {
             step_names: HashMap::new(),
             standing: Standing::default(),
             numbers: HashMap::new(),
+            said: Vec::new(),
+            tries: Cell::new(MOST_TRIES),
             in_workflow: false,
             owner_damaged: false,
             lost: HashSet::new(),
@@ -96,12 +106,14 @@ impl<'a, 'p> Typer<'a, 'p> {
                 checks::type_not_allowed_value::literal(self.model, self.file, default, info, self.sink);
             }
             checks::type_mismatch::restriction(self, info);
-            if let Some(lockstep_grammar::ast::Within::Name(name)) = info.within() {
-                self.read_environment_param(name);
-            }
             self.vars.push(Var { name: info.name(), ty: info.ty.clone(), at: self.at(info.param.name.span) });
         }
         // A restriction may name a parameter that is declared later.
+        for info in &infos {
+            if let Some(lockstep_grammar::ast::Within::Name(name)) = info.within() {
+                self.read_environment_param(name);
+            }
+        }
         infos
     }
 
@@ -131,8 +143,8 @@ impl<'a, 'p> Typer<'a, 'p> {
             (ExprKind::Paren(inner), _) => self.expect(inner, ty, because),
             (ExprKind::If { condition, then, otherwise }, _) => {
                 self.expect(condition, &Ty::Bool, &None);
-                self.expect(then, ty, because);
-                self.expect(otherwise, ty, because);
+                self.where_it_holds(true, condition, |typer| typer.expect(then, ty, because));
+                self.where_it_holds(false, condition, |typer| typer.expect(otherwise, ty, because));
             }
             (ExprKind::List(items), Ty::List(element)) => {
                 for item in items {
@@ -158,6 +170,12 @@ impl<'a, 'p> Typer<'a, 'p> {
             return;
         }
         let at = self.at(span);
+        if found.leaks_into(ty) {
+            let text = self.model.program.text(self.file, span);
+            let leak = checks::secret_leak::report(at, text);
+            self.sink.push(because.iter().fold(leak, |leak, (place, text)| leak.also(*place, text.clone())));
+            return;
+        }
         let diagnostic = super::template::mismatch(self.model, at, found, ty, because).unwrap_or_else(|| {
             checks::type_mismatch::report(at, &ty.show(self.model), &found.show(self.model), because)
         });
@@ -229,8 +247,8 @@ impl<'a, 'p> Typer<'a, 'p> {
             }
             ExprKind::If { condition, then, otherwise } => {
                 self.expect(condition, &Ty::Bool, &None);
-                let first = self.infer(then);
-                let second = self.infer(otherwise);
+                let first = self.where_it_holds(true, condition, |typer| typer.infer(then));
+                let second = self.where_it_holds(false, condition, |typer| typer.infer(otherwise));
                 if second.fits(&first) {
                     return if first == Ty::Error { second } else { first };
                 }
@@ -263,7 +281,9 @@ impl<'a, 'p> Typer<'a, 'p> {
         match operator {
             Operator::And | Operator::Or => {
                 self.expect(left, &Ty::Bool, &None);
-                self.expect(right, &Ty::Bool, &None);
+                // The right side is only looked at where the left one does not decide.
+                let goes_on = operator == Operator::And;
+                self.where_it_holds(goes_on, left, |typer| typer.expect(right, &Ty::Bool, &None));
             }
             Operator::In => {
                 let item = self.infer(left);
@@ -386,6 +406,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                     if ty != Ty::Path {
                         self.fit(argument.span, &ty, &Ty::String, &None);
                     }
+                }
+                if function == "matches" {
+                    let at = self.at(arguments[1].span);
+                    self.sink.extend(checks::type_not_allowed_value::bad_pattern(at, &arguments[1]));
                 }
                 if matches!(function, "lower" | "upper") { Ty::String } else { Ty::Bool }
             }

@@ -2,6 +2,7 @@
 
 mod declarations;
 mod expr;
+mod implies;
 mod path;
 mod pipeline;
 mod read;
@@ -72,6 +73,15 @@ impl Ty {
             }
             (Ty::Infra(from), Ty::Infra(to)) => subset(&from.providers, &to.providers),
             (from, to) => from == to,
+        }
+    }
+
+    /// Whether it is a secret where text is expected, or a list or map of such.
+    pub fn leaks_into(&self, to: &Ty) -> bool {
+        match (self.required(), to.required()) {
+            (Ty::Secret, Ty::String | Ty::Path) => true,
+            (Ty::List(from), Ty::List(to)) | (Ty::Map(from), Ty::Map(to)) => from.leaks_into(to),
+            _ => false,
         }
     }
 

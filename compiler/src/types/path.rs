@@ -1,6 +1,7 @@
 //! What paths mean: parameters, declarations, fields, facts of the run, outputs of steps.
 
 use super::expr::Typer;
+use super::implies::implies;
 use super::scope::StepInfo;
 use super::{InfraTy, ServiceTy, Ty};
 use crate::checks;
@@ -8,6 +9,7 @@ use crate::diagnostic::Location;
 use crate::model::{DeclId, Lost, Model};
 use crate::program::ModuleId;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 impl<'p> Typer<'_, 'p> {
@@ -212,8 +214,22 @@ impl<'p> Typer<'_, 'p> {
             }
             return Some(if same { "it runs in parallel, or is this step" } else { "it runs later" });
         }
-        let implied = info.conditions.is_subset(&standing.conditions);
+        let implied = info.conditions.is_subset(&standing.conditions) || self.implied(&info.conditions);
         (!implied && !standing.lenient).then_some("it may be skipped")
+    }
+
+    /// Whether these conditions hold wherever those do under which the expression is read.
+    fn implied(&self, conditions: &BTreeSet<u32>) -> bool {
+        if self.standing.conditions.is_empty() || self.tries.get() == 0 {
+            return false;
+        }
+        let said = |numbers: &BTreeSet<u32>| -> Vec<_> {
+            numbers.iter().map(|number| self.said[*number as usize]).collect()
+        };
+        let text = |span| self.model.program.text(self.file, span);
+        let (implied, tries) = implies(&text, &said(&self.standing.conditions), &said(conditions));
+        self.tries.set(self.tries.get().saturating_sub(tries));
+        implied
     }
 
     /// What a declaration is as a value.

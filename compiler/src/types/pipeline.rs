@@ -84,7 +84,8 @@ impl<'p> Typer<'_, 'p> {
     fn index(&mut self, index: Option<&'p Expr>) {
         let Some(index) = index else { return };
         let ty = self.infer(index);
-        let fine = ty.is_textual() || matches!(ty, Ty::Infra(_) | Ty::Service(_) | Ty::Environment);
+        let fine =
+            matches!(ty, Ty::Error | Ty::String | Ty::Path | Ty::Infra(_) | Ty::Service(_) | Ty::Environment);
         if !fine {
             let at = self.at(index.span);
             self.sink.push(checks::type_mismatch::report(at, "string", &ty.show(self.model), &None));

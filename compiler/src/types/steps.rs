@@ -66,7 +66,7 @@ impl<'p> Typer<'_, 'p> {
         self.one_of(signature, &step.arguments, step.path.span, &what);
         checks::shell_injection::step(self, step);
         self.template_files(provider, &step.arguments);
-        self.common(step, rollback, &others);
+        self.common(step, signature, rollback, &others);
     }
 
     fn unknown_step(&mut self, step: &'p Step) {
@@ -122,7 +122,16 @@ impl<'p> Typer<'_, 'p> {
         }
     }
 
-    fn common(&mut self, step: &'p Step, rollback: Option<&'p Rollback>, others: &[&str]) {
+    fn common(
+        &mut self,
+        step: &'p Step,
+        signature: &'p Signature,
+        rollback: Option<&'p Rollback>,
+        others: &[&str],
+    ) {
+        let given = |name: &str| step.arguments.entries.iter().find(|entry| entry.name.text == name);
+        let says = |name: &str| given(name).filter(|entry| matches!(entry.value.kind, ExprKind::Bool(true)));
+        let changes = signature.changes.is_some() || says("changes").is_some();
         for entry in &step.arguments.entries {
             let name = entry.name.text.as_str();
             if !others.contains(&name) {
@@ -136,7 +145,30 @@ impl<'p> Typer<'_, 'p> {
             }
             match name {
                 "timeout" => self.expect(&entry.value, &Ty::Duration, &None),
-                "undone_by" => {} // A step of the phase's rollback block: the workflow sees to it.
+                // Which step it names is the workflow's matter.
+                "undone_by" if !changes => self.sink.push(checks::type_argument_missing::changes(at, name)),
+                "undone_by" => {
+                    if let Some(other) = says("irreversible") {
+                        let (at, first) =
+                            (at.max(self.at(other.name.span)), at.min(self.at(other.name.span)));
+                        let (later, earlier) = if at.span == other.name.span {
+                            ("irreversible", name)
+                        } else {
+                            (name, "irreversible")
+                        };
+                        self.sink.push(checks::type_argument_unknown::one_of(at, later, first, earlier));
+                    }
+                }
+                "irreversible" if !changes && says(name).is_some() => {
+                    self.sink.push(checks::type_argument_missing::changes(at, name));
+                }
+                "changes"
+                    if signature.changes.is_some() && matches!(entry.value.kind, ExprKind::Bool(false)) =>
+                {
+                    let at = self.at(entry.value.span);
+                    let step = self.model.program.text(self.file, step.path.span);
+                    self.sink.push(checks::type_not_allowed_value::changes(at, step));
+                }
                 _ => {
                     if !matches!(entry.value.kind, ExprKind::Bool(_)) {
                         let at = self.at(entry.value.span);

@@ -6,8 +6,8 @@ use super::steps::steps_of;
 use super::{ParamInfo, Ty};
 use crate::checks;
 use lockstep_grammar::ast::{
-    Barrier, Condition, Declaration, ExprKind, Failure, Item, Name, Notify, Phase, Record, Rollback, Setting,
-    Step, Use, Workflow,
+    Barrier, Condition, Declaration, Expr, ExprKind, Failure, Item, Name, Notify, Phase, Record, Rollback,
+    Setting, Step, Use, Workflow,
 };
 use std::collections::BTreeSet;
 
@@ -66,12 +66,36 @@ impl<'p> Typer<'_, 'p> {
 
     /// The numbers of these conditions: what is written alike has one number.
     fn numbered(&mut self, conditions: &'p [Condition]) -> BTreeSet<u32> {
-        let number = |condition: &'p Condition| {
-            let next = self.numbers.len() as u32;
-            let text = self.model.program.text(self.file, condition.value.span);
-            *self.numbers.entry((condition.only, text)).or_insert(next)
-        };
-        conditions.iter().map(number).collect()
+        conditions.iter().map(|condition| self.number(condition.only, &condition.value)).collect()
+    }
+
+    fn number(&mut self, only: bool, condition: &'p Expr) -> u32 {
+        let next = self.numbers.len() as u32;
+        let text = self.model.program.text(self.file, condition.span);
+        let number = *self.numbers.entry((only, text)).or_insert(next);
+        if number == next {
+            self.said.push((only, condition));
+        }
+        number
+    }
+
+    /// Looks at something that is only read where the condition holds, or where it does not.
+    pub fn where_it_holds<T>(
+        &mut self,
+        holds: bool,
+        condition: &'p Expr,
+        look: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if self.steps.is_empty() {
+            return look(self); // Only outputs can be missing.
+        }
+        let number = self.number(holds, condition);
+        let added = self.standing.conditions.insert(number);
+        let result = look(self);
+        if added {
+            self.standing.conditions.remove(&number);
+        }
+        result
     }
 
     fn collect(
