@@ -79,6 +79,12 @@ fn report(
     sink: &mut Vec<Diagnostic>,
 ) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    if max == 0 {
+        let message = "with `max 0` no branch of this group can ever start";
+        let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message);
+        sink.push(diagnostic.label("none at once").help("write at least `max 1`"));
+        return;
+    }
     let branches = &plan.items[item.index()].branches;
     let first = |branch: usize| {
         branches[branch].parts.iter().find_map(|part| match part {

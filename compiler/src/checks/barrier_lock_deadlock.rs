@@ -58,9 +58,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             let mut diagnostic = Diagnostic::new(
                 &RULE,
                 origins.items[item.index()],
-                format!(
-                    "these stages need {permits} permits of `{resource}` at once, and there are {capacity}"
-                ),
+                format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
             )
             .label("what barriers join is claimed together")
             .help(format!(

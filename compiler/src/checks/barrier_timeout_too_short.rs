@@ -1,101 +1,172 @@
 //! `barrier/timeout-too-short`: a wait that is shorter than what a peer may need to arrive.
 
 use super::Judged;
+use super::barrier_deadlock::find_circles;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::rules::Rule;
+use crate::rules::Rule as CheckRule;
 use lockstep_plan::{
-    BarrierId, BarrierKind, Expr, ItemId, Part, PlaceId, Plan, Reaction, Step, StepId, Value, Work,
-    format_duration,
+    BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, Step,
+    StepId, Value, Work, format_duration,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
-pub const RULE: Rule = Rule {
+pub const RULE: CheckRule = CheckRule {
     name: "barrier/timeout-too-short",
     severity: Severity::Warning,
     summary: "a barrier's wait is shorter than what a peer may need to arrive",
     page: include_str!("barrier_timeout_too_short.md"),
 };
 
-/// When a branch may arrive: at the earliest and at the latest, since the start of the group.
-#[derive(Debug, Clone, Copy)]
+/// When a branch may arrive at a barrier, since the start of the group, if nothing else held it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Arrival {
-    place: PlaceId,
-    branch: usize,
-    earliest: u64,
-    latest: u64,
+    barrier: BarrierId,
+    /// What surely passes before.
+    least: u64,
+    /// What may pass before, waits at other barriers included.
+    most: u64,
+    /// How long the branch waits there; none where that is not limited, or not known yet.
+    timeout: Option<u64>,
 }
+
+/// Branches that arrive alike.
+struct Alike {
+    arrivals: Vec<Arrival>,
+    index: HashMap<BarrierId, usize>,
+    /// The places at which each of the first two such branches arrives.
+    places: Vec<Vec<PlaceId>>,
+}
+
+/// More comparisons than this are not made in one group.
+const MOST_COMPARISONS: usize = 4_000_000;
 
 /// Looks at every barrier with several participants.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
-    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let plan = &judged.lowered.plan;
     for item in judged.items() {
         if plan.items[item.index()].group.is_none_or(|group| group.max.is_some()) {
             continue; // With `max`, when a branch starts is another question.
         }
-        let mut arrivals: BTreeMap<BarrierId, Vec<Arrival>> = BTreeMap::new();
-        for branch in 0..plan.items[item.index()].branches.len() {
-            for (barrier, arrival) in arrive(judged, item, branch) {
-                arrivals.entry(barrier).or_default().push(arrival);
-            }
+        let kinds = kinds(judged, item);
+        let mut left = MOST_COMPARISONS;
+        let mut reports = Vec::new();
+        let barriers: BTreeSet<BarrierId> =
+            kinds.iter().flat_map(|kind| kind.index.keys().copied()).collect();
+        for barrier in barriers {
+            let there: Vec<&Alike> = kinds.iter().filter(|kind| kind.index.contains_key(&barrier)).collect();
+            // One report for each barrier.
+            let found = there.iter().find_map(|own| {
+                let timeout = own.arrivals[own.index[&barrier]].timeout?;
+                let peers = there.iter().filter_map(|peer| {
+                    let second = std::ptr::eq(*own, *peer);
+                    let places = peer.places.get(usize::from(second))?;
+                    left = left.saturating_sub(peer.index[&barrier] + 1);
+                    let needed = if left == 0 { 0 } else { longer(own, peer, barrier) };
+                    Some((needed, places[peer.index[&barrier]]))
+                });
+                let (needed, place) = peers.max_by_key(|(needed, _)| *needed)?;
+                (needed > timeout).then(|| (own.places[0][own.index[&barrier]], timeout, place, needed))
+            });
+            reports.extend(found.map(|found| report(judged, barrier, found)));
         }
-        for (barrier, all) in arrivals {
-            let name = &plan.barriers[barrier.index()].name;
-            // The last one of all, and the last one beside that one's branch: each has one of them as its latest peer.
-            let Some(last) = all.iter().max_by_key(|it| it.latest) else { continue };
-            let other = all.iter().filter(|it| it.branch != last.branch).max_by_key(|it| it.latest);
-            for own in &all {
-                let Some(timeout) = plan.places[own.place.index()].timeout else { continue };
-                let Some(peer) = Some(last).filter(|last| last.branch != own.branch).or(other) else {
-                    continue;
-                };
-                let needed = peer.latest.saturating_sub(own.earliest);
-                if needed <= timeout {
-                    continue;
-                }
-                let stage = |arrival: &Arrival| {
-                    let stage = plan.places[arrival.place.index()].stage;
-                    stage.map_or("", |id| plan.stages[id.index()].name.as_str())
-                };
-                let mut diagnostic = Diagnostic::new(
-                    &RULE,
-                    origins.places[own.place.index()],
-                    format!(
-                        "stage `{}` waits {} at `{name}`, but stage `{}` may need {} more to arrive",
-                        stage(own),
-                        format_duration(timeout),
-                        stage(peer),
-                        format_duration(needed)
-                    ),
-                )
-                .label(format!("waits {}", format_duration(timeout)))
-                .help(format!(
-                    "raise it to `timeout = {}`, or lower the timeouts of the steps before it",
-                    format_duration(needed)
-                ));
-                let peer_at = origins.places[peer.place.index()];
-                if peer_at != origins.places[own.place.index()] {
-                    diagnostic = diagnostic.also(peer_at, format!("stage `{}` arrives here", stage(peer)));
-                }
-                sink.push(diagnostic);
-                break; // One report for each barrier.
-            }
+        // Who waits for ever waits too long, which is said.
+        let order = |kind: &Alike| kind.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
+        if !reports.is_empty()
+            && find_circles(&kinds.iter().map(order).collect::<Vec<_>>(), &|_, _| true).is_empty()
+        {
+            sink.append(&mut reports);
         }
     }
 }
 
-/// When a branch may arrive at each of its barriers. A barrier that others share resets the clock for all of them, so
-/// that only what comes after it counts.
-fn arrive(judged: &Judged<'_, '_>, item: ItemId, branch: usize) -> Vec<(BarrierId, Arrival)> {
+/// How much longer a peer may take to arrive at a barrier, counted from the last one that both cross: it resets the clock.
+fn longer(own: &Alike, peer: &Alike, barrier: BarrierId) -> u64 {
+    let (here, there) = (own.index[&barrier], peer.index[&barrier]);
+    let common = peer.arrivals[..there].iter().rev().find_map(|it| {
+        let index = *own.index.get(&it.barrier)?;
+        (index < here).then_some((own.arrivals[index].least, it.most.saturating_add(it.timeout.unwrap_or(0))))
+    });
+    let (least, most) = common.unwrap_or((0, 0));
+    let (own, peer) = (own.arrivals[here].least - least, peer.arrivals[there].most - most);
+    peer.saturating_sub(own)
+}
+
+fn report(
+    judged: &Judged<'_, '_>,
+    barrier: BarrierId,
+    (own, timeout, peer, needed): (PlaceId, u64, PlaceId, u64),
+) -> Diagnostic {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let name = &plan.barriers[barrier.index()].name;
+    let stage = |place: PlaceId| {
+        let stage = plan.places[place.index()].stage;
+        stage.map_or("", |id| plan.stages[id.index()].name.as_str())
+    };
+    let (own_at, peer_at) = (origins.places[own.index()], origins.places[peer.index()]);
+    let mut diagnostic = Diagnostic::new(
+        &RULE,
+        own_at,
+        format!(
+            "stage `{}` waits {} at `{name}`, but stage `{}` may need {} more to arrive",
+            stage(own),
+            format_duration(timeout),
+            stage(peer),
+            format_duration(needed)
+        ),
+    )
+    .label(format!("waits {}", format_duration(timeout)))
+    .help(format!(
+        "raise it to `timeout = {}`, or lower the timeouts of the steps before it",
+        format_duration(needed)
+    ));
+    if peer_at != own_at {
+        diagnostic = diagnostic.also(peer_at, format!("stage `{}` arrives here", stage(peer)));
+    }
+    diagnostic
+}
+
+/// The branches of an item by how they arrive, in order of the first of each.
+fn kinds(judged: &Judged<'_, '_>, item: ItemId) -> Vec<Alike> {
+    let mut met: HashMap<BarrierId, usize> = HashMap::new();
+    for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
+        *met.entry(meeting.barrier).or_default() += 1;
+    }
+    let shared = met.into_iter().filter(|(_, count)| *count > 1).map(|(barrier, _)| barrier).collect();
+    let mut known: HashMap<Vec<Arrival>, usize> = HashMap::new();
+    let mut kinds: Vec<Alike> = Vec::new();
+    for branch in 0..judged.lowered.plan.items[item.index()].branches.len() {
+        let (arrivals, places): (Vec<_>, Vec<_>) = arrive(judged, item, branch, &shared).into_iter().unzip();
+        let next = kinds.len();
+        let number = *known.entry(arrivals.clone()).or_insert(next);
+        if number == next {
+            // Twice in one branch is the matter of `barrier/sequential`.
+            let index = arrivals.iter().enumerate().rev().map(|(index, it)| (it.barrier, index)).collect();
+            kinds.push(Alike { arrivals, index, places: Vec::new() });
+        }
+        if kinds[number].places.len() < 2 {
+            kinds[number].places.push(places);
+        }
+    }
+    kinds
+}
+
+/// When a branch may arrive at each of its barriers.
+fn arrive(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    branch: usize,
+    shared: &BTreeSet<BarrierId>,
+) -> Vec<(Arrival, PlaceId)> {
     let plan = &judged.lowered.plan;
     let never = |when: &[lockstep_plan::ConditionId]| {
         when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
     };
-    let (mut earliest, mut latest) = (0_u64, 0_u64);
+    let (mut least, mut most) = (0_u64, 0_u64);
     let mut all = Vec::new();
     for part in &plan.items[item.index()].branches[branch].parts {
         let id = match part {
             Part::Approval(id) => {
-                latest = latest.saturating_add(plan.approvals[id.index()].within);
+                most = most.saturating_add(plan.approvals[id.index()].within);
                 continue;
             }
             Part::Stage(id) => id,
@@ -110,19 +181,20 @@ fn arrive(judged: &Judged<'_, '_>, item: ItemId, branch: usize) -> Vec<(BarrierI
                     let running =
                         ids.iter().map(|id| &plan.steps[id.index()]).filter(|step| !never(&step.when));
                     let longest = running.map(|step| longest(plan, step)).max().unwrap_or(0);
-                    latest = latest.saturating_add(longest);
-                    earliest = earliest.saturating_add(surely(plan, ids));
+                    most = most.saturating_add(longest);
+                    if stage.when.is_empty() && position.when.is_empty() {
+                        least = least.saturating_add(surely(plan, ids));
+                    }
                 }
                 Work::Barrier(place) if !never(&plan.places[place.index()].when) => {
                     let it = &plan.places[place.index()];
                     if plan.barriers[it.barrier.index()].kind != BarrierKind::Forward {
                         continue;
                     }
-                    all.push((it.barrier, Arrival { place: *place, branch, earliest, latest }));
-                    if plan.barriers[it.barrier.index()].places.len() > 1 {
-                        (earliest, latest) = (0, 0);
-                    } else {
-                        latest = latest.saturating_add(it.timeout.unwrap_or(0));
+                    all.push((Arrival { barrier: it.barrier, least, most, timeout: it.timeout }, *place));
+                    // One that nobody else comes to is crossed at once.
+                    if shared.contains(&it.barrier) {
+                        most = most.saturating_add(it.timeout.unwrap_or(0));
                     }
                 }
                 Work::Barrier(_) => {}
@@ -134,27 +206,62 @@ fn arrive(judged: &Judged<'_, '_>, item: ItemId, branch: usize) -> Vec<(BarrierI
 
 /// What a step takes at most, with every attempt and every question that its rules allow.
 fn longest(plan: &Plan, step: &Step) -> u64 {
-    let once = match step.action.arguments.get("duration").and_then(Expr::as_value) {
-        Some(Value::Duration(duration)) if step.action.provider == "wait" => *duration,
-        _ => step.timeout,
-    };
-    let rules = step.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
-    let extra = rules.map(|rule| more(&rule.reaction, step.timeout)).max().unwrap_or(0);
-    once.saturating_add(extra)
+    // Letting time pass does not fail.
+    if step.action.provider == "wait" {
+        return match step.action.arguments.get("duration").and_then(Expr::as_value) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => step.timeout,
+        };
+    }
+    let (mut retries, mut asks) = (0_u64, 0_u64);
+    for rule in reached(plan, step) {
+        let (attempts, questions) = more(&rule.reaction, step.timeout);
+        retries = retries.saturating_add(attempts);
+        asks = asks.max(questions);
+    }
+    step.timeout.saturating_add(retries).saturating_add(asks)
 }
 
-fn more(reaction: &Reaction, timeout: u64) -> u64 {
+/// The rules that a failure of the step can lead to: for each kind the first that covers it, and those that cover only a
+/// share of the hosts on the way to it.
+fn reached<'a>(plan: &'a Plan, step: &Step) -> Vec<&'a Rule> {
+    let rules = || step.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+    let mut reached: Vec<&Rule> = Vec::new();
+    for kind in FailureKind::ALL {
+        let possible = match kind {
+            FailureKind::Barrier => false,
+            FailureKind::ApprovalRejected => step.action.provider == "approval",
+            _ => true,
+        };
+        for rule in rules().filter(|rule| possible && (rule.kinds.is_empty() || rule.kinds.contains(&kind))) {
+            if !reached.iter().any(|known| std::ptr::eq(*known, rule)) {
+                reached.push(rule);
+            }
+            if rule.under.is_none() {
+                break;
+            }
+        }
+    }
+    reached
+}
+
+/// What a reaction adds in further attempts, and in questions.
+fn more(reaction: &Reaction, timeout: u64) -> (u64, u64) {
     match reaction {
         Reaction::Retry { times, every, then } => {
             let waits: u64 = (0..*times as usize)
                 .take(10_000)
                 .map(|attempt| every.get(attempt).or(every.last()).copied().unwrap_or(0))
                 .fold(0, u64::saturating_add);
-            let attempts = timeout.saturating_mul(u64::from(*times));
-            waits.saturating_add(attempts).saturating_add(more(then, timeout))
+            let attempts = timeout.saturating_mul(u64::from(*times)).saturating_add(waits);
+            let (retries, asks) = more(then, timeout);
+            (attempts.saturating_add(retries), asks)
         }
-        Reaction::Ask { within, then, .. } => within.saturating_add(more(then, timeout)),
-        _ => 0,
+        Reaction::Ask { within, then, .. } => {
+            let (retries, asks) = more(then, timeout);
+            (retries, within.saturating_add(asks))
+        }
+        _ => (0, 0),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::program::ModuleId;
 use crate::rules::Rule;
 use crate::types::Used;
 use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem};
+use std::collections::HashSet;
 
 pub const RULE: Rule = Rule {
     name: "name/unused",
@@ -44,7 +45,11 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             }
         };
         let params = |params: &Params, look: &mut dyn FnMut(&Name, &str)| {
-            for param in &params.items {
+            // Of two that are called alike, which is an error of its own, one is never read.
+            let repeated = crate::types::repeated(params.items.iter().map(|param| param.name.text.as_str()));
+            let repeated: HashSet<usize> =
+                repeated.into_iter().flat_map(|(first, again)| [first, again]).collect();
+            for (_, param) in params.items.iter().enumerate().filter(|(index, _)| !repeated.contains(index)) {
                 look(&param.name, "parameter");
             }
         };

@@ -83,7 +83,11 @@ impl<'p> Typer<'_, 'p> {
                         .chain(facts)
                         .chain(steps)
                 });
-                let declared = self.model.names(lost.module).declarations.keys().copied();
+                let declared = &self.model.names(lost.module).declarations;
+                let kind = |id: &DeclId| kind_name(&self.model.decl(*id).kind);
+                // Where one kind of declaration is asked for, others would not help.
+                let asked = |id: &DeclId| !KINDS.contains(&what) || kind(id) == what;
+                let declared = declared.iter().filter(|(_, id)| asked(id)).map(|(name, _)| *name);
                 let known = self.model.candidates(declared.chain(others.into_iter().flatten()));
                 let at = self.at(name.span);
                 self.sink.push(checks::name_unknown::report(at, what, &name.text, known));
@@ -416,6 +420,9 @@ pub fn service_type(model: &Model<'_>, id: DeclId) -> Ty {
     };
     Ty::Service(ServiceTy { providers: vec![found.decl], artifacts })
 }
+
+/// What can be asked for by kind.
+const KINDS: [&str; 6] = ["service", "environment", "channel", "group", "resource", "workflow"];
 
 /// The word that declares it.
 pub fn kind_name(kind: &DeclarationKind) -> &'static str {
