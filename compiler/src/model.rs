@@ -6,8 +6,8 @@ use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
 use lockstep_grammar::ast::Param;
 use lockstep_grammar::ast::{
-    ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Path, Provider, Setting, Signature,
-    Span,
+    ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Name, Path, Provider, Setting,
+    Signature, Span,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -53,6 +53,8 @@ pub struct Model<'p> {
     params: RefCell<ReadParams<'p>>,
     /// How many more names may be looked at for *did you mean*.
     looks: Cell<usize>,
+    /// Imports through which providers were found.
+    through: RefCell<HashSet<(ModuleId, String)>>,
 }
 
 type ReadParams<'p> = HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>;
@@ -126,7 +128,7 @@ impl<'p> Model<'p> {
     /// A model with an index that others use, too.
     pub fn sharing(program: &'p Program, index: &Arc<Index<'p>>) -> Self {
         let (params, looks) = (RefCell::default(), Cell::new(MOST_LOOKS));
-        Model { program, index: Arc::clone(index), params, looks }
+        Model { program, index: Arc::clone(index), params, looks, through: RefCell::default() }
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
@@ -181,12 +183,34 @@ impl<'p> Model<'p> {
         }
     }
 
-    /// The provider that a single name means: the module's own, one of an imported module, or a built-in one.
+    /// The provider that a name means: the module's own, one of an imported module (`common.edge`, or by its own name), or a
+    /// built-in one.
     pub fn provider_named(&self, module: ModuleId, name: &str) -> Option<DeclId> {
-        let of = |module: ModuleId| self.names(module).get(name).filter(|id| self.as_provider(*id).is_some());
-        of(module)
-            .or_else(|| self.names(module).imports.values().filter_map(|import| import.module).find_map(of))
-            .or_else(|| of(ModuleId::PRELUDE))
+        let is_provider = |id: &DeclId| self.as_provider(*id).is_some();
+        let of = |module: ModuleId, name: &str| self.names(module).get(name).filter(is_provider);
+        let imports = &self.names(module).imports;
+        let through = |alias: &str, name: &str| {
+            let found = of(imports.get(alias)?.module?, name)?;
+            self.through.borrow_mut().insert((module, alias.to_string()));
+            Some(found)
+        };
+        if let Some((alias, name)) = name.split_once('.') {
+            return through(alias, name);
+        }
+        of(module, name)
+            .or_else(|| imports.keys().find_map(|alias| through(alias, name)))
+            .or_else(|| of(ModuleId::PRELUDE, name))
+    }
+
+    /// Whether a provider was found through that import.
+    pub fn is_gone_through(&self, module: ModuleId, import: &str) -> bool {
+        self.through.borrow().contains(&(module, import.to_string()))
+    }
+
+    /// The declaration that a name means, which may be one of an imported module: `common.sre`.
+    pub fn find_name(&self, module: ModuleId, name: &Name) -> Option<DeclId> {
+        let path = path_of(name);
+        self.find(module, &path).ok().filter(|found| found.taken == path.names.len()).map(|found| found.decl)
     }
 
     /// The provider at the start of a path, and how many names that takes.
@@ -362,6 +386,17 @@ pub fn import_name(import: &lockstep_grammar::ast::Import) -> Option<(CompactStr
     let good = chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
         && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '-');
     good.then(|| (last.into(), import.path_span))
+}
+
+/// A name as a path: where it may be one of another module, it holds a dot.
+pub fn path_of(name: &Name) -> Path {
+    let mut start = name.span.start as usize;
+    let part = |text: &str| {
+        let span = Span::new(start, start + text.len());
+        start += text.len() + 1;
+        Name { text: text.into(), span }
+    };
+    Path { names: name.text.split('.').map(part).collect(), span: name.span }
 }
 
 /// The setting of that name.

@@ -378,7 +378,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn a_circle_is_found_exactly_when_some_interleaving_gets_stuck(
             branches in prop::collection::vec(

@@ -332,12 +332,10 @@ impl<'p> Lowerer<'_, 'p> {
             for channel in &notify.channels {
                 let value = match frame.var(&channel.text) {
                     Some(value) => value.clone(),
-                    None => {
-                        match self.model.names(self.model.module(frame.file)).get(channel.text.as_str()) {
-                            Some(id) => self.declared(id, &[]),
-                            None => continue,
-                        }
-                    }
+                    None => match self.model.find_name(self.model.module(frame.file), channel) {
+                        Some(id) => self.declared(id, &[]),
+                        None => continue,
+                    },
                 };
                 if let Some(Value::Text(name)) = value.as_value() {
                     channels.push(name.clone());

@@ -519,8 +519,8 @@ impl<'p> Lowerer<'_, 'p> {
                 let value = match frame.var(&group.text) {
                     Some(value) => Some(value.clone()),
                     None => {
-                        let names = self.model.names(self.model.module(frame.file));
-                        names.get(group.text.as_str()).map(|id| self.declared(id, &[]))
+                        let found = self.model.find_name(self.model.module(frame.file), group);
+                        found.map(|id| self.declared(id, &[]))
                     }
                 };
                 let name = match value.as_ref().and_then(Val::as_value) {

@@ -106,6 +106,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                 checks::type_not_allowed_value::literal(self.model, self.file, default, info, self.sink);
             }
             checks::type_mismatch::restriction(self, info);
+            if info.ty == Ty::Error {
+                // What it would be read for cannot be told.
+                self.used.names.insert(self.at(info.param.name.span));
+            }
             self.vars.push(Var { name: info.name(), ty: info.ty.clone(), at: self.at(info.param.name.span) });
         }
         // A restriction may name a parameter that is declared later.

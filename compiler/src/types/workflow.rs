@@ -375,7 +375,7 @@ impl<'p> Typer<'_, 'p> {
 
     /// A single name that must be a thing of this type.
     pub fn named(&mut self, name: &'p Name, ty: &Ty, what: &str) {
-        let path = lockstep_grammar::ast::Path { names: vec![name.clone()], span: name.span };
+        let path = crate::model::path_of(name);
         let found = if let Some(var) = self.vars.iter().rev().find(|var| var.name == name.text).cloned() {
             self.used.names.insert(var.at);
             Some(var.ty)

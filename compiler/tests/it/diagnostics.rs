@@ -143,3 +143,37 @@ fn the_elements_of_a_loop_are_counted() {
     let messages: Vec<String> = check(&single(source)).into_iter().map(|it| it.message).collect();
     assert_eq!(messages, ["`a` is not allowed for `n` (and 2 more like it)"]);
 }
+
+#[test]
+fn names_of_other_modules_stand_where_a_name_can() {
+    let common = "group sre { members = [\"ada\"] }\nchannel ops = webhook { url = \"http://localhost\" }\nprovider edge {\n  program = \"edge\"\n  artifacts = [other]\n  service { zone: string = \"\" }\n  infrastructure { region: string }\n  step push() { changes target, undone by pull }\n  step pull()\n}\n";
+    let main = "import \"../common\"\n\nworkflow w(service: service<common.edge>, infra: infrastructure<common.edge>) {\n  phase p {\n    step s = common.edge.push { on failure { ask common.sre within 1h then rollback } }\n  }\n  notify common.ops on success, failure\n}\n
+service site = common.edge { artifact = other { path = \"site\" } }\nenvironment e { infrastructure a = edge { region = \"eu\" } }\npipeline release {\n  stage s = w { service = site, infra = e.a }\n  notify common.ops on failure\n}\n";
+    let check_with = |main: &str| {
+        let it = program(&[("app/main.lockstep", main), ("common/it.lockstep", common)]);
+        let found: Vec<String> =
+            check(&it).into_iter().map(|it| format!("{}: {}", it.rule, it.message)).collect();
+        (found, it)
+    };
+    let (found, it) = check_with(main);
+    assert_eq!(found, [""; 0]);
+    let lowered = lockstep_compiler::lower(&it, "app".as_ref(), "release", &Default::default()).unwrap();
+    assert_eq!(lowered.plan.groups.keys().collect::<Vec<_>>(), ["sre"]);
+    assert_eq!(lowered.plan.channels.keys().collect::<Vec<_>>(), ["ops"]);
+    assert_eq!(lowered.plan.notifies[0].channels, ["ops"]);
+    // By the provider's own name the import is read, too.
+    let (found, _) = check_with(
+        "import \"../common\"\n\nworkflow w(infra: infrastructure<edge>) {\n  phase p { step s = edge.push {} }\n}\n",
+    );
+    assert_eq!(found, [""; 0]);
+    let (found, _) = check_with(
+        &main.replace("common.sre", "common.sra").replace("service<common.edge>", "service<common.edg>"),
+    );
+    assert_eq!(
+        found,
+        [
+            "name/unknown: there is no deployment type `common.edg`",
+            "failure/invalid: there is no group `common.sra` to ask"
+        ]
+    );
+}

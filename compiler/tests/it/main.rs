@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod carets;
+mod deadlock;
 mod diagnostics;
 mod explain;
+mod fixes;
 mod generate;
 mod hostile;
 mod lowering;

@@ -153,8 +153,8 @@ impl<'s> Build<'s> {
             }
             Rule::ask => {
                 let mut nodes = self.keyworded(pair, "ask");
-                let group = match self.take(&mut nodes, Rule::name) {
-                    Some(pair) => Some(self.name(&pair)),
+                let group = match self.take(&mut nodes, Rule::path) {
+                    Some(pair) => Some(self.dotted(&pair)),
                     None => {
                         self.expected(nodes.end, &[Rule::name]);
                         None

@@ -194,6 +194,12 @@ impl<'s> Build<'s> {
         }
     }
 
+    /// A name where one of another module may stand, `common.sre`: its text holds the dot.
+    fn dotted(&mut self, pair: &Pair<'s>) -> Name {
+        let path = self.path(pair);
+        Name { text: pair.as_str().into(), span: path.span }
+    }
+
     /// The names of a pair of rule `path`.
     fn path(&mut self, pair: &Pair<'s>) -> Path {
         let mut start = pair.as_span().start();

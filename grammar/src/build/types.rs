@@ -72,7 +72,7 @@ impl<'s> Build<'s> {
         self.nested(span, 1, |build| {
             let mut nodes = build.children(pair);
             let name = build.next(&mut nodes)?;
-            let name = build.name(&name);
+            let name = build.dotted(&name);
             let arguments = match build.take(&mut nodes, Rule::type_arguments) {
                 Some(pair) => build.type_arguments(pair)?,
                 None => Vec::new(),

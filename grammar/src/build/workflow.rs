@@ -272,7 +272,7 @@ impl<'s> Build<'s> {
         let mut inner = self.children(pair);
         let mut names = Vec::with_capacity(1);
         while let Some(pair) = self.next(&mut inner) {
-            names.push(self.name(&pair));
+            names.push(self.dotted(&pair));
         }
         Some(names)
     }
