@@ -2,7 +2,7 @@
 
 use crate::args::{CheckArgs, CheckFormat};
 use crate::failure::{Failure, print, say, to_json};
-use crate::source::{render, select, summary};
+use crate::source::{readable, render, select, summary};
 use crate::{fix, github, sarif};
 use lockstep_compiler::{Program, Severity};
 use std::io::IsTerminal;
@@ -46,6 +46,7 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         }
         CheckFormat::Json => print(&to_json(&lockstep_compiler::check_output(&program, &found))?)?,
     }
+    readable(&program)?;
     let fails = |severity| match severity {
         Severity::Error => true,
         Severity::Warning => args.deny_warnings,

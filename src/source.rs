@@ -132,6 +132,13 @@ impl Loader for Selection {
         Ok(files)
     }
 
+    fn read_each(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, std::io::Result<String>)>> {
+        match &self.input {
+            None => DiskLoader.read_each(dir),
+            Some(_) => Ok(self.read_module(dir)?.into_iter().map(|(path, text)| (path, Ok(text))).collect()),
+        }
+    }
+
     fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
         // Input without a name lies nowhere, and so do the files that it names.
         (dir != Path::new("<stdin>")).then(|| DiskLoader.read_files(dir, pattern)).flatten()
@@ -139,6 +146,17 @@ impl Loader for Selection {
 
     fn identity(&self, dir: &Path) -> PathBuf {
         if dir == Path::new("<stdin>") { dir.to_path_buf() } else { DiskLoader.identity(dir) }
+    }
+}
+
+/// Whether every source file could be read.
+pub fn readable(program: &Program) -> Result<(), Failure> {
+    let files: Vec<String> =
+        program.unreadable().map(|(path, reason)| format!("`{}`: {reason}", path.display())).collect();
+    match files.as_slice() {
+        [] => Ok(()),
+        files => Err(Failure::new(format!("cannot read {}", files.join(", ")))
+            .help("source files are text in UTF-8; what was found in the others is not all there is")),
     }
 }
 
@@ -199,6 +217,7 @@ pub fn lower(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(L
     }
     let program = Program::load(&DiskLoader, std::slice::from_ref(&dir))
         .map_err(|error| Failure::new(error.to_string()))?;
+    readable(&program)?;
     let terminal = std::io::stderr().is_terminal();
     let found = lockstep_compiler::check(&program);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

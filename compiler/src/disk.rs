@@ -11,6 +11,14 @@ pub struct DiskLoader;
 
 impl Loader for DiskLoader {
     fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+        let read = |(path, text): (PathBuf, io::Result<String>)| match text {
+            Ok(text) => Ok((path, text)),
+            Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        };
+        self.read_each(dir)?.into_iter().map(read).collect()
+    }
+
+    fn read_each(&self, dir: &Path) -> io::Result<Vec<(PathBuf, io::Result<String>)>> {
         let place = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut paths = Vec::new();
         for entry in fs::read_dir(place)? {
@@ -20,11 +28,11 @@ impl Loader for DiskLoader {
             }
         }
         paths.sort();
-        let read = |path: PathBuf| match fs::read_to_string(&path) {
-            Ok(text) => Ok((path, text)),
-            Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        let read = |path: PathBuf| {
+            let text = fs::read_to_string(&path);
+            (path, text)
         };
-        paths.into_iter().map(read).collect()
+        Ok(paths.into_iter().map(read).collect())
     }
 
     fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {

@@ -202,9 +202,9 @@ impl<'p> Model<'p> {
             .or_else(|| of(ModuleId::PRELUDE, name))
     }
 
-    /// Whether a provider was found through that import.
-    pub fn is_gone_through(&self, module: ModuleId, import: &str) -> bool {
-        self.through.borrow().contains(&(module, import.to_string()))
+    /// The imports through which providers were found.
+    pub fn gone_through(&self) -> HashSet<(ModuleId, String)> {
+        self.through.take()
     }
 
     /// The declaration that a name means, which may be one of an imported module: `common.sre`.
@@ -302,7 +302,7 @@ impl<'p> Model<'p> {
             let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
             damaged.flat_map(|(_, file)| names_after(&file.text, &KINDS)).collect()
         });
-        lost.contains(name)
+        lost.contains(name) || self.program.is_incomplete(module)
     }
 
     /// A step of a provider; without a name the one that is called like the provider.

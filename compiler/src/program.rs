@@ -30,6 +30,14 @@ pub trait Loader {
     /// When the directory or one of its files cannot be read.
     fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>>;
 
+    /// As [`Loader::read_module`], for directories where that failed: what can be read counts nevertheless.
+    ///
+    /// # Errors
+    /// When the directory itself cannot be read.
+    fn read_each(&self, dir: &Path) -> io::Result<Vec<(PathBuf, io::Result<String>)>> {
+        Ok(self.read_module(dir)?.into_iter().map(|(path, text)| (path, Ok(text))).collect())
+    }
+
     /// What tells whether two spellings mean the same directory.
     fn identity(&self, dir: &Path) -> PathBuf {
         normalise(dir)
@@ -99,6 +107,7 @@ pub struct Program {
     pub(crate) modules: Vec<Module>,
     pub(crate) files: Vec<SourceFile>,
     pub(crate) templates: Templates,
+    unreadable: Vec<(ModuleId, PathBuf, String)>,
     identities: HashMap<PathBuf, ModuleId>,
 }
 
@@ -131,6 +140,7 @@ impl Program {
             modules: vec![prelude],
             files: Vec::new(),
             templates: Templates::default(),
+            unreadable: Vec::new(),
             identities: HashMap::new(),
         };
         let mut unparsed = match PRELUDE_FILES.get() {
@@ -180,10 +190,25 @@ impl Program {
         if let Some(module) = self.identities.get(&identity) {
             return Ok(*module);
         }
+        let mut unreadable = Vec::new();
+        let files = match loader.read_module(dir) {
+            Ok(files) => files,
+            Err(error) => {
+                let mut files = Vec::new();
+                // What cannot be read hides nothing that can.
+                for (path, text) in loader.read_each(dir).map_err(|_| error)? {
+                    match text {
+                        Ok(text) => files.push((path, text)),
+                        Err(error) => unreadable.push((path, error.to_string())),
+                    }
+                }
+                files
+            }
+        };
         let module = ModuleId(self.modules.len() as u32);
         let first = self.files.len() + unparsed.len();
-        let read = loader.read_module(dir)?.into_iter();
-        unparsed.extend(read.map(|(path, text)| Unparsed { path, text: text.into(), module }));
+        self.unreadable.extend(unreadable.into_iter().map(|(path, reason)| (module, path, reason)));
+        unparsed.extend(files.into_iter().map(|(path, text)| Unparsed { path, text: text.into(), module }));
         let files = (first..self.files.len() + unparsed.len()).map(|index| FileId(index as u32)).collect();
         self.modules.push(Module { dir: normalise(dir), files });
         self.identities.insert(identity, module);
@@ -193,6 +218,16 @@ impl Program {
     /// A file.
     pub fn file(&self, id: FileId) -> &SourceFile {
         &self.files[id.0 as usize]
+    }
+
+    /// Source files of the program's modules that could not be read, and why not. What is found without them may not be all.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.unreadable.iter().map(|(_, path, reason)| (path.as_path(), reason.as_str()))
+    }
+
+    /// Whether a file of the module could not be read, so that what is missing may stand there.
+    pub(crate) fn is_incomplete(&self, module: ModuleId) -> bool {
+        self.unreadable.iter().any(|(of, ..)| *of == module)
     }
 
     /// Whether it is a file with placeholders, such as a manifest, and no source.

@@ -3,7 +3,7 @@
 
 use crate::program::{FileId, Loader, ModuleId, Program, SourceFile};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
-use lockstep_grammar::{LineIndex, Parse, Template, parse_template};
+use lockstep_grammar::{LineIndex, Template, parse_template};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,14 +85,7 @@ fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: St
     program.templates.files.insert(id, parse_template(&text));
     let lines = Arc::new(LineIndex::new(&text));
     let (path, text) = (path.to_path_buf(), text.into());
-    program.files.push(SourceFile {
-        path,
-        text,
-        module,
-        parse: Parse::default(),
-        lines,
-        imports: Vec::new(),
-    });
+    program.files.push(SourceFile { path, text, module, parse: Arc::default(), lines, imports: Vec::new() });
     id
 }
 

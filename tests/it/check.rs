@@ -182,3 +182,20 @@ fn faults_in_manifests_are_shown_where_they_are() {
     std::fs::write(dir.join("web.yaml"), "kind: Deployment\nname: ${service.name}\n").expect("a manifest");
     said(dsl().arg("check").arg(sandbox.module()).arg("--deny-warnings")).exits(0);
 }
+
+#[test]
+fn a_file_that_is_no_text_hides_no_finding_of_the_others() {
+    let sandbox = Sandbox::of_source(
+        "group sre { members = [nobody] }\nworkflow w {\n  phase p { step s = shell { script = \"x\", timeout = 1 } }\n}\n",
+    );
+    std::fs::write(sandbox.module().join("zz.lockstep"), b"// caf\xe9\ngroup ops { members = [\"a\"] }\n")
+        .expect("a file");
+    let told = said(dsl().arg("check").arg(sandbox.module()).args(["--format", "json"])).exits(2);
+    let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    // What seems to be missing may stand in the file that cannot be read.
+    let rules: Vec<_> =
+        value["diagnostics"].as_array().expect("diagnostics").iter().map(|it| &it["rule"]).collect();
+    assert_eq!(rules, ["type/mismatch"]);
+    assert!(told.err.contains("zz.lockstep"), "{}", told.err);
+    said(dsl().arg("plan").arg(sandbox.module()).arg("release")).exits(2);
+}

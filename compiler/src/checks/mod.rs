@@ -163,7 +163,8 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     let judged = parallel::map(modules, size, |module| {
         let model = Model::sharing(program, &index);
         let mut found = Vec::new();
-        let used = types::check_declarations(&model, module, &mut found);
+        let mut used = types::check_declarations(&model, module, &mut found);
+        used.imports.extend(model.gone_through());
         let mut own = if alone { budget } else { budget.share(size(&module)) };
         let plans = plans(&model, module, &mut own);
         (module, found, used, (alone || !own.is_spent()).then_some(plans))

@@ -74,7 +74,6 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
                 if found.is_ok()
                     && let Some((name, span)) = import_name(import)
                     && !used.imports.contains(&(module, name.to_string()))
-                    && !model.is_gone_through(module, &name)
                 {
                     sink.push(report(Location { file, span }, "import", &name));
                 }
