@@ -2,13 +2,15 @@
 
 use crate::args::RequestArgs;
 use crate::failure::{Failure, say};
+use crate::run::carry_out;
 use crate::{request, state};
-use lockstep_executor::replay;
-use lockstep_plan::{Deed, Event};
+use lockstep_executor::{Drivers, Runner, replay};
+use lockstep_plan::{Deed, Event, RunOutcome};
+use std::sync::Arc;
 
 /// Asks the process that carries the run out to stop it.
 pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
-    let store = state::existing(&args.state)?;
+    let store = Arc::new(state::existing(&args.state)?);
     let run = request::running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Abort)?;
     if replay(&store, &run)?
@@ -21,5 +23,18 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
             "an abort is outside the promise of `all_or_nothing`: its branches may end partly new, partly old",
         );
     }
-    request::make(&store, &run, "abort", &Event::AbortRequested { by: state::person() })
+    let event = Event::AbortRequested { by: state::person() };
+    if let Some(code) = request::make(&store, &run, "abort", &event)? {
+        return Ok(code);
+    }
+    // Nobody carries it out: it is taken up here, and the request first thing.
+    let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
+    carry_out(&store, runner, None)?;
+    match store.run(&run)?.outcome {
+        Some(RunOutcome::Aborted) => Ok(0),
+        Some(outcome) => {
+            Err(Failure::new(format!("run {run} could not be aborted: it {}", outcome.phrase())))
+        }
+        None => Ok(5),
+    }
 }

@@ -1,7 +1,7 @@
 //! `dsl answer`: answers a question that a run asks.
 
 use crate::args::AnswerArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 use crate::{request, state};
 use lockstep_executor::replay;
 use lockstep_plan::{Answer, Deed, Event, question_name};
@@ -35,5 +35,14 @@ pub fn run(args: &AnswerArgs) -> Result<u8, Failure> {
         return Err(Failure::new(format!("`{by}` is not in the group `{group}`, which has to answer")));
     }
     let comment = args.comment.clone();
-    request::make(&store, &run, "answer", &Event::Answered { question: *question, answer, by, comment })
+    let event = Event::Answered { question: *question, answer, by, comment };
+    match request::make(&store, &run, "answer", &event)? {
+        Some(code) => Ok(code),
+        None => {
+            print(&format!(
+                "answer: noted, but nobody carries run {run} out; `dsl resume {run}` goes on with it and takes it up first\n"
+            ))?;
+            Ok(0)
+        }
+    }
 }

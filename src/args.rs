@@ -36,7 +36,7 @@ pub enum Subcommand {
     /// Stop a running run, without rollback
     Abort(RequestArgs),
     /// Stop a running run and roll it back
-    Rollback(RequestArgs),
+    Rollback(ResumeArgs),
     /// Answer a question that a run asks
     Answer(AnswerArgs),
     /// Speak the language server protocol over standard input and output

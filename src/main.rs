@@ -12,6 +12,7 @@ mod failure;
 mod fix;
 mod fmt;
 mod github;
+mod holdings;
 mod logs;
 mod lsp;
 mod man;

@@ -24,8 +24,9 @@ pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
     }
 }
 
-/// Makes a request and says what became of it. `what` names it: `abort`.
-pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<u8, Failure> {
+/// Makes a request and says what became of it, with the exit code; none, and nothing said, where nobody carries the run out.
+/// `what` names it: `abort`.
+pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<Option<u8>, Failure> {
     let request = store.request(run, event)?;
     let begun = Instant::now();
     let mut pulse = begun;
@@ -35,7 +36,7 @@ pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<u8, F
         match store.reply(request)? {
             Some(Reply::Taken) => {
                 print(&format!("{what}: run {run} has taken it up\n"))?;
-                return Ok(0);
+                return Ok(Some(0));
             }
             Some(Reply::Late { why }) => {
                 return Err(Failure::new(format!("{what}: too late for run {run}: {why}")));
@@ -43,10 +44,7 @@ pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<u8, F
             None => {}
         }
         if alone {
-            print(&format!(
-                "{what}: noted, but nobody carries run {run} out; `dsl resume {run}` goes on with it and takes it up first\n"
-            ))?;
-            return Ok(0);
+            return Ok(None);
         }
         if begun.elapsed() > PATIENCE {
             print(&format!(
@@ -54,7 +52,7 @@ pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<u8, F
                  shows it until it has\n",
                 PATIENCE.as_secs()
             ))?;
-            return Ok(0);
+            return Ok(Some(0));
         }
         if pulse <= Instant::now() {
             pulse = Instant::now() + PULSE;

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::source::lower;
 use crate::{state, table};
 use lockstep_executor::{Drivers, End, Handle, Runner, Store, replay};
-use lockstep_plan::Plan;
+use lockstep_plan::{Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
@@ -27,7 +27,15 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         confirm(&lowered.plan)?;
     }
     let store = Arc::new(state::open(&args.state, args.watch.durability)?);
-    let runner = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person())?;
+    let started = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person());
+    let runner = match started {
+        // The command is right, and the target is taken: as if the run had failed, with nothing left to undo.
+        Err(error @ lockstep_executor::Error::Busy(_)) => {
+            say(&Failure::from(error).render());
+            return Ok(1);
+        }
+        started => started?,
+    };
     carry_out(&store, runner, args.watch.events.as_deref())
 }
 
@@ -58,7 +66,9 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
     // The table is told from the journal: what is not in there did not happen.
     let told = replay(store, &run)?;
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
+    let asked = told.happenings.iter().any(|(_, it)| matches!(it, Happening::RollbackRequested(_)));
     let end_line = match end {
+        End::Finished(RunOutcome::RolledBack) if asked => format!("run {run} was rolled back"),
         End::Finished(outcome) => format!("run {run} {} in {took}", outcome.phrase()),
         End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
     };

@@ -3,6 +3,7 @@
 use crate::args::{RunsArgs, TextFormat};
 use crate::clock::{date_time, rfc3339};
 use crate::failure::{Failure, print, to_json};
+use crate::holdings::{Claim, Holdings};
 use crate::state;
 use serde::Serialize;
 
@@ -20,11 +21,13 @@ struct Run {
     alive: bool,
     started: String,
     by: String,
+    claims: Vec<Claim>,
 }
 
 /// Lists every run, oldest first.
 pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
     let store = state::existing(&args.state)?;
+    let holdings = Holdings::of(&store)?;
     let mut runs = Vec::new();
     let mut text = String::new();
     for info in store.runs()? {
@@ -34,8 +37,12 @@ pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
         let word = if cut { "unfinished, nobody carries it out".into() } else { state.replace('_', " ") };
         let started = date_time(info.created_at);
         text.push_str(&format!("{}  {started}  {}  by {}  {word}\n", info.id, info.pipeline, info.by));
+        for line in holdings.lines(&info.id) {
+            text.push_str(&format!("    {line}\n"));
+        }
         let started = rfc3339(info.created_at);
-        runs.push(Run { run: info.id, pipeline: info.pipeline, state, alive, started, by: info.by });
+        let claims = holdings.claims(&info.id);
+        runs.push(Run { claims, run: info.id, pipeline: info.pipeline, state, alive, started, by: info.by });
     }
     print(&match args.format {
         TextFormat::Json => to_json(&Runs { version: 1, runs })?,

@@ -3,6 +3,7 @@
 use crate::args::{StatusArgs, TextFormat};
 use crate::clock::{date_time, rfc3339, time_of_day};
 use crate::failure::{Failure, print, to_json};
+use crate::holdings::{Claim, Holdings};
 use crate::progress::is_said_already;
 use crate::text::harmless;
 use crate::{request, state, table};
@@ -26,6 +27,7 @@ struct Status {
     stages: BTreeMap<String, Stage>,
     barriers: BTreeMap<String, &'static str>,
     questions: Vec<Question>,
+    claims: Vec<Claim>,
     requests: Vec<Pending>,
     events: Vec<TimedEvent>,
 }
@@ -67,18 +69,19 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let replay = replay(&store, &run)?;
     let alive = store.is_carried_out(&run)?;
     let requests = store.requests(&run)?;
+    let holdings = Holdings::of(&store)?;
     print(&match args.format {
-        TextFormat::Text => text(&info, &replay, alive, &requests),
-        TextFormat::Json => to_json(&status(info, &replay, alive, &requests))?,
+        TextFormat::Text => text(&info, &replay, alive, &requests, &holdings),
+        TextFormat::Json => to_json(&status(info, &replay, alive, &requests, &holdings))?,
     })?;
     Ok(0)
 }
 
-/// The word for the run as a whole.
-pub fn word(replay: &Replay) -> &'static str {
+/// The word for the run as a whole; `queued` when it waits for what other runs hold.
+fn word(replay: &Replay, queued: bool) -> &'static str {
     match replay.state.outcome() {
         Some(outcome) => outcome.name(),
-        None if replay.questions.is_empty() => "running",
+        None if replay.questions.is_empty() && !queued => "running",
         None => "waiting",
     }
 }
@@ -96,11 +99,12 @@ fn describe(plan: &Plan, request: &Request) -> (String, String) {
     request::describe(&request.event, |question| question_name(plan, *question).to_owned())
 }
 
-fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> Status {
+fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request], holdings: &Holdings) -> Status {
     let rows = table::rows(&replay.plan, &replay.state, &replay.happenings);
     Status {
         version: 1,
-        state: word(replay),
+        state: word(replay, holdings.waits(&info.id)),
+        claims: holdings.claims(&info.id),
         alive,
         run: info.id,
         pipeline: info.pipeline,
@@ -135,10 +139,10 @@ fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> 
     }
 }
 
-fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> String {
+fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request], holdings: &Holdings) -> String {
     let plan = &replay.plan;
     let mut text = String::new();
-    let state = word(replay).replace('_', " ");
+    let state = word(replay, holdings.waits(&info.id)).replace('_', " ");
     let cut = if replay.state.is_finished() || alive {
         ""
     } else {
@@ -158,6 +162,9 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request]) -> S
         let answers: Vec<&str> = answers.iter().map(|answer| answer.name()).collect();
         let name = question_name(plan, *question);
         let _ = writeln!(text, "{name} waits for an answer of {group}: {}", answers.join(", "));
+    }
+    for line in holdings.lines(&info.id) {
+        let _ = writeln!(text, "{line}");
     }
     for request in requests {
         let (by, what) = describe(plan, request);

@@ -35,6 +35,20 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// Whether the call's target can be returned to the call's record although the run has ended: what the run put there is
+    /// still there, and so is what it replaced. Looks only.
+    fn can_return(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        let _ = (call, context);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The run that made the call has ended for good: what it put on the target is a successful release now, and older ones
+    /// that nobody returns to any more can go.
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        let _ = (call, context);
+        Box::pin(async { Ok(()) })
+    }
+
     /// What the call's target runs now, in the form that the provider's undo takes.
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
         let _ = context;

@@ -80,6 +80,20 @@ pub enum Error {
     /// Whoever wants to start the run may not.
     #[error("nothing was begun: {0}")]
     Refused(#[from] lockstep_plan::Refusal),
+    /// More permits are asked for at once than a resource has.
+    #[error("nothing was begun, because the plan would wait for ever; it needs:{}", list(.0))]
+    Capacity(Vec<String>),
+    /// A stage says `concurrency = reject`, and another run holds what it needs.
+    #[error("nothing was begun: {0}, and a stage says `concurrency = reject`")]
+    Busy(String),
+    /// A run that has ended cannot be taken back.
+    #[error("run {run} is left as it is:{}", list(.reasons))]
+    NotReturnable {
+        /// The run.
+        run: String,
+        /// Why not, a reason for each target that speaks against it.
+        reasons: Vec<String>,
+    },
     /// Secrets are missing.
     #[error("secrets are missing:{}", list(.0))]
     Secrets(Vec<String>),

@@ -3,6 +3,7 @@
 //! [`Store`] is the state directory with the journal, [`Runner`] starts or resumes a run, [`Driver`]s do what steps say.
 //! What a plan means is decided by [`lockstep_plan::machine`] alone: nothing here knows what a barrier or a rollback is.
 
+mod claims;
 mod driver;
 mod drivers;
 mod error;
@@ -14,6 +15,7 @@ mod process;
 mod replay;
 mod runner;
 mod script;
+mod sealing;
 mod secrets;
 mod store;
 mod strike;
@@ -27,4 +29,4 @@ pub use preflight::{Unsupported, unsupported};
 pub use replay::{Replay, replay};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
-pub use store::{Durability, Entry, Reply, Request, RunInfo, RunLock, Store};
+pub use store::{Blocker, Durability, Entry, Holding, Reply, Request, RunInfo, RunLock, Store};

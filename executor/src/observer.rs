@@ -10,6 +10,12 @@ pub trait Observer: Send + Sync {
 
     /// A step printed a line. Secrets are struck out.
     fn line(&self, line: &Line<'_>);
+
+    /// Something outside of the plan has to come first, or went wrong without harm to the run: which other run holds what this
+    /// one claims, a release that could not be removed.
+    fn note(&self, text: &str) {
+        let _ = text;
+    }
 }
 
 /// A line that a step printed.

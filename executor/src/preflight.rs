@@ -75,10 +75,6 @@ pub fn unsupported(plan: &Plan, drivers: &Drivers) -> Vec<Unsupported> {
         }
     }
     for stage in &plan.stages {
-        let phases = stage.phases.iter().flat_map(|phase| &phase.uses);
-        for held in stage.uses.iter().chain(phases) {
-            add(format!("holding the resource `{}` across runs", held.resource), &stage.name);
-        }
         for channel in stage.notifies.iter().flat_map(|notify| &notify.channels) {
             add(format!("notifying the channel `{channel}`"), &stage.name);
         }

@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::store::{Entry, Store};
 use lockstep_plan::machine::{State, step};
 use lockstep_plan::{
-    Answer, Call, Clock, Command, Event, Happening, Plan, Question, ServiceId, StageId, StepId, TargetId,
-    Timer,
+    Answer, Call, ClaimId, Clock, Command, Event, Happening, Plan, Question, ServiceId, StageId, StepId,
+    TargetId, Timer,
 };
 use std::collections::BTreeMap;
 
@@ -46,6 +46,8 @@ pub(crate) struct Pending {
     pub records: BTreeMap<(StageId, TargetId, Option<ServiceId>), Call>,
     pub timers: BTreeMap<Timer, PendingTimer>,
     pub questions: BTreeMap<Question, (String, Vec<Answer>)>,
+    /// Claims that were asked for: which time, and whether they are waited for.
+    pub claims: BTreeMap<ClaimId, (u32, bool)>,
 }
 
 #[derive(Clone)]
@@ -99,6 +101,11 @@ impl Pending {
                     self.questions.remove(question);
                 }
             }
+            Event::ClaimsGranted { claim, turn } | Event::ClaimsRefused { claim, turn, .. } => {
+                if self.claims.get(claim).is_some_and(|(asked, _)| asked == turn) {
+                    self.claims.remove(claim);
+                }
+            }
             Event::Started { .. } | Event::AbortRequested { .. } | Event::RollbackRequested { .. } => {}
         }
     }
@@ -129,6 +136,12 @@ impl Pending {
             }
             Command::Unask(question) => {
                 self.questions.remove(question);
+            }
+            Command::AcquireClaims { claim, turn, wait } => {
+                self.claims.insert(*claim, (*turn, *wait));
+            }
+            Command::ReleaseClaims { claim, .. } => {
+                self.claims.remove(claim);
             }
             Command::Notify { .. } | Command::Announce(_) | Command::Finish(_) => {}
         }

@@ -5,16 +5,17 @@
 //! folding the journal and going on with the commands that have no answer yet.
 
 use crate::driver::{Context, Drivers};
-use crate::error::Error;
+use crate::error::{At, Error};
 use crate::observer::Observer;
 use crate::preflight::unsupported;
 use crate::replay::Pending;
 use crate::secrets::Secrets;
 use crate::store::{Entry, Life, Reply, RunInfo, RunLock, Store};
 use crate::tasks::Tasks;
-use crate::{id, judge, process};
-use lockstep_plan::machine::{State, step};
-use lockstep_plan::{Answer, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer};
+use crate::{claims, id, judge, process, tasks};
+use lockstep_plan::machine::{ClaimStatus, State, step};
+use lockstep_plan::{Answer, ClaimId, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Runner {
     _lock: RunLock,
     control: (mpsc::UnboundedSender<Control>, mpsc::UnboundedReceiver<Control>),
     interrupt: Option<Interrupt>,
+    /// Who takes the run back although it has ended.
+    take_back: Option<String>,
 }
 
 /// How [`Runner::run`] came to its end.
@@ -114,7 +117,18 @@ impl Runner {
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
         }
+        let impossible = claims::impossible(&plan);
+        if !impossible.is_empty() {
+            return Err(Error::Capacity(impossible));
+        }
         let secrets = Secrets::resolve(&plan, module).map_err(Error::Secrets)?;
+        let here = std::fs::canonicalize(module).at("open", module)?;
+        for claim in plan.claims.iter().filter(|claim| claim.reject) {
+            let held = store.held(&claims::needs(&plan, claim, &here))?;
+            if !held.is_empty() {
+                return Err(Error::Busy(tasks::blocked(&held)));
+            }
+        }
         let info = store.create_run(&plan, module, by)?;
         let lock = store.lock_run(&info.id)?;
         Ok(Runner::new(store, drivers, plan, info, secrets, lock))
@@ -135,6 +149,18 @@ impl Runner {
         Ok(Runner::new(store, drivers, plan, info, secrets, lock))
     }
 
+    /// Gets ready to take back what a run that has ended did, as `by` asks for. [`Runner::run`] refuses, before anything
+    /// happens, where that cannot be right.
+    ///
+    /// # Errors
+    /// As [`Runner::resume`].
+    pub fn take_back(store: Arc<Store>, drivers: Drivers, run: &str, by: &str) -> Result<Runner, Error> {
+        let mut runner = Runner::resume(store, drivers, run)?;
+        runner.secrets = Secrets::resolve(&runner.plan, &runner.info.module).map_err(Error::Secrets)?;
+        runner.take_back = Some(by.into());
+        Ok(runner)
+    }
+
     fn new(
         store: Arc<Store>,
         drivers: Drivers,
@@ -153,6 +179,7 @@ impl Runner {
             _lock: lock,
             control: mpsc::unbounded_channel(),
             interrupt: None,
+            take_back: None,
         }
     }
 
@@ -203,6 +230,7 @@ impl Runner {
             tasks,
             observer,
             interrupt: self.interrupt,
+            take_back: self.take_back,
             live: true,
             _lock: self._lock,
         };
@@ -225,6 +253,7 @@ struct Active {
     tasks: Tasks,
     observer: Arc<dyn Observer>,
     interrupt: Option<Interrupt>,
+    take_back: Option<String>,
     /// False once an [`Interrupt`] has had the runner vanish.
     live: bool,
     _lock: RunLock,
@@ -233,6 +262,9 @@ struct Active {
 impl Active {
     async fn run(mut self, mut control: mpsc::UnboundedReceiver<Control>) -> Result<End, Error> {
         self.recover().await?;
+        if let Some(by) = self.take_back.take() {
+            self.reopen(by).await?;
+        }
         let mut tick = tokio::time::interval(REQUESTS);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = 0;
@@ -241,6 +273,9 @@ impl Active {
                 return Ok(End::Detached);
             }
             if let Some(outcome) = self.state.outcome().filter(|_| self.state.is_finished()) {
+                if self.info.outcome.is_none() {
+                    self.tasks.seal(&self.state).await;
+                }
                 self.store.finish(&self.info.id, outcome)?;
                 return Ok(End::Finished(outcome));
             }
@@ -264,6 +299,20 @@ impl Active {
             }
             self.apply(events, Vec::new()).await?;
         }
+    }
+
+    /// A person takes the run back after its end.
+    async fn reopen(&mut self, by: String) -> Result<(), Error> {
+        if !self.state.is_finished() {
+            return Ok(());
+        }
+        let reasons = self.tasks.obstacles(&self.state).await?;
+        if !reasons.is_empty() {
+            return Err(Error::NotReturnable { run: self.info.id.clone(), reasons });
+        }
+        self.store.reopen(&self.info.id)?;
+        self.info.outcome = None;
+        self.apply(vec![Event::RollbackRequested { by }], Vec::new()).await
     }
 
     /// Takes what other processes ask for.
@@ -293,6 +342,7 @@ impl Active {
         let rebooted = self.lives.iter().any(|life| life.boot != boot);
         let before =
             (self.pending.attempts.clone(), self.pending.records.clone(), self.pending.timers.clone());
+        let claims = self.pending.claims.clone();
         // What people asked for while nobody carried the run out comes before what it does next. It may begin things of
         // its own; only what was under way before is looked for.
         self.apply_requests().await?;
@@ -300,6 +350,7 @@ impl Active {
         let attempts = attempts.map(|(key, attempt)| (*key, attempt.clone())).collect();
         let records = self.pending.records.iter().filter(|(key, _)| before.1.contains_key(key));
         let records: Vec<_> = records.map(|(key, call)| (*key, call.clone())).collect();
+        self.recover_claims(&claims)?;
         let (ended, found) = self.tasks.probe(attempts, rebooted).await;
         for ((stage, target, service), call) in records {
             self.tasks.record(stage, target, service, call);
@@ -318,6 +369,19 @@ impl Active {
                     Clock::Runner => lived_since(&self.lives, pending.at),
                 };
                 self.tasks.start_timer(timer, pending.after.saturating_sub(passed));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is held in the machine's eyes is held on disk, and nothing else; what was waited for is waited for again.
+    fn recover_claims(&mut self, before: &BTreeMap<ClaimId, (u32, bool)>) -> Result<(), Error> {
+        let wanted = self.state.claims.iter().zip(0..).filter(|(claim, _)| claim.status != ClaimStatus::Free);
+        let keep: Vec<(u32, u32)> = wanted.map(|(claim, index)| (index, claim.turn)).collect();
+        self.store.release_but(&self.info.id, &keep)?;
+        for (&claim, &(turn, wait)) in before {
+            if self.pending.claims.get(&claim) == Some(&(turn, wait)) {
+                self.tasks.claim(claim, turn, wait);
             }
         }
         Ok(())
@@ -353,7 +417,7 @@ impl Active {
                 if effect && self.vanishes_at(Point::Command) {
                     return Ok(());
                 }
-                self.carry_out(command);
+                self.carry_out(command)?;
             }
         }
         Ok(())
@@ -370,7 +434,7 @@ impl Active {
         !self.live
     }
 
-    fn carry_out(&mut self, command: Command) {
+    fn carry_out(&mut self, command: Command) -> Result<(), Error> {
         match command {
             Command::Record { stage, target, service, call } => {
                 self.tasks.record(stage, target, service, *call)
@@ -379,11 +443,14 @@ impl Active {
             Command::CancelStep { step, attempt } => self.tasks.cancel(step, attempt),
             Command::StartTimer { timer, after, .. } => self.tasks.start_timer(timer, after),
             Command::StopTimer(timer) => self.tasks.stop_timer(timer),
+            Command::AcquireClaims { claim, turn, wait } => self.tasks.claim(claim, turn, wait),
+            Command::ReleaseClaims { claim, turn } => self.tasks.release(claim, turn)?,
             Command::Announce(happening) => self.observer.happening(self.at, &happening, false),
             // Questions wait in `pending` and in the journal; plans with channels are refused before they begin. How
             // the run ended is read off the state.
             Command::Ask { .. } | Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -1,16 +1,23 @@
 //! Everything of a run that is under way: attempts, records, timers. Each ends in one event.
 
 use crate::driver::{Attempt, Canceller, Context, Driver, Drivers, Key, Output, Probe, Work, stopped};
+use crate::error::Error;
 use crate::observer::Observer;
 use crate::replay::PendingAttempt;
-use crate::store::Store;
+use crate::store::{Blocker, Store, Taken, Ticket};
+use crate::{claims, sealing};
+use lockstep_plan::machine::State;
 use lockstep_plan::{
-    Call, Event, Failure, Kind, Outcome, Plan, ServiceId, StageId, StepId, TargetId, Timer, Value,
+    Call, ClaimId, ClaimScope, Event, Failure, Kind, Outcome, Plan, ServiceId, StageId, StepId, TargetId,
+    Timer, Value,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
+
+/// How often a claim that others hold is asked for again.
+const CLAIM_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a driver may take to stop what it was told to. Drivers have shorter limits of their own.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +34,8 @@ pub(crate) struct Tasks {
     otherwise: BTreeMap<Id, Event>,
     cancellers: BTreeMap<(StepId, u32), Canceller>,
     timers: BTreeMap<Timer, AbortHandle>,
+    /// Claims that are asked for; true once they are not any more.
+    claims: BTreeMap<ClaimId, Arc<Mutex<bool>>>,
 }
 
 impl Tasks {
@@ -47,6 +56,7 @@ impl Tasks {
             otherwise: BTreeMap::new(),
             cancellers: BTreeMap::new(),
             timers: BTreeMap::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -178,6 +188,71 @@ impl Tasks {
         self.spawn(event, Event::Recorded { stage, target, service, record });
     }
 
+    /// Asks for a claim until it is granted, or once.
+    pub fn claim(&mut self, claim: ClaimId, turn: u32, wait: bool) {
+        let needs = claims::needs(&self.plan, &self.plan.claims[claim.index()], &self.context.module);
+        let ticket = Arc::new(self.ticket(claim, turn));
+        let (store, observer) = (self.store.clone(), self.observer.clone());
+        let released = Arc::new(Mutex::new(false));
+        self.claims.insert(claim, released.clone());
+        let needs = Arc::new(needs);
+        let event = async move {
+            let mut told = String::new();
+            loop {
+                let (store, ticket, needs, released) =
+                    (store.clone(), ticket.clone(), needs.clone(), released.clone());
+                let take = tokio::task::spawn_blocking(move || {
+                    // What was let go of meanwhile must not be asked for again.
+                    let released = released.lock().unwrap_or_else(PoisonError::into_inner);
+                    if *released { Ok(None) } else { store.take(&ticket, &needs, wait).map(Some) }
+                });
+                let text = match take.await {
+                    Ok(Ok(Some(Taken::Granted))) => return Event::ClaimsGranted { claim, turn },
+                    Ok(Ok(Some(Taken::After(after)))) if !wait => {
+                        return Event::ClaimsRefused { claim, turn, why: blocked(&after) };
+                    }
+                    Ok(Ok(Some(Taken::After(after)))) => format!("waiting: {}", blocked(&after)),
+                    Ok(Ok(None)) => std::future::pending().await,
+                    // Should the journal be lost, the runner finds out by itself.
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                if text != told {
+                    observer.note(&text);
+                    told = text;
+                }
+                tokio::time::sleep(CLAIM_PAUSE).await;
+            }
+        };
+        let why = "asking for it failed in an unforeseen way".to_string();
+        self.spawn(event, Event::ClaimsRefused { claim, turn, why });
+    }
+
+    /// What the run has left is successful.
+    pub async fn seal(&self, state: &State) {
+        sealing::seal(&self.plan, state, &self.drivers, &self.context, &*self.observer).await;
+    }
+
+    /// Why the run, which has ended, cannot be taken back.
+    pub async fn obstacles(&self, state: &State) -> Result<Vec<String>, Error> {
+        sealing::obstacles(&self.plan, state, &self.store, &self.drivers, &self.context).await
+    }
+
+    /// Lets go of a claim, granted or not.
+    pub fn release(&mut self, claim: ClaimId, turn: u32) -> Result<(), Error> {
+        let asked = self.claims.remove(&claim);
+        let mut released = asked.as_ref().map(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(released) = &mut released {
+            **released = true;
+        }
+        self.store.release(&self.ticket(claim, turn))
+    }
+
+    fn ticket(&self, claim: ClaimId, turn: u32) -> Ticket {
+        let inner = self.plan.claims[claim.index()].scope != ClaimScope::Stages;
+        Ticket { run: self.context.run.clone(), claim: claim.0, turn, inner }
+    }
+
     /// Starts a timer that fires after `after` milliseconds.
     pub fn start_timer(&mut self, timer: Timer, after: u64) {
         let event = async move {
@@ -262,6 +337,15 @@ impl Tasks {
             None => self.start(step, attempt, pending.call, pending.at),
         }
     }
+}
+
+/// Who comes first, in a sentence.
+pub(crate) fn blocked(after: &[Blocker]) -> String {
+    let one = |it: &Blocker| match it.holds {
+        true => format!("run {} holds {}", it.run, it.what),
+        false => format!("run {} waits for {} first", it.run, it.what),
+    };
+    after.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// An attempt that goes on after a resume.

@@ -1,8 +1,8 @@
 //! What happened, in words for people: the one place that puts names to the machine's announcements.
 
 use crate::{
-    Answer, Cause, Decision, FailureFact, Happening, Kind, Plan, Question, RunOutcome, StageOutcome, Verdict,
-    format_duration,
+    Answer, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Plan, Question, RunOutcome, StageOutcome,
+    Verdict, format_duration,
 };
 
 impl Cause {
@@ -78,6 +78,30 @@ pub fn question_name(plan: &Plan, question: Question) -> &str {
         Question::Step(step) => &plan.steps[step.index()].name,
         Question::Place(place) => &plan.places[place.index()].name,
         Question::Approval(approval) => &plan.approvals[approval.index()].name,
+    }
+}
+
+/// What a claim names, in a few words: `checkout on production.region1, 2 permits of deploys`.
+pub fn claim_text(plan: &Plan, claim: ClaimId) -> String {
+    const SHOWN: usize = 4;
+    let claim = &plan.claims[claim.index()];
+    let targets = claim.targets.iter().map(|held| {
+        let target = &plan.targets[held.target.index()].name;
+        match held.service {
+            Some(service) => format!("{} on {target}", plan.services[service.index()].name),
+            None => target.clone(),
+        }
+    });
+    let uses = claim.uses.iter().map(|it| match it.permits {
+        1 => it.resource.clone(),
+        permits => format!("{permits} permits of {}", it.resource),
+    });
+    let mut words: Vec<String> = targets.chain(uses).collect();
+    let more = words.len().saturating_sub(SHOWN);
+    words.truncate(SHOWN);
+    match more {
+        0 => words.join(", "),
+        more => format!("{} and {more} more", words.join(", ")),
     }
 }
 
@@ -181,6 +205,12 @@ impl Happening {
                 Question::Place(place) => plan.places[place.index()].stage?,
                 Question::Approval(_) => return None,
             },
+            Happening::ClaimsGranted(claim) | Happening::ClaimsRefused(claim, _) => {
+                match plan.claims[claim.index()].stages[..] {
+                    [stage] => stage,
+                    _ => return None,
+                }
+            }
             Happening::RunStarted
             | Happening::BarrierOpened(_)
             | Happening::AbortRequested(_)
@@ -237,6 +267,8 @@ impl Happening {
             Happening::RollbackStarted(_) => "rollback_started",
             Happening::RollbackFailed(..) => "rollback_failed",
             Happening::StageEnded(..) => "stage_ended",
+            Happening::ClaimsGranted(_) => "claims_granted",
+            Happening::ClaimsRefused(..) => "claims_refused",
             Happening::AbortRequested(_) => "abort_requested",
             Happening::RollbackRequested(_) => "rollback_requested",
             Happening::RunEnded(_) => "run_ended",
@@ -282,6 +314,10 @@ impl Happening {
                 format!("rollback stopped: {subject} failed ({}): {}", failure.kind, failure.message)
             }
             Happening::StageEnded(_, outcome) => outcome.name().replace('_', " "),
+            Happening::ClaimsGranted(claim) => format!("holds {}", claim_text(plan, *claim)),
+            Happening::ClaimsRefused(claim, why) => {
+                format!("does not get {}: {why}", claim_text(plan, *claim))
+            }
             Happening::AbortRequested(by) => format!("{by} aborts the run"),
             Happening::RollbackRequested(by) => format!("{by} rolls the run back"),
             Happening::RunEnded(outcome) => format!("run {}", outcome.phrase()),

@@ -1,6 +1,8 @@
 //! What goes into the machine and what comes out: events, commands, and the announcements that explain them.
 
-use crate::{ApprovalId, BarrierId, NotifyEvent, PlaceId, ServiceId, StageId, StepId, TargetId, Value};
+use crate::{
+    ApprovalId, BarrierId, ClaimId, NotifyEvent, PlaceId, ServiceId, StageId, StepId, TargetId, Value,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -196,12 +198,28 @@ pub enum Event {
         /// Why.
         comment: Option<String>,
     },
+    /// A claim is held from now on.
+    ClaimsGranted {
+        /// Which.
+        claim: ClaimId,
+        /// Which time it was asked for, from 1.
+        turn: u32,
+    },
+    /// A claim is not to be had.
+    ClaimsRefused {
+        /// Which.
+        claim: ClaimId,
+        /// Which time it was asked for.
+        turn: u32,
+        /// Who holds what, for people.
+        why: String,
+    },
     /// A person stops the run without rollback.
     AbortRequested {
         /// Who.
         by: String,
     },
-    /// A person stops the run and rolls it back.
+    /// A person stops the run and rolls it back; of a run that has ended: returns what it changed to what was there before.
     RollbackRequested {
         /// Who.
         by: String,
@@ -260,6 +278,23 @@ pub enum Command {
     },
     /// The question needs no answer any more.
     Unask(Question),
+    /// Take what a claim names, all of it at once; answered by [`Event::ClaimsGranted`] or [`Event::ClaimsRefused`] unless it
+    /// is released before.
+    AcquireClaims {
+        /// Which.
+        claim: ClaimId,
+        /// Which time it is asked for, from 1.
+        turn: u32,
+        /// Whether it is waited for while others hold it.
+        wait: bool,
+    },
+    /// The claim is needed no longer, granted or not; not answered.
+    ReleaseClaims {
+        /// Which.
+        claim: ClaimId,
+        /// Which time it was asked for.
+        turn: u32,
+    },
     /// Tell people; not answered.
     Notify {
         /// Names in [`crate::Plan::channels`].
@@ -437,6 +472,10 @@ pub enum Happening {
     RollbackFailed(StageId, StepId, Failure),
     /// A stage ended.
     StageEnded(StageId, StageOutcome),
+    /// What a claim names is held from now on.
+    ClaimsGranted(ClaimId),
+    /// What a claim names is held by another, who is named.
+    ClaimsRefused(ClaimId, String),
     /// A person stopped the run.
     AbortRequested(String),
     /// A person asked for rollback.

@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing here reads a clock, a file or a random number.
 
+mod claims;
 mod describe;
 mod event;
 pub mod export;
@@ -12,7 +13,7 @@ mod plan;
 mod simulate;
 mod value;
 
-pub use describe::question_name;
+pub use describe::{claim_text, question_name};
 pub use event::*;
 pub use expr::*;
 pub use graph::{Edge, Graph, Node, NodeKind};

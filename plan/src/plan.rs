@@ -45,6 +45,8 @@ ids! {
     ApprovalId;
     /// Index into [`Plan::items`].
     ItemId;
+    /// Index into [`Plan::claims`].
+    ClaimId;
 }
 
 /// A compiled pipeline. The order of every list is the source's.
@@ -89,6 +91,9 @@ pub struct Plan {
     /// Who may do what, for each environment of [`Plan::targets`] that says so.
     #[serde(default)]
     pub permissions: BTreeMap<String, Permissions>,
+    /// What is held while stages work; made by [`Plan::join_claims`].
+    #[serde(default)]
+    pub claims: Vec<Claim>,
 }
 
 /// What an environment says of who may act on it: names in [`Plan::groups`]. Nothing said: everybody.
@@ -231,6 +236,12 @@ pub struct Stage {
     pub concurrency: Concurrency,
     /// Notifications.
     pub notifies: Vec<Notify>,
+    /// What it holds, alone or with others, before it starts.
+    #[serde(default)]
+    pub claim: Option<ClaimId>,
+    /// What its own rollback block holds while it works.
+    #[serde(default)]
+    pub rollback_claim: Option<ClaimId>,
 }
 
 /// What a stage does when another run holds its target.
@@ -255,6 +266,9 @@ pub struct Phase {
     pub rollback: Option<Vec<BlockItem>>,
     /// `use`s of the phase.
     pub uses: Vec<Use>,
+    /// What it holds while its steps, or those that undo them, are at work.
+    #[serde(default)]
+    pub claim: Option<ClaimId>,
 }
 
 /// A place in the order of a stage. Its conditions are those of its phase and section; steps and barriers have their own besides.
@@ -376,6 +390,9 @@ pub struct Target {
     pub kind: String,
     /// Settings, defaults included.
     pub settings: BTreeMap<String, Expr>,
+    /// The settings that tell it from other targets of its provider; none: all of them.
+    #[serde(default)]
+    pub identity: Vec<String>,
 }
 
 /// What is deployed.
@@ -549,4 +566,40 @@ pub struct Use {
     pub resource: String,
     /// How many permits.
     pub permits: u32,
+}
+
+/// Targets and permits that are taken together, granted whole, and held while stages work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// When it is held.
+    pub scope: ClaimScope,
+    /// Whose it is.
+    pub stages: Vec<StageId>,
+    /// What nobody else may change meanwhile.
+    pub targets: Vec<Held>,
+    /// Permits of resources, by name.
+    pub uses: Vec<Use>,
+    /// Whether it is refused, rather than waited for, when another run holds something of it.
+    pub reject: bool,
+}
+
+/// When a claim is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimScope {
+    /// From before the first of its stages starts until nothing of them can be rolled back any more.
+    Stages,
+    /// While that phase of its stage, or the undoing of it, is at work.
+    Phase(u32),
+    /// While the rollback block of its stage is at work.
+    Rollback,
+}
+
+/// A service on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    /// Where.
+    pub target: TargetId,
+    /// What.
+    pub service: Option<ServiceId>,
 }

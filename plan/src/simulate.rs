@@ -126,6 +126,11 @@ impl World<'_> {
                     self.at(0, Event::Answered { question, answer, by, comment: None });
                 }
             }
+            // Nobody else is there.
+            Command::AcquireClaims { claim, turn, .. } => {
+                self.at(0, Event::ClaimsGranted { claim, turn });
+            }
+            Command::ReleaseClaims { .. } => {}
             Command::Announce(happening) => self.events.push((self.now, happening)),
             Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
         }

@@ -77,6 +77,10 @@ impl Observer for Progress {
         }
     }
 
+    fn note(&self, text: &str) {
+        self.tell(now(), "", text);
+    }
+
     fn line(&self, line: &Line<'_>) {
         if let Some(events) = &self.events {
             events.printed(&self.plan, now(), line);
@@ -114,6 +118,7 @@ fn is_notable(happening: &Happening) -> bool {
         | Happening::QuestionTimedOut(_)
         | Happening::RollbackStarted(_)
         | Happening::RollbackFailed(..)
+        | Happening::ClaimsRefused(..)
         | Happening::AbortRequested(_)
         | Happening::RollbackRequested(_) => true,
         Happening::StageEnded(_, outcome) => {

@@ -1,12 +1,14 @@
 //! Tests of the whole program: real files, real processes, real signals.
 
 mod check;
+mod claims;
 mod control;
 mod crash;
 mod docs;
 mod examples;
 mod fmt;
 mod quickstart;
+mod rollback;
 mod schemas;
 mod secrets;
 mod support;

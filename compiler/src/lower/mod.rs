@@ -86,7 +86,7 @@ pub fn lower(
     let mut lowerer = Lowerer::new(&model, false, &mut budget);
     lowerer.pipeline(id, values);
     let Lowerer { plan, origins, mut sink, .. } = lowerer;
-    let lowered = Lowered { plan, origins };
+    let mut lowered = Lowered { plan, origins };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
         checks::judge(&model, id, &lowered, &mut sink);
     }
@@ -94,6 +94,7 @@ pub fn lower(
     if sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(sink);
     }
+    lowered.plan.join_claims();
     Ok(lowered)
 }
 

@@ -93,6 +93,8 @@ impl<'p> Lowerer<'_, 'p> {
             uses: Vec::new(),
             concurrency: concurrency(&workflow.settings),
             notifies: Vec::new(),
+            claim: None,
+            rollback_claim: None,
         });
         self.origins.stages.push(frame.at(stage.name.span));
         let declared = self.model.decl(found.decl).span;
@@ -225,6 +227,7 @@ impl<'p> Lowerer<'_, 'p> {
             name: phase.name.text.to_string(),
             rollback: None,
             uses,
+            claim: None,
         });
         self.origins.phases[here.stage.index()].push(at);
         let first = self.plan.steps.len();

@@ -3,7 +3,7 @@
 use super::Lowerer;
 use super::value::{Frame, Val};
 use crate::index::Index;
-use crate::model::{DeclId, setting};
+use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{
@@ -289,6 +289,11 @@ impl<'p> Lowerer<'_, 'p> {
             let file = provider.map_or(id.file, |found| found.decl.file);
             let infos = fields.map(|fields| self.model.params(file, &fields.items)).unwrap_or_default();
             let settings = self.settings(&infrastructure.value.record, &infos, &Frame::of(id.file));
+            let identity = provider
+                .and_then(|found| self.model.as_provider(found.decl))
+                .map(|provider| words(&provider.settings, "identity"))
+                .unwrap_or_default();
+            let identity = identity.into_iter().map(str::to_owned).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
                 Some(ExprKind::Path(path)) => path.names[0].text.to_string(),
@@ -301,6 +306,7 @@ impl<'p> Lowerer<'_, 'p> {
                 environment: self.model.name(id).to_string(),
                 kind,
                 settings,
+                identity,
             });
             self.origins
                 .targets

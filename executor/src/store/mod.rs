@@ -3,11 +3,14 @@
 //! One SQLite database in WAL mode, `synchronous=FULL` unless less is asked for: what [`Store::append`] has returned from
 //! survives a power cut. Plans and long events are kept once, by the hash of what they hold.
 
+mod claims;
 mod journal;
 mod output;
 mod requests;
 mod runs;
 
+pub use claims::{Blocker, Holding};
+pub(crate) use claims::{Need, Taken, Ticket};
 pub use journal::Entry;
 pub use requests::{Reply, Request};
 pub(crate) use runs::Life;
@@ -24,7 +27,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -48,7 +51,8 @@ const CREATE: &str = "
 ";
 
 /// What brings a database of version 1, 2, … to the one after it.
-const MIGRATIONS: [&str; (SCHEMA - 1) as usize] = ["ALTER TABLE requests ADD COLUMN reply TEXT"];
+const MIGRATIONS: [&str; (SCHEMA - 1) as usize] =
+    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE];
 
 /// Longer events (a step's captured output) go to the blobs.
 const INLINE_EVENT: usize = 4096;
@@ -237,7 +241,10 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         Ok(version @ 1..) => {
             MIGRATIONS.iter().skip(version - 1).try_for_each(|text| connection.execute_batch(text))?
         }
-        _ => connection.execute_batch(CREATE)?,
+        _ => {
+            connection.execute_batch(CREATE)?;
+            connection.execute_batch(claims::CREATE)?;
+        }
     }
     connection.pragma_update(None, "user_version", SCHEMA)?;
     connection.execute_batch("COMMIT")

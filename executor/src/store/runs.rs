@@ -141,13 +141,20 @@ impl Store {
         serde_json::from_slice(&data).map_err(|error| damaged(&format!("the plan of run {run}"), &error))
     }
 
-    /// Records how a run ended. Requests that are still open came too late, and are told so.
+    /// Records how a run ended, and lets go of whatever it held. Requests that are still open came too late, and are told so.
     pub(crate) fn finish(&self, run: &str, ended: RunOutcome) -> Result<(), Error> {
         let outcome = serde_json::to_string(&ended).map_err(|error| damaged("an outcome", &error))?;
         self.write(|transaction| {
             answer_all(transaction, run, ended)?;
+            transaction.execute("DELETE FROM tickets WHERE run = ?1", [run])?;
             transaction.execute("UPDATE runs SET outcome = ?2 WHERE id = ?1", [run, &outcome])
         })?;
+        Ok(())
+    }
+
+    /// A run that had ended goes on: it is taken back.
+    pub(crate) fn reopen(&self, run: &str) -> Result<(), Error> {
+        self.write(|transaction| transaction.execute("UPDATE runs SET outcome = NULL WHERE id = ?1", [run]))?;
         Ok(())
     }
 

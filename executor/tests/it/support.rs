@@ -85,6 +85,7 @@ pub fn plan(stages: Vec<S>) -> Plan {
             environment: "here".into(),
             kind: "non_production".into(),
             settings: values([("root", Value::Path(stage.root.display().to_string()))]),
+            identity: vec!["root".into()],
         });
         plan.services.push(Service {
             name: "demo".into(),
@@ -145,12 +146,14 @@ pub fn plan(stages: Vec<S>) -> Plan {
             item: ItemId(0),
             branch: number as u32,
             when: vec![],
-            phases: vec![Phase { name: "main".into(), rollback: None, uses: vec![] }],
+            phases: vec![Phase { name: "main".into(), rollback: None, uses: vec![], claim: None }],
             positions,
             rollback: None,
             uses: vec![],
             concurrency: Concurrency::Queue,
             notifies: vec![],
+            claim: None,
+            rollback_claim: None,
         });
         branches.push(Branch { lane: None, parts: vec![Part::Stage(id)], commit: None });
     }

@@ -194,7 +194,7 @@ impl Machine<'_> {
             StageMode::Waiting => {
                 self.never_starts(stage, Cause::Barrier(barrier), agenda);
                 self.rest_of_lane(stage, agenda);
-                self.withdraw_approval_of(stage);
+                self.withdraw(stage);
             }
             StageMode::Forward(_) | StageMode::Asking(..) | StageMode::Draining(_, Settled::Ask(_)) => {
                 self.doom_running(stage, place, agenda);

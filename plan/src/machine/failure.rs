@@ -378,6 +378,7 @@ impl Machine<'_> {
             self.unask(question);
         }
         self.leave_place(stage);
+        self.unask_phase_claims(stage);
         for step in self.state.steps_at(self.plan, stage) {
             let attempt = self.state.steps[step.index()].attempts;
             let status = &mut self.state.steps[step.index()].status;

@@ -4,7 +4,7 @@ use super::state::{constant, evaluate};
 use super::{Machine, RunMode, StageMode, StepStatus};
 use crate::{
     Answer, Call, CallService, CallTarget, Cause, Clock, Command, EvalError, Event, Failure, Happening, Kind,
-    NotifyEvent, Outcome, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    NotifyEvent, Outcome, Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
 };
 
 impl Machine<'_> {
@@ -20,6 +20,7 @@ impl Machine<'_> {
 
     fn advance_forward(&mut self, stage: StageId) {
         let plan = self.plan;
+        let phases = &plan.stages[stage.index()].phases;
         while let StageMode::Forward(at) = self.state.stages[stage.index()].mode {
             let Some(position) = plan.stages[stage.index()].positions.get(at) else {
                 self.stage_done(stage);
@@ -27,12 +28,19 @@ impl Machine<'_> {
             };
             let phase = &mut self.state.stages[stage.index()].phase;
             if phase.replace(position.phase) != Some(position.phase) {
+                self.release_phase_claims(stage, None);
                 self.announce(Happening::PhaseStarted(stage, position.phase));
             }
             let passed = match &position.work {
                 Work::Steps(steps) => {
                     if steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle) {
                         match self.conditions_hold(Some(stage), &position.when) {
+                            Ok(true) if !self.holds(phases[position.phase as usize].claim) => {
+                                if let Some(claim) = phases[position.phase as usize].claim {
+                                    self.ask_for_claim(claim, true);
+                                }
+                                return;
+                            }
                             Ok(holds) => self.begin_steps(steps, holds),
                             Err(failure) => {
                                 self.stage_fails_by_default(stage, Cause::Stage(stage, failure));
@@ -188,40 +196,7 @@ impl Machine<'_> {
 
     /// Everything a driver is told, with what is known now.
     fn call(&self, step: StepId) -> Result<Call, EvalError> {
-        let data = &self.plan.steps[step.index()];
-        let facts = self.state.facts(self.plan, Some(data.stage));
-        let action = &data.action;
-        let target = match action.target.map(|target| &self.plan.targets[target.index()]) {
-            Some(target) => Some(CallTarget {
-                name: target.name.clone(),
-                provider: target.provider.clone(),
-                settings: evaluate(&target.settings, &facts)?,
-            }),
-            None => None,
-        };
-        let service = match action.service.map(|service| &self.plan.services[service.index()]) {
-            Some(service) => Some(CallService {
-                name: service.name.clone(),
-                artifact_type: service.artifact_type.clone(),
-                artifact: evaluate(&service.artifact, &facts)?,
-                settings: evaluate(&service.settings, &facts)?,
-            }),
-            None => None,
-        };
-        let record = match (data.role, action.target) {
-            (Role::Undo(_) | Role::Block, Some(target)) => {
-                self.state.records.get(&(data.stage, target, action.service)).cloned()
-            }
-            _ => None,
-        };
-        Ok(Call {
-            provider: action.provider.clone(),
-            step: action.step.clone(),
-            arguments: evaluate(&action.arguments, &facts)?,
-            target,
-            service,
-            record,
-        })
+        self.state.call(self.plan, step)
     }
 
     pub(super) fn step_timed_out(&mut self, step: StepId, attempt: u32) {
@@ -369,6 +344,9 @@ impl Machine<'_> {
             Event::TimerFired(Timer::Barrier(place)) => place.index() < plan.places.len(),
             Event::TimerFired(Timer::Question(asked)) => question(asked),
             Event::Answered { question: asked, .. } => question(asked),
+            Event::ClaimsGranted { claim, .. } | Event::ClaimsRefused { claim, .. } => {
+                claim.index() < plan.claims.len()
+            }
             Event::Started { .. } | Event::AbortRequested { .. } | Event::RollbackRequested { .. } => true,
         }
     }
@@ -384,6 +362,44 @@ pub(super) fn is_approval(step: &crate::Step) -> bool {
 }
 
 impl super::State {
+    /// Everything a driver is told, with what is known now.
+    pub(super) fn call(&self, plan: &Plan, step: StepId) -> Result<Call, EvalError> {
+        let data = &plan.steps[step.index()];
+        let facts = self.facts(plan, Some(data.stage));
+        let action = &data.action;
+        let target = match action.target.map(|target| &plan.targets[target.index()]) {
+            Some(target) => Some(CallTarget {
+                name: target.name.clone(),
+                provider: target.provider.clone(),
+                settings: evaluate(&target.settings, &facts)?,
+            }),
+            None => None,
+        };
+        let service = match action.service.map(|service| &plan.services[service.index()]) {
+            Some(service) => Some(CallService {
+                name: service.name.clone(),
+                artifact_type: service.artifact_type.clone(),
+                artifact: evaluate(&service.artifact, &facts)?,
+                settings: evaluate(&service.settings, &facts)?,
+            }),
+            None => None,
+        };
+        let record = match (data.role, action.target) {
+            (Role::Undo(_) | Role::Block, Some(target)) => {
+                self.records.get(&(data.stage, target, action.service)).cloned()
+            }
+            _ => None,
+        };
+        Ok(Call {
+            provider: action.provider.clone(),
+            step: action.step.clone(),
+            arguments: evaluate(&action.arguments, &facts)?,
+            target,
+            service,
+            record,
+        })
+    }
+
     /// The steps of the position where the stage is, forward or in its rollback.
     pub(super) fn steps_at<'a>(
         &self,

@@ -92,12 +92,18 @@ impl Machine<'_> {
         (self.state.stages[next.index()].mode != StageMode::Waiting).then_some(next)
     }
 
-    /// Takes back the approval that a stage would have started after, where one is asked for.
-    pub(super) fn withdraw_approval_of(&mut self, stage: StageId) {
+    /// Takes back the approval that a stage would have started after, or the claim that it would have started with.
+    pub(super) fn withdraw(&mut self, stage: StageId) {
         let data = &self.plan.stages[stage.index()];
         let state = &self.state.items[data.item.index()].branches[data.branch as usize];
         let parts = &self.plan.items[data.item.index()].branches[data.branch as usize].parts;
-        let asked = matches!(parts.get(state.part), Some(Part::Approval(_)));
+        let asked = match parts.get(state.part) {
+            Some(Part::Approval(_)) => true,
+            Some(Part::Stage(stage)) => {
+                self.state.stages[stage.index()].mode == StageMode::Ended(StageOutcome::NotStarted)
+            }
+            None => false,
+        };
         if state.mode == BranchMode::Running && asked && self.doomed_next(&parts[state.part..]).is_some() {
             self.begin_part(data.item, data.branch);
         }
@@ -125,9 +131,13 @@ impl Machine<'_> {
     fn begin_stage(&mut self, stage: StageId) -> bool {
         match self.conditions_hold(None, &self.plan.stages[stage.index()].when) {
             Ok(true) => {
-                self.state.stages[stage.index()].mode = StageMode::Forward(0);
-                self.announce(Happening::StageStarted(stage));
-                self.ready.push_back(stage);
+                match self.plan.stages[stage.index()].claim.filter(|claim| !self.holds(Some(*claim))) {
+                    Some(claim) => {
+                        self.state.stages[stage.index()].claiming = true;
+                        self.ask_for_claim(claim, !self.plan.claims[claim.index()].reject);
+                    }
+                    None => self.start_stage(stage),
+                }
                 false
             }
             Ok(false) => {
@@ -141,12 +151,17 @@ impl Machine<'_> {
                 true
             }
             Err(failure) => {
-                self.state.stages[stage.index()].mode = StageMode::Forward(0);
-                self.announce(Happening::StageStarted(stage));
+                self.start_stage(stage);
                 self.stage_fails_by_default(stage, Cause::Stage(stage, failure));
                 false
             }
         }
+    }
+
+    pub(super) fn start_stage(&mut self, stage: StageId) {
+        self.state.stages[stage.index()].mode = StageMode::Forward(0);
+        self.announce(Happening::StageStarted(stage));
+        self.ready.push_back(stage);
     }
 
     /// A stage has passed all its positions.
@@ -244,13 +259,22 @@ impl Machine<'_> {
                 Part::Stage(stage) => match self.state.stages[stage.index()].mode {
                     StageMode::Ended(StageOutcome::Succeeded) => Some(*stage),
                     StageMode::Ended(StageOutcome::Failed) if whole_run => Some(*stage),
+                    StageMode::Ended(_) if self.state.stages[stage.index()].again => Some(*stage),
                     _ => None,
                 },
                 Part::Approval(_) => None,
             });
             if let Some(stage) = next {
                 self.state.stages[stage.index()].cause.get_or_insert(cause.clone());
-                self.begin_rollback(stage, None);
+                match self.plan.stages[stage.index()].claim.filter(|claim| !self.holds(Some(*claim))) {
+                    // It was let go of when the stage had ended. Whoever has it now is about to change the target: waiting
+                    // for that would only undo their work.
+                    Some(claim) => {
+                        self.state.stages[stage.index()].claiming = true;
+                        self.ask_for_claim(claim, false);
+                    }
+                    None => self.begin_rollback(stage, None),
+                }
                 return;
             }
         }
@@ -261,6 +285,11 @@ impl Machine<'_> {
         let state = &mut self.state.items[item.index()];
         state.branches[branch as usize].mode = mode;
         state.ended += 1;
+        for part in &self.plan.items[item.index()].branches[branch as usize].parts {
+            if let Part::Stage(stage) = part {
+                self.loose.extend(self.plan.stages[stage.index()].claim);
+            }
+        }
         self.release_slot(item, branch);
         let state = &self.state.items[item.index()];
         if state.ended == state.branches.len() && item.index() == self.state.item {
@@ -355,9 +384,31 @@ impl Machine<'_> {
         }
     }
 
+    /// A person takes back what a run did that has ended: its stages that succeeded, were left as they were, or whose rollback
+    /// stopped.
+    pub(super) fn reopen(&mut self, by: String) {
+        let mut any = false;
+        for index in 0..self.plan.stages.len() {
+            let StageMode::Ended(outcome) = self.state.stages[index].mode else { continue };
+            let left = matches!(outcome, StageOutcome::RollbackFailed | StageOutcome::Aborted);
+            let stands = matches!(outcome, StageOutcome::Succeeded | StageOutcome::Failed);
+            let executed = self.has_executed(StageId(index as u32));
+            self.state.stages[index].again = left && executed;
+            any |= (left || stands) && executed;
+        }
+        if !any {
+            return;
+        }
+        self.announce(Happening::RollbackRequested(by.clone()));
+        self.state.item = self.state.item.min(self.plan.items.len().saturating_sub(1));
+        self.state.rollback_told = false;
+        self.roll_back_run(Cause::Person(by));
+    }
+
     /// The run stops: running steps are cancelled, no rule runs, rollbacks stop after their running step.
     pub(super) fn abort(&mut self, cause: Cause) {
         self.state.mode = RunMode::Aborting;
+        self.unask_all_claims();
         for index in 0..self.plan.approvals.len() {
             self.drop_approval(ApprovalId(index as u32));
         }
@@ -418,6 +469,7 @@ impl Machine<'_> {
             return;
         }
         self.state.mode = RunMode::Finished(outcome);
+        self.release_all_claims();
         let event =
             if outcome == RunOutcome::Succeeded { NotifyEvent::Success } else { NotifyEvent::Failure };
         self.notify(&self.plan.notifies, event, None);

@@ -14,23 +14,35 @@
 //! | `failure` | which rule matches, and what it leads to |
 //! | `barriers` | arriving, opening, breaking, dooming |
 //! | `rollback` | undoing, rollback barriers |
+//! | `sealing` | what a run that has ended leaves |
+//! | `claims` | targets and resources: asked for, held, released |
 
 mod barriers;
+mod claims;
 mod failure;
 mod forward;
 mod items;
 mod rollback;
+mod sealing;
 mod state;
 
+pub use sealing::Changed;
 pub use state::*;
 
-use crate::{Command, Event, Happening, Plan, Question, StageId, StageOutcome, Timer};
+use crate::{ClaimId, Command, Event, Happening, Plan, Question, StageId, StageOutcome, Timer};
 use std::collections::VecDeque;
 
 /// Folds one event into the state and says what is to be done about it, in order.
 pub fn step(plan: &Plan, state: &mut State, event: Event) -> Vec<Command> {
-    let mut machine =
-        Machine { plan, state, commands: Vec::new(), ready: VecDeque::new(), slots: false, turn: false };
+    let mut machine = Machine {
+        plan,
+        state,
+        commands: Vec::new(),
+        ready: VecDeque::new(),
+        slots: false,
+        turn: false,
+        loose: Vec::new(),
+    };
     machine.handle(event);
     machine.settle();
     machine.commands
@@ -48,11 +60,19 @@ struct Machine<'a> {
     slots: bool,
     /// Every branch of the item has ended.
     turn: bool,
+    /// Claims that may be needed no longer.
+    loose: Vec<ClaimId>,
 }
 
 impl Machine<'_> {
     fn handle(&mut self, event: Event) {
-        if self.state.is_finished() || !self.knows(&event) {
+        if !self.knows(&event) {
+            return;
+        }
+        if self.state.is_finished() {
+            if let Event::RollbackRequested { by } = event {
+                self.reopen(by);
+            }
             return;
         }
         match event {
@@ -76,6 +96,8 @@ impl Machine<'_> {
             }
             Event::TimerFired(timer) => self.timer_fired(timer),
             Event::Answered { question, answer, by, .. } => self.answered(question, answer, &by),
+            Event::ClaimsGranted { claim, turn } => self.claims_granted(claim, turn),
+            Event::ClaimsRefused { claim, turn, why } => self.claims_refused(claim, turn, &why),
             Event::AbortRequested { by } => {
                 if self.state.mode != RunMode::Aborting {
                     self.announce(Happening::AbortRequested(by.clone()));
@@ -105,6 +127,7 @@ impl Machine<'_> {
             }
         }
         self.finish_abort();
+        self.release_loose_claims();
     }
 
     fn timer_fired(&mut self, timer: Timer) {
@@ -138,6 +161,8 @@ impl Machine<'_> {
 
     fn end_stage(&mut self, stage: StageId, outcome: StageOutcome) {
         self.state.stages[stage.index()].mode = StageMode::Ended(outcome);
+        self.state.stages[stage.index()].claiming = false;
+        self.release_own_claims(stage);
         self.announce(Happening::StageEnded(stage, outcome));
     }
 

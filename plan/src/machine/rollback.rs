@@ -16,7 +16,17 @@ const DEFAULT_RULE: (ScopeId, u32) = (ScopeId(u32::MAX), 0);
 impl Machine<'_> {
     /// Starts to undo a stage, or only one of its phases.
     pub(super) fn begin_rollback(&mut self, stage: StageId, phase: Option<u32>) {
-        let queue = self.rollback_queue(stage, phase);
+        let mut queue = self.rollback_queue(stage, phase);
+        if std::mem::take(&mut self.state.stages[stage.index()].again) {
+            // It goes on where it stopped.
+            queue.retain(|item| match item {
+                BlockItem::Steps(steps) => {
+                    !steps.iter().all(|step| self.state.steps[step.index()].status.is_passed())
+                }
+                BlockItem::Barrier(_) => true,
+            });
+        }
+        self.release_phase_claims(stage, self.undo_claim(stage, queue.first()));
         let ends = if phase.is_some() { StageOutcome::Failed } else { StageOutcome::RolledBack };
         for item in &queue {
             if let BlockItem::Steps(steps) = item {
@@ -39,7 +49,7 @@ impl Machine<'_> {
     }
 
     /// Whether an attempt of any step of the stage was started.
-    fn has_executed(&self, stage: StageId) -> bool {
+    pub(super) fn has_executed(&self, stage: StageId) -> bool {
         self.forward_steps(stage).any(|(_, step)| self.was_executed(step))
     }
 
@@ -132,6 +142,12 @@ impl Machine<'_> {
                     return;
                 }
                 self.rollback_stopped(stage);
+                return;
+            }
+            let claim = self.undo_claim(stage, item.as_ref());
+            self.release_phase_claims(stage, claim);
+            if let Some(claim) = claim.filter(|claim| !self.holds(Some(*claim))) {
+                self.ask_for_claim(claim, true);
                 return;
             }
             let passed = match item {
@@ -362,7 +378,8 @@ impl Machine<'_> {
                         || whole_run;
                 whole && branch.mode == BranchMode::Failing && reaches(None)
             }
-            StageMode::Waiting | StageMode::Forward(_) | StageMode::Ended(_) => false,
+            StageMode::Ended(_) => self.state.stages[stage.index()].again && reaches(None),
+            StageMode::Waiting | StageMode::Forward(_) => false,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct State {
     pub barriers: Vec<BarrierState>,
     /// In the plan's order.
     pub approvals: Vec<ApprovalState>,
+    /// In the plan's order.
+    pub claims: Vec<ClaimState>,
     /// What each target ran before a stage's first changing step on it.
     pub records: BTreeMap<(StageId, TargetId, Option<ServiceId>), Value>,
     /// Records that were asked for and not given yet.
@@ -104,6 +106,10 @@ pub struct StageState {
     pub cause: Option<Cause>,
     /// The last phase that it came to.
     pub(super) phase: Option<u32>,
+    /// It waits for its claim, to start or to roll back.
+    pub(super) claiming: bool,
+    /// A person has asked to take up its rollback where it stopped.
+    pub(super) again: bool,
 }
 
 /// Where a stage is.
@@ -275,6 +281,27 @@ pub enum ApprovalState {
     Dropped,
 }
 
+/// A claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ClaimState {
+    /// Whether it is held.
+    pub status: ClaimStatus,
+    /// How often it was asked for.
+    pub turn: u32,
+}
+
+/// Whether a claim is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ClaimStatus {
+    /// It is not.
+    #[default]
+    Free,
+    /// It was asked for.
+    Asked,
+    /// It is.
+    Held,
+}
+
 impl State {
     /// The state before the first event.
     pub fn new(plan: &Plan) -> State {
@@ -292,7 +319,13 @@ impl State {
             item: 0,
             items: plan.items.iter().map(item).collect(),
             stages: vec![
-                StageState { mode: StageMode::Waiting, cause: None, phase: None };
+                StageState {
+                    mode: StageMode::Waiting,
+                    cause: None,
+                    phase: None,
+                    claiming: false,
+                    again: false
+                };
                 plan.stages.len()
             ],
             steps: vec![StepState::default(); plan.steps.len()],
@@ -303,6 +336,7 @@ impl State {
                 .map(|barrier| BarrierState::Undecided { missing: barrier.places.len() as u32 })
                 .collect(),
             approvals: vec![ApprovalState::default(); plan.approvals.len()],
+            claims: vec![ClaimState::default(); plan.claims.len()],
             records: BTreeMap::new(),
             recording: BTreeSet::new(),
             waiting_rollbacks: BTreeSet::new(),

@@ -65,7 +65,8 @@ impl Builder {
             provider: "local".into(),
             environment: "env".into(),
             kind: "production".into(),
-            settings: BTreeMap::new(),
+            settings: BTreeMap::from([("name".into(), Expr::Value(Value::Text(name.into())))]),
+            identity: vec!["name".into()],
         });
         self.plan.stages.push(Stage {
             name: name.into(),
@@ -79,6 +80,8 @@ impl Builder {
             uses: Vec::new(),
             concurrency: Concurrency::Queue,
             notifies: Vec::new(),
+            claim: None,
+            rollback_claim: None,
         });
         let mut phases = vec!["p1".to_owned()];
         for word in words.split_whitespace() {
@@ -109,8 +112,10 @@ impl Builder {
                 work,
             });
         }
-        self.plan.stages[id.index()].phases =
-            phases.into_iter().map(|name| Phase { name, rollback: None, uses: Vec::new() }).collect();
+        self.plan.stages[id.index()].phases = phases
+            .into_iter()
+            .map(|name| Phase { name, rollback: None, uses: Vec::new(), claim: None })
+            .collect();
         id
     }
 
@@ -245,6 +250,25 @@ impl Builder {
             })
             .collect();
         self.plan.stages[at].phases[phase as usize].rollback = Some(block);
+        self
+    }
+
+    /// Has a stage, or one of its phases, hold permits of a resource that has one of them.
+    pub fn holding(mut self, stage: &str, phase: Option<usize>, resource: &str) -> Self {
+        self.plan.resources.insert(resource.into(), 1);
+        let stage =
+            self.plan.stages.iter_mut().find(|known| known.name == stage).expect("a stage of that name");
+        let uses = match phase {
+            Some(phase) => &mut stage.phases[phase].uses,
+            None => &mut stage.uses,
+        };
+        uses.push(Use { resource: resource.into(), permits: 1 });
+        self
+    }
+
+    /// Everything is claimed as the compiler has it.
+    pub fn claiming(mut self) -> Self {
+        self.plan.join_claims();
         self
     }
 

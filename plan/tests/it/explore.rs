@@ -1,7 +1,7 @@
 //! Every execution of a small plan: each outcome of each step, each timer, each answer, in each order.
 
 use lockstep_plan::machine::{
-    self, ApprovalState, BarrierState, PlaceState, RunMode, StageMode, State, StepStatus,
+    self, ApprovalState, BarrierState, ClaimStatus, PlaceState, RunMode, StageMode, State, StepStatus,
 };
 use lockstep_plan::*;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -14,6 +14,7 @@ enum Open {
     Record(StageId, TargetId, Option<ServiceId>),
     Timer(Timer),
     Ask(Question, Vec<Answer>),
+    Claim(ClaimId, u32, bool),
 }
 
 /// What is tried beside success.
@@ -33,6 +34,8 @@ pub struct Adversary {
     pub records: bool,
     /// Whether rollback steps fail too.
     pub rollbacks: bool,
+    /// Whether a person rolls the run back once it has ended, and once more after that.
+    pub afterwards: bool,
 }
 
 /// A run and what is under way outside.
@@ -42,6 +45,8 @@ pub struct World {
     open: BTreeSet<Open>,
     failures: u32,
     interfered: bool,
+    /// How often a person has taken it up again after its end.
+    reopened: u32,
 }
 
 /// How an execution came to where it is: its last machine step, and those before.
@@ -109,6 +114,13 @@ pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
             let stages =
                 (0..plan.stages.len() as u32).filter_map(|stage| world.state.stage_outcome(StageId(stage)));
             explored.ends.insert((outcome, stages.collect()));
+            if adversary.afterwards && world.reopened < 2 {
+                let mut next = world.clone();
+                next.reopened += 1;
+                let event = Event::RollbackRequested { by: "person".into() };
+                let story = next.apply(plan, event, Some(story.clone()));
+                stack.push((next, story));
+            }
             explored.finals.push((world.state, story.told()));
             continue;
         }
@@ -129,8 +141,13 @@ pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
 impl World {
     /// The run has just begun.
     pub fn begin(plan: &Plan) -> (World, Rc<Story>) {
-        let mut world =
-            World { state: State::new(plan), open: BTreeSet::new(), failures: 0, interfered: false };
+        let mut world = World {
+            state: State::new(plan),
+            open: BTreeSet::new(),
+            failures: 0,
+            interfered: false,
+            reopened: 0,
+        };
         let story = world.apply(plan, Event::Started { run: "r".into(), by: "tester".into() }, None);
         (world, story)
     }
@@ -149,6 +166,12 @@ impl World {
             Event::Answered { question, answer, .. } => self.open.iter().any(
                 |open| matches!(open, Open::Ask(q, answers) if q == question && answers.contains(answer)),
             ),
+            Event::ClaimsGranted { claim, turn } => {
+                self.open.iter().any(|open| matches!(open, Open::Claim(c, t, _) if c == claim && t == turn))
+            }
+            Event::ClaimsRefused { claim, turn, .. } => {
+                self.open.contains(&Open::Claim(*claim, *turn, false))
+            }
             Event::AbortRequested { .. } | Event::RollbackRequested { .. } => true,
         }
     }
@@ -185,6 +208,14 @@ impl World {
                     moves.push((recorded(Ok(Value::Text("before".into()))), false));
                     if adversary.records && self.failures < adversary.failures {
                         moves.push((recorded(Err(Failure::new(Kind::Connectivity, "no"))), true));
+                    }
+                }
+                Open::Claim(claim, turn, waits) => {
+                    let (claim, turn) = (*claim, *turn);
+                    moves.push((Event::ClaimsGranted { claim, turn }, false));
+                    if !waits {
+                        let why = "another run has it".into();
+                        moves.push((Event::ClaimsRefused { claim, turn, why }, false));
                     }
                 }
                 Open::Timer(timer) => {
@@ -238,6 +269,9 @@ impl World {
             Event::TimerFired(timer) => {
                 self.open.remove(&Open::Timer(*timer));
             }
+            Event::ClaimsGranted { claim, .. } | Event::ClaimsRefused { claim, .. } => {
+                self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if c == claim));
+            }
             Event::Answered { question, .. } => {
                 self.open.retain(|open| !matches!(open, Open::Ask(q, _) if q == question));
             }
@@ -253,6 +287,7 @@ impl World {
                     | Command::Record { .. }
                     | Command::Ask { .. }
                     | Command::StartTimer { .. }
+                    | Command::AcquireClaims { .. }
             );
             assert!(!finished, "{command:?} after the end:\n{}", story.text(plan));
             assert!(!(stops && starts), "{command:?} after an abort:\n{}", story.text(plan));
@@ -264,7 +299,7 @@ impl World {
                     assert!(!known, "recorded twice:\n{}", story.text(plan));
                 }
                 Command::StartStep { step, attempt, .. } => {
-                    check_start(plan, &before, &self.state, step, &story);
+                    check_start(plan, &before, &self.state, step, &story, self.reopened > 0);
                     let new = self.open.insert(Open::Step(step, attempt, false));
                     assert!(new, "started twice:\n{}", story.text(plan));
                 }
@@ -291,15 +326,33 @@ impl World {
                     self.open.retain(|open| !matches!(open, Open::Ask(q, _) if *q == question))
                 }
                 Command::Announce(happening) => {
-                    let new = !is_unique(plan, &happening) || !story.has_told(&happening);
+                    // What is taken up again may fail again.
+                    let again = self.reopened > 0;
+                    let new = again || !is_unique(plan, &happening) || !story.has_told(&happening);
                     assert!(new, "{happening:?} is told twice:\n{}", story.text(plan));
                     story.told.push(happening);
+                }
+                Command::AcquireClaims { claim, turn, wait } => {
+                    let asked =
+                        self.open.iter().any(|open| matches!(open, Open::Claim(c, ..) if *c == claim));
+                    let held = before.claims[claim.index()].status == ClaimStatus::Held;
+                    assert!(
+                        !asked && (!held || turn > 1),
+                        "{claim:?} is claimed twice:\n{}",
+                        story.text(plan)
+                    );
+                    self.open.insert(Open::Claim(claim, turn, wait));
+                }
+                Command::ReleaseClaims { claim, .. } => {
+                    self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if *c == claim));
                 }
                 Command::Notify { .. } => {}
                 Command::Finish(_) => finished = true,
             }
         }
-        assert_eq!(finished, self.state.is_finished(), "{}", story.text(plan));
+        // A person may ask in vain to take back what has ended.
+        let again = before.is_finished();
+        assert!(again || finished == self.state.is_finished(), "{}", story.text(plan));
         for (index, (before, after)) in before.barriers.iter().zip(&self.state.barriers).enumerate() {
             let decided = !matches!(before, BarrierState::Undecided { .. });
             let name = &plan.barriers[index].name;
@@ -351,8 +404,16 @@ impl World {
                 }
                 Open::Timer(Timer::Question(question)) | Open::Ask(question, _) => waits(question),
                 Open::Record(..) => true,
+                Open::Claim(claim, turn, _) => {
+                    let known = state.claims[claim.index()];
+                    known.status == ClaimStatus::Asked && known.turn == *turn
+                }
             };
             assert!(awaited, "nobody waits for {open:?}:\n{}", story.text(plan));
+        }
+        for (index, claim) in state.claims.iter().enumerate() {
+            let asked = self.open.iter().any(|open| matches!(open, Open::Claim(c, ..) if c.index() == index));
+            assert_eq!(asked, claim.status == ClaimStatus::Asked, "claim {index}:\n{}", story.text(plan));
         }
         for (index, step) in state.steps.iter().enumerate() {
             let id = StepId(index as u32);
@@ -397,6 +458,7 @@ fn is_unique(plan: &Plan, happening: &Happening) -> bool {
         | Happening::AnsweredBy(..)
         | Happening::QuestionTimedOut(_)
         | Happening::RollbackStarted(_)
+        | Happening::ClaimsGranted(_)
         | Happening::StepDropped(_) => false,
         _ => true,
     }
@@ -473,8 +535,17 @@ fn check_doom(plan: &Plan, state: &State, story: &Story) {
 }
 
 /// Nobody starts a step behind a barrier that it has not passed, in a stage that has failed, or blindly.
-fn check_start(plan: &Plan, before: &State, state: &State, step: StepId, story: &Story) {
+fn check_start(plan: &Plan, before: &State, state: &State, step: StepId, story: &Story, reopened: bool) {
     let data = &plan.steps[step.index()];
+    let stage = &plan.stages[data.stage.index()];
+    let own = match (data.phase, data.role) {
+        (Some(phase), _) => stage.phases[phase as usize].claim,
+        (None, _) => stage.rollback_claim,
+    };
+    for claim in stage.claim.into_iter().chain(own) {
+        let held = state.claims[claim.index()].status == ClaimStatus::Held;
+        assert!(held, "{} started without its claim:\n{}", data.name, story.text(plan));
+    }
     let was = &before.stages[data.stage.index()].mode;
     if data.role != Role::Forward {
         let stopped = matches!(was, StageMode::RollingBack(unwinding) if unwinding.failed);
@@ -486,7 +557,12 @@ fn check_start(plan: &Plan, before: &State, state: &State, step: StepId, story: 
             }),
             Work::Barrier(_) => false,
         });
-        assert!(!blind, "{} started while something may still run:\n{}", data.name, story.text(plan));
+        assert!(
+            reopened || !blind,
+            "{} started while something may still run:\n{}",
+            data.name,
+            story.text(plan)
+        );
         if let Role::Undo(of) = data.role {
             assert!(
                 state.steps[of.index()].attempts > 0,
@@ -537,6 +613,8 @@ fn check_end(plan: &Plan, world: &World, story: &Story) {
             }
         }
     }
+    let free = state.claims.iter().all(|claim| claim.status == ClaimStatus::Free);
+    assert!(free, "something is held at the end:\n{}", story.text(plan));
     // A question to a driver that nobody needs the answer of any more may stay.
     let over = world.open.iter().all(|open| matches!(open, Open::Record(..)));
     assert!(over, "{:?} at the end:\n{}", world.open, story.text(plan));

@@ -21,6 +21,7 @@ fn everything(failures: u32) -> Adversary {
         lost: true,
         records: true,
         rollbacks: true,
+        afterwards: false,
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod build;
+mod claims;
 mod exhaustive;
 mod explore;
 mod law;

@@ -35,7 +35,16 @@ fn plans() -> Vec<Plan> {
             ],
         )
         .done();
-    vec![pipeline, promise, Builder::default().done()]
+    let claims = Builder::default()
+        .group(
+            Shape::default(),
+            &[&[("a", "x! |all / y!", &asks)], &[("b", "x! |all", &[]), ("c", "z! / w!", &[])]],
+        )
+        .holding("a", Some(1), "lock")
+        .holding("c", Some(0), "lock")
+        .claiming()
+        .done();
+    vec![claims, pipeline, promise, Builder::default().done()]
 }
 
 /// Any event at all, of things that the plan has and of things that it has not.
@@ -55,6 +64,10 @@ fn event() -> impl Strategy<Value = Event> {
             _ => Question::Approval(ApprovalId(id)),
         })
     };
+    let claims = (id(), 0u32..4, any::<bool>()).prop_map(|(claim, turn, granted)| match granted {
+        true => Event::ClaimsGranted { claim: ClaimId(claim), turn },
+        false => Event::ClaimsRefused { claim: ClaimId(claim), turn, why: "no".into() },
+    });
     let timer = prop_oneof![
         (id(), 0u32..4).prop_map(|(step, attempt)| Timer::Step(StepId(step), attempt)),
         (id(), 0u32..4).prop_map(|(step, attempt)| Timer::Backoff(StepId(step), attempt)),
@@ -83,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         6 => (id(), 0u32..4, outcome)
             .prop_map(|(step, attempt, outcome)| Event::StepEnded { step: StepId(step), attempt, outcome }),
+        2 => claims,
         4 => timer.prop_map(Event::TimerFired),
         4 => (question(), prop::sample::select(answers.to_vec())).prop_map(|(question, answer)| {
             Event::Answered { question, answer, by: "p".into(), comment: None }
@@ -124,6 +138,7 @@ proptest! {
             lost: true,
             records: true,
             rollbacks: true,
+            afterwards: false,
         };
         for plan in plans() {
             let mut early = machine::State::new(&plan);
@@ -132,7 +147,11 @@ proptest! {
             for next in &script {
                 let event = match next {
                     Next::Anything(event) => event.clone(),
-                    Next::Again(at) if !past.is_empty() => at.get::<Event>(&past).clone(),
+                    // After the end that would begin something new.
+                    Next::Again(at) if !past.is_empty() => match at.get::<Event>(&past).clone() {
+                        Event::RollbackRequested { .. } if world.state.is_finished() => continue,
+                        event => event,
+                    },
                     Next::Awaited(at) if !world.state.is_finished() => {
                         let moves = world.moves(&plan, &adversary);
                         prop_assert!(!moves.is_empty(), "stuck:\n{}", story.text(&plan));

@@ -2,6 +2,7 @@
 //!
 //! Every step finds out what is done already and does the rest, so that repeating one after a crash is always right.
 
+mod history;
 mod release;
 mod root;
 mod service;
@@ -46,6 +47,42 @@ impl Driver for Local {
 
     fn repeatable(&self, step: &str) -> bool {
         step != "command"
+    }
+
+    fn can_return(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        Box::pin(async move {
+            let root = Root::of(&call, &context)?;
+            let release = recorded(&call)?;
+            refuse_overtaken(&root, &release, &context.run)?;
+            if !release.is_empty() && Release::read(&root, &release).is_err() {
+                let message = format!(
+                    "`{}` no longer holds the release {release}; `keep_releases` on the infrastructure says how many are kept",
+                    root.path().display()
+                );
+                return Err(Failure::new(Kind::Policy, message));
+            }
+            Ok(())
+        })
+    }
+
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        Box::pin(async move {
+            let root = Root::of(&call, &context)?;
+            let (_canceller, cancel) = Canceller::new();
+            let lock = root.lock(&context, &cancel, |_| {}).await?;
+            let keep = call.target.as_ref().and_then(|target| target.settings.get("keep_releases"));
+            let keep = match keep {
+                Some(Value::Int(keep)) => usize::try_from(*keep).unwrap_or(1),
+                _ => 1,
+            };
+            let before = recorded(&call)?;
+            let run = context.run.clone();
+            let pruned = tokio::task::spawn_blocking(move || {
+                let _held = lock;
+                history::seal(&root, &run, &before, keep)
+            });
+            pruned.await.map_err(|error| wrong(format!("removing old releases failed: {error}")))?
+        })
     }
 
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
@@ -122,19 +159,29 @@ fn refuse_other_service(root: &Root, release: &Release) -> Result<(), Failure> {
     Err(Failure::new(Kind::Policy, message))
 }
 
-/// Goes back to what the record says, which may be nothing at all.
-async fn roll_back(root: &Root, lock: &RootLock, attempt: &Attempt) -> Result<(), Failure> {
-    let Some(Value::Map(record)) = &attempt.call.record else {
+/// The release that the call's record names; empty where nothing ran.
+fn recorded(call: &Call) -> Result<String, Failure> {
+    let Some(Value::Map(record)) = &call.record else {
         return Err(wrong("it was not recorded what ran here before, so nothing can be returned to".into()));
     };
-    let release = record.get("release").and_then(Value::as_text).unwrap_or_default();
-    refuse_overtaken(root, release, &attempt.key.run)?;
-    let run = record.get("running").and_then(Value::as_bool).unwrap_or(false);
+    Ok(record.get("release").and_then(Value::as_text).unwrap_or_default().to_string())
+}
+
+/// Goes back to what the record says, which may be nothing at all.
+async fn roll_back(root: &Root, lock: &RootLock, attempt: &Attempt) -> Result<(), Failure> {
+    let release = recorded(&attempt.call)?;
+    refuse_overtaken(root, &release, &attempt.key.run)?;
+    let run = match &attempt.call.record {
+        Some(Value::Map(record)) => record.get("running").and_then(Value::as_bool).unwrap_or(false),
+        _ => false,
+    };
     if release.is_empty() {
         service::stop(root, attempt).await?;
-        return root.switch(None).map_err(|error| wrong(format!("`current` cannot be removed: {error}")));
+        root.switch(None).map_err(|error| wrong(format!("`current` cannot be removed: {error}")))?;
+    } else {
+        put_in_place(root, lock, &Release::read(root, &release)?, run, attempt).await?;
     }
-    put_in_place(root, lock, &Release::read(root, release)?, run, attempt).await
+    history::return_to(root, &release)
 }
 
 /// What a later run has put here is not this run's to take away.

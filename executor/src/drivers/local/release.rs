@@ -50,7 +50,8 @@ impl Release {
 
     /// Whether a run made the release of that name.
     pub fn is_of(name: &str, run: &str) -> bool {
-        name.strip_prefix(run).is_some_and(|rest| rest.starts_with('-'))
+        // A name that stands for a longer or stranger one begins with `_`.
+        name.strip_prefix('_').unwrap_or(name).strip_prefix(run).is_some_and(|rest| rest.starts_with('-'))
     }
 
     /// What the attempt is to deploy.

@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/releases/RELEASE/…   what was deployed, with `.release.json` saying how it is run
 //! ROOT/current              a link to the release that counts
+//! ROOT/history          the successful releases that are kept, oldest first
 //! ROOT/service.pid          the process that was started last, and of which release
 //! ROOT/log/service.log      what services print
 //! ROOT/.lock                held by whoever changes anything here

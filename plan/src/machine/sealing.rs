@@ -1,0 +1,72 @@
+//! What a run that has ended leaves: releases that are successful from now on, and what it could still be taken back to.
+
+use super::{StageMode, State};
+use crate::{Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId, Work};
+
+/// A target that a stage has changed, with what its driver is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// By which stage.
+    pub stage: StageId,
+    /// Where, and what.
+    pub held: Held,
+    /// The call of the stage's first changing step there, with the record of what ran before.
+    pub call: Call,
+}
+
+impl State {
+    /// What the run has changed for good: once it is sealed (it has ended, and nothing but a person would take it back), the
+    /// releases of stages that succeeded are successful. Nothing for a run that is not sealed.
+    pub fn sealed(&self, plan: &Plan) -> Vec<Changed> {
+        match self.outcome() {
+            Some(RunOutcome::Succeeded | RunOutcome::RolledBack) => {
+                self.changed(plan, |outcome| outcome == StageOutcome::Succeeded)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What stands of a run that has ended, so that a person may take it back.
+    pub fn standing(&self, plan: &Plan) -> Vec<Changed> {
+        match self.is_finished() {
+            true => self.changed(plan, |outcome| {
+                let gone = [StageOutcome::RolledBack, StageOutcome::NotStarted, StageOutcome::Skipped];
+                !gone.contains(&outcome)
+            }),
+            false => Vec::new(),
+        }
+    }
+
+    fn changed(&self, plan: &Plan, wanted: impl Fn(StageOutcome) -> bool) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        for (&(stage, target, service), record) in &self.records {
+            let StageMode::Ended(outcome) = self.stages[stage.index()].mode else { continue };
+            let held = Held { target, service };
+            let Some(step) = self.first_change(plan, stage, held).filter(|_| wanted(outcome)) else {
+                continue;
+            };
+            let call: Result<Call, EvalError> = self.call(plan, step);
+            // What could be evaluated when the step was started still can.
+            if let Ok(call) = call {
+                changed.push(Changed { stage, held, call: Call { record: Some(record.clone()), ..call } });
+            }
+        }
+        changed
+    }
+
+    /// The first step of the stage that was started and changes that target.
+    fn first_change(&self, plan: &Plan, stage: StageId, held: Held) -> Option<StepId> {
+        let positions = plan.stages[stage.index()].positions.iter();
+        let steps = positions.flat_map(|position| match &position.work {
+            Work::Steps(steps) => steps.as_slice(),
+            Work::Barrier(_) => &[],
+        });
+        steps.copied().find(|step| {
+            let data = &plan.steps[step.index()];
+            data.changes
+                && data.action.target == Some(held.target)
+                && data.action.service == held.service
+                && self.steps[step.index()].attempts > 0
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! Claims: who takes what together, every order in which they are granted, and rolling back what has ended.
+
+use crate::build::{Builder, Shape, ask, rule};
+use crate::explore::{Adversary, Explored, explore};
+use lockstep_plan::*;
+
+fn adversary(failures: u32) -> Adversary {
+    Adversary { kinds: vec![Kind::Application], failures, ..Adversary::default() }
+}
+
+/// The stages that claim together, by name.
+fn together(plan: &Plan) -> Vec<String> {
+    let names = |claim: &Claim| {
+        let names: Vec<&str> =
+            claim.stages.iter().map(|stage| plan.stages[stage.index()].name.as_str()).collect();
+        names.join(" ")
+    };
+    plan.claims.iter().filter(|claim| claim.scope == ClaimScope::Stages).map(names).collect()
+}
+
+/// Puts two stages on one target.
+fn same_target(plan: &mut Plan, stage: usize, other: usize) {
+    for step in &mut plan.steps {
+        if step.stage.index() == stage {
+            step.action.target = Some(TargetId(other as u32));
+        }
+    }
+}
+
+#[test]
+fn barriers_join_claims_through_others() {
+    let plan = Builder::default()
+        .group(
+            Shape::default(),
+            &[&[("a", "x! |p", &[])], &[("b", "x! |p y! |q", &[])], &[("c", "|q", &[])], &[("d", "x!", &[])]],
+        )
+        .claiming()
+        .done();
+    // `c` has no step, so it names no target of its own, but starts with the others.
+    assert_eq!(together(&plan), ["a b c", "d"]);
+    assert_eq!(plan.claims[0].targets.len(), 2);
+}
+
+#[test]
+fn a_promise_and_max_join_all_branches() {
+    let branches: &[&[(&str, &str, &[Rule])]] = &[&[("a", "x!", &[])], &[("b", "x!", &[]), ("c", "y!", &[])]];
+    let of = |shape: Shape| together(&Builder::default().group(shape, branches).claiming().done());
+    assert_eq!(of(Shape { promise: true, max: None }), ["a b c"]);
+    assert_eq!(of(Shape { promise: false, max: Some(1) }), ["a b c"]);
+    assert_eq!(of(Shape::default()), ["a", "b", "c"]);
+}
+
+#[test]
+fn stages_on_one_target_keep_it_and_what_runs_between_them() {
+    let builder = Builder::default()
+        .group(Shape::default(), &[&[("a", "x!", &[])]])
+        .group(Shape::default(), &[&[("b", "x!", &[])]])
+        .group(Shape::default(), &[&[("c", "x!", &[])]])
+        .group(Shape::default(), &[&[("d", "x!", &[])]]);
+    let mut plan = builder.done();
+    same_target(&mut plan, 2, 0);
+    plan.join_claims();
+    assert_eq!(together(&plan), ["a b c", "d"]);
+}
+
+#[test]
+fn a_lane_is_joined_where_waiting_for_its_start_would_hold_others_up() {
+    let plan = Builder::default()
+        .group(
+            Shape::default(),
+            &[&[("a", "x! |p", &[]), ("b", "x!", &[])], &[("c", "x!", &[]), ("d", "x! |p", &[])]],
+        )
+        .claiming()
+        .done();
+    // `a` would hold its target while `d` waits for what `c` needs first; `b` comes after everything.
+    assert_eq!(together(&plan), ["a c d", "b"]);
+}
+
+#[test]
+fn a_pipeline_that_rolls_back_as_a_whole_claims_as_a_whole() {
+    let mut plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x!", &[])], &[("b", "x!", &[])]])
+        .group(Shape::default(), &[&[("c", "y!", &[])]])
+        .done();
+    plan.rules.push(rule(&[], ask(Reaction::RollbackPipeline)));
+    plan.join_claims();
+    assert_eq!(together(&plan), ["a b c"]);
+}
+
+#[test]
+fn permits_of_branches_add_up_and_those_of_a_lane_do_not() {
+    let shape = Shape { promise: true, max: None };
+    let plan = Builder::default()
+        .group(shape, &[&[("a", "x!", &[]), ("b", "x!", &[])], &[("c", "x!", &[])]])
+        .holding("a", None, "lock")
+        .holding("b", None, "lock")
+        .holding("c", None, "lock")
+        .claiming()
+        .done();
+    assert_eq!(plan.claims[0].uses, [Use { resource: "lock".into(), permits: 2 }]);
+}
+
+#[test]
+fn a_phase_claims_by_itself_unless_it_holds_a_barrier() {
+    let builder =
+        || Builder::default().group(Shape::default(), &[&[("a", "x! / y! |p", &[])], &[("b", "x! |p", &[])]]);
+    let plan = builder().holding("a", Some(0), "lock").claiming().done();
+    assert!(plan.stages[0].phases[0].claim.is_some());
+    let plan = builder().holding("a", Some(1), "lock").claiming().done();
+    assert!(plan.stages[0].phases[1].claim.is_none());
+    assert_eq!(plan.claims[0].uses.len(), 1);
+}
+
+#[test]
+fn claims_are_granted_in_any_order() {
+    let plan = Builder::default()
+        .group(
+            Shape::default(),
+            &[&[("a", "x! |all / y!", &[]), ("d", "w!", &[])], &[("b", "x! |all", &[])], &[("c", "z!", &[])]],
+        )
+        .holding("a", Some(1), "lock")
+        .holding("c", Some(0), "lock")
+        .claiming()
+        .done();
+    let explored = explore(&plan, &Adversary { timeouts: true, ..adversary(1) });
+    assert!(explored.ends.iter().any(|(run, _)| *run == RunOutcome::Succeeded));
+}
+
+#[test]
+fn a_person_may_stop_or_roll_back_while_claims_are_waited_for() {
+    let plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x! / y!", &[]), ("c", "z!", &[])], &[("b", "x!", &[])]])
+        .holding("a", Some(0), "lock")
+        .holding("a", Some(1), "other")
+        .claiming()
+        .done();
+    let explored = explore(&plan, &Adversary { person: true, ..adversary(1) });
+    let nothing = (RunOutcome::Aborted, vec![StageOutcome::NotStarted; 3]);
+    assert!(explored.ends.contains(&nothing), "{:?}", explored.ends);
+}
+
+#[test]
+fn a_promise_holds_whatever_the_order_of_claims() {
+    let plan = Builder::default()
+        .group(
+            Shape { promise: true, max: Some(2) },
+            &[&[("a", "x! / y!", &[])], &[("b", "x! |all", &[])], &[("c", "z! |all", &[])]],
+        )
+        .holding("a", Some(1), "lock")
+        .claiming()
+        .done();
+    for (_, stages) in explore(&plan, &adversary(2)).ends {
+        let new = stages.iter().all(|stage| *stage == StageOutcome::Succeeded);
+        let old =
+            stages.iter().all(|stage| matches!(stage, StageOutcome::RolledBack | StageOutcome::NotStarted));
+        assert!(new || old, "{stages:?}");
+    }
+}
+
+#[test]
+fn a_refused_claim_fails_its_stages_before_they_do_anything() {
+    let mut plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x! |all", &[])], &[("b", "x! |all", &[])]])
+        .done();
+    plan.stages[1].concurrency = Concurrency::Reject;
+    plan.join_claims();
+    let explored = explore(&plan, &adversary(0));
+    let refused: Vec<_> = explored
+        .finals
+        .iter()
+        .filter(|(_, told)| told.iter().any(|it| matches!(it, Happening::ClaimsRefused(..))))
+        .collect();
+    assert!(!refused.is_empty());
+    for (state, told) in refused {
+        assert_eq!(state.outcome(), Some(RunOutcome::RolledBack));
+        assert!(!told.iter().any(|it| matches!(it, Happening::StepStarted(..))), "{told:?}");
+    }
+}
+
+/// Everything that was changed is undone, or the run says that a person is needed.
+fn assert_returned(explored: &Explored, plan: &Plan) {
+    let mut returned = 0;
+    for (state, told) in &explored.finals {
+        let asked = told.iter().filter(|it| matches!(it, Happening::RollbackRequested(_))).count();
+        let refused = told.iter().any(|it| matches!(it, Happening::ClaimsRefused(..)));
+        if asked == 0 || refused || state.outcome() != Some(RunOutcome::RolledBack) {
+            continue;
+        }
+        returned += 1;
+        for (index, step) in plan.steps.iter().enumerate() {
+            let stage = &plan.stages[step.stage.index()];
+            let derived = step.phase.is_some_and(|phase| stage.phases[phase as usize].rollback.is_none());
+            let executed = derived && state.steps[index].attempts > 0;
+            if let (Undo::Derived(undo), true) = (&step.undo, executed) {
+                assert!(state.steps[undo.index()].status.is_passed(), "{} stands: {told:#?}", step.name);
+            }
+        }
+    }
+    assert!(returned > 0);
+}
+
+#[test]
+fn what_has_ended_can_be_taken_back_as_a_whole() {
+    let plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x! y! |all", &[])], &[("b", "x! |all / z!", &[])]])
+        .group(Shape::default(), &[&[("c", "y!", &[])]])
+        .rollback("a", 0, "x |back")
+        .rollback("b", 0, "|back x")
+        .claiming()
+        .done();
+    assert_returned(&explore(&plan, &Adversary { afterwards: true, ..adversary(1) }), &plan);
+}
+
+#[test]
+fn a_rollback_that_stopped_is_taken_up_where_it_stopped() {
+    let plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x! y! z", &[])], &[("b", "x!", &[])]])
+        .claiming()
+        .done();
+    let explored = explore(&plan, &Adversary { afterwards: true, rollbacks: true, ..adversary(2) });
+    assert_returned(&explored, &plan);
+    let undo = plan.step_named("a.p1.y.undo").expect("the undo of y");
+    for (_, told) in &explored.finals {
+        let mut done = 0;
+        for happening in told {
+            match happening {
+                Happening::StepSucceeded(step) if *step == undo => done += 1,
+                Happening::StepStarted(step, _) if *step == undo => assert_eq!(done, 0, "{told:#?}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn an_aborted_run_can_be_taken_back() {
+    let plan = Builder::default()
+        .group(Shape::default(), &[&[("a", "x! y!", &[])], &[("b", "x! / z!", &[])]])
+        .holding("b", Some(1), "lock")
+        .claiming()
+        .done();
+    let explored = explore(&plan, &Adversary { afterwards: true, person: true, ..adversary(0) });
+    assert_returned(&explored, &plan);
+}

@@ -1,0 +1,94 @@
+//! `dsl rollback` after the end of a run: back to what ran before, or a reason why not.
+
+use crate::support::{Sandbox, said};
+
+/// The quickstart with these versions released one after another.
+fn released(versions: &[&str]) -> Sandbox {
+    let sandbox = Sandbox::of_example("quickstart");
+    for version in versions {
+        said(&mut sandbox.run(&["release", &format!("version={version}")])).exits(0);
+    }
+    sandbox
+}
+
+#[track_caller]
+fn serves(sandbox: &Sandbox, version: &str) {
+    for region in ["region1", "region2"] {
+        assert_eq!(sandbox.ask(region), format!("hello {version}"), "{region}");
+    }
+}
+
+fn runs(sandbox: &Sandbox) -> Vec<String> {
+    let told = said(sandbox.dsl("runs").args(["--format", "json"])).exits(0);
+    let value: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    let runs = value["runs"].as_array().expect("runs");
+    runs.iter().map(|run| run["run"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn releases(sandbox: &Sandbox, region: &str) -> usize {
+    let folder = sandbox.module().join("regions").join(region).join("releases");
+    std::fs::read_dir(folder).expect("releases").count()
+}
+
+#[test]
+fn a_successful_run_is_taken_back_once() {
+    let sandbox = released(&["1.0.0", "2.0.0"]);
+    serves(&sandbox, "2.0.0");
+    let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("was rolled back"), "{}", told.out);
+    serves(&sandbox, "1.0.0");
+    let status = sandbox.status();
+    assert_eq!(status["state"], "rolled_back");
+    let asked = status["events"].as_array().expect("events").iter();
+    assert_eq!(asked.filter(|event| event["event"] == "rollback_requested").count(), 1);
+    let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("everything is rolled back already"), "{}", told.out);
+    serves(&sandbox, "1.0.0");
+    // What was taken back no longer stands in the way of the run before.
+    said(sandbox.dsl("rollback").arg(&runs(&sandbox)[0])).exits(0);
+    assert!(!sandbox.module().join("regions/region1/current").exists());
+}
+
+#[test]
+fn a_newer_run_is_not_overwritten() {
+    let sandbox = released(&["1.0.0", "2.0.0"]);
+    let runs = runs(&sandbox);
+    let told = said(sandbox.dsl("rollback").arg(&runs[0])).exits(2);
+    assert!(told.err.contains("hello on playground.region1"), "{}", told.err);
+    assert!(told.err.contains(&format!("run {} by", runs[1])), "{}", told.err);
+    serves(&sandbox, "2.0.0");
+    // Nothing was begun.
+    let told = said(sandbox.dsl("status").args([&runs[0], "--format", "json"])).exits(0);
+    let status: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    assert_eq!(status["state"], "succeeded");
+}
+
+#[test]
+fn old_releases_are_removed_once_a_run_has_succeeded() {
+    let sandbox = released(&["1.0.0"]);
+    said(&mut sandbox.run(&["release", "version=2.0.0", "break_region2=true"])).exits(1);
+    assert_eq!(releases(&sandbox, "region1"), 2, "what failed stays until something succeeds");
+    said(&mut sandbox.run(&["release", "version=2.0.0"])).exits(0);
+    said(&mut sandbox.run(&["release", "version=1.0.0"])).exits(0);
+    assert_eq!(releases(&sandbox, "region1"), 2, "the one that runs and the one before");
+    // The first release is gone, so there is no way back beyond the second.
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    serves(&sandbox, "2.0.0");
+    let third = &runs(&sandbox)[2];
+    let told = said(sandbox.dsl("rollback").arg(third)).exits(2);
+    assert!(told.err.contains("keep_releases"), "{}", told.err);
+    serves(&sandbox, "2.0.0");
+}
+
+#[test]
+fn a_crash_in_the_middle_is_survived() {
+    for mark in ["rollback_requested", "rollback_started", r#"rollout.undo","event":"step_succeeded""#] {
+        let sandbox = released(&["1.0.0", "2.0.0"]);
+        std::fs::remove_file(sandbox.events()).expect("the events so far");
+        let mut rollback = sandbox.dsl("rollback");
+        rollback.args(["last", "--events"]).arg(sandbox.events());
+        assert!(sandbox.kill_at(&mut rollback, mark), "it ended before {mark}");
+        said(sandbox.dsl("resume").arg("last")).exits(1);
+        serves(&sandbox, "1.0.0");
+    }
+}
