@@ -174,11 +174,21 @@ impl Store {
     /// # Errors
     /// The lock file cannot be made.
     pub fn is_carried_out(&self, run: &str) -> Result<bool, Error> {
-        let (file, path) = self.lock_file(run)?;
-        match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(fs::TryLockError::WouldBlock) => Ok(true),
-            Err(fs::TryLockError::Error(source)) => Err(Error::Io { what: "lock", path, source }),
+        let (mut file, path) = self.lock_file(run)?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(false),
+                Err(fs::TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    file.rewind().and_then(|()| file.read_to_string(&mut holder)).at("read", &path)?;
+                    if is_alive(&holder) || begun.elapsed() > LOCK_PATIENCE {
+                        return Ok(true);
+                    }
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(fs::TryLockError::Error(source)) => return Err(Error::Io { what: "lock", path, source }),
+            }
         }
     }
 
