@@ -60,7 +60,7 @@ pub struct Model<'p> {
 type ReadParams<'p> = HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>;
 
 /// How many names are looked at for suggestions in one check: a person reads few of a thousand suggestions.
-const MOST_LOOKS: usize = 1_000_000;
+const MOST_LOOKS: usize = 400_000;
 
 impl<'p> Names<'p> {
     /// The declaration of that name.

@@ -24,6 +24,9 @@ pub const RULE: Rule = Rule {
 /// Beyond this many circles in one group more reports help nobody.
 const MOST_REPORTS: usize = 20;
 
+/// So many different branches are remembered, to pass over others like them.
+const MOST_KINDS: usize = 8;
+
 /// More places times sets of answers than this are not tried out.
 const MOST_TRIES: usize = 4_000_000;
 
@@ -56,11 +59,12 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 
 /// A barrier that one branch meets twice is another rule's matter.
 fn once_only(branch: &[Meeting]) -> Vec<&Meeting> {
-    let mut count: HashMap<BarrierId, usize> = HashMap::new();
-    for meeting in branch {
-        *count.entry(meeting.barrier).or_default() += 1;
-    }
-    branch.iter().filter(|meeting| count[&meeting.barrier] == 1).collect()
+    let mut met: Vec<BarrierId> = branch.iter().map(|meeting| meeting.barrier).collect();
+    met.sort_unstable();
+    let mut twice: Vec<BarrierId> =
+        met.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    twice.dedup();
+    branch.iter().filter(|meeting| twice.binary_search(&meeting.barrier).is_err()).collect()
 }
 
 /// Every independent circle that can really happen; the flag tells one of which that could not be found out.
@@ -124,7 +128,15 @@ pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bo
     let mut found = Vec::new();
     while found.len() < MOST_REPORTS {
         let mut graph: DiGraphMap<BarrierId, ()> = DiGraphMap::new();
+        // Most branches are stages of a few workflows, which draw the same edges.
+        let mut drawn: Vec<&Vec<(usize, BarrierId)>> = Vec::new();
         for branch in &left {
+            if drawn.contains(&branch) {
+                continue;
+            }
+            if drawn.len() < MOST_KINDS {
+                drawn.push(branch);
+            }
             for pair in branch.windows(2) {
                 graph.add_edge(pair[0].1, pair[1].1, ());
             }

@@ -2,6 +2,7 @@
 
 use crate::checks::type_not_allowed_value::{self, allowed, constant};
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::index::Index;
 use crate::rules::Rule;
 use crate::types::{ParamInfo, Typer};
 use lockstep_grammar::ast::{DeclarationKind, Expr, ExprKind, Record, Stage, Within};
@@ -39,6 +40,7 @@ impl<'p> Passed<'p> {
         infos: &[ParamInfo<'p>],
         pipeline: &[ParamInfo<'p>],
     ) {
+        let declared = Index::new(infos, |info| info.name());
         for entry in &record.entries {
             if let ExprKind::Construct(construct) = &entry.value.kind {
                 let model = typer.model;
@@ -50,7 +52,7 @@ impl<'p> Passed<'p> {
                 }
                 continue;
             }
-            let Some(info) = infos.iter().find(|info| info.name() == entry.name.text) else { continue };
+            let Some(info) = declared.get(&entry.name.text) else { continue };
             if let (Some(name), Some(within)) = (bare(&entry.value), info.within())
                 && pipeline.iter().any(|param| param.name() == name)
             {
