@@ -1,0 +1,198 @@
+//! `kill -9` at random moments, again and again: `cargo bench --bench reliability [-- COUNT [SEED]]`.
+//!
+//! Runs the examples that this machine can carry out. Each run is killed at a random moment, and with some luck its
+//! resume too, until it comes to its end; then that end has to be the one of a run that nobody disturbed, what the
+//! journal knew before each kill has to be in it still, and no attempt may have been begun twice. The first deviation
+//! ends it with everything that is known about it.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// What is run: the example, its arguments, and the exit code of an undisturbed run.
+const SCENES: [(&str, &[&str], i32); 4] = [
+    ("quickstart", &["release", "version=2.0.0"], 0),
+    ("quickstart", &["release", "version=2.0.0", "break_region2=true"], 1),
+    ("build", &["package", "version=1.0.0"], 0),
+    ("build", &["package", "version=1.0.0", "with_checksum=false"], 0),
+];
+
+/// At most so many kills in one run, so that each comes to its end.
+const MOST_IN_ONE: u32 = 5;
+
+/// A small generator, good enough to choose moments (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+struct Scene {
+    folder: tempfile::TempDir,
+    module: PathBuf,
+}
+
+impl Scene {
+    fn new(example: &str) -> Scene {
+        let folder = tempfile::tempdir().expect("a folder");
+        let module = folder.path().join("module");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
+        let copied = Command::new("cp").arg("-r").arg(&from).arg(&module).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", from.display());
+        Scene { folder, module }
+    }
+
+    fn dsl(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dsl"));
+        command.args(words).current_dir(&self.module).env("LOCKSTEP_STATE", self.folder.path().join("state"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn status(&self) -> Option<Value> {
+        let mut command = self.dsl(&["status", "--format", "json"]);
+        let output = command.stdout(Stdio::piped()).output().expect("the program starts");
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+}
+
+/// Services outlive their runs; they have to be ended.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let stop = self.module.join("stop.sh");
+        if stop.exists() {
+            let _ = Command::new(stop).stdout(Stdio::null()).status();
+        }
+    }
+}
+
+/// What an undisturbed run and any other have to agree in.
+fn end(status: &Value) -> Value {
+    let mut stages = status["stages"].clone();
+    for (_, stage) in stages.as_object_mut().into_iter().flatten() {
+        // In which order things happened is no part of it, and a cause may be told from another side.
+        *stage = stage["outcome"].clone();
+    }
+    serde_json::json!([status["state"], stages, status["barriers"]])
+}
+
+fn events(status: &Value) -> Vec<Value> {
+    status["events"].as_array().cloned().unwrap_or_default()
+}
+
+/// An attempt that was begun twice, if there is one.
+fn begun_twice(status: &Value) -> Option<String> {
+    let mut begun: BTreeMap<String, u32> = BTreeMap::new();
+    for event in events(status).iter().filter(|event| event["event"] == "step_started") {
+        *begun.entry(format!("{} attempt {}", event["step"], event["attempt"])).or_default() += 1;
+    }
+    begun.into_iter().find(|(_, count)| *count > 1).map(|(name, _)| name)
+}
+
+/// Kills a command after that long; its exit code when it had ended before.
+fn killed(command: &mut Command, after: Duration) -> Option<i32> {
+    let mut child = command.spawn().expect("the program starts");
+    let begun = Instant::now();
+    while begun.elapsed() < after {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let _ = child.kill();
+    // It may have ended in the same moment.
+    child.wait().expect("it can be waited for").code()
+}
+
+/// One run with its kills: how many there were.
+fn disturb(at: usize, wanted: &Value, length: Duration, chance: &mut Chance) -> Result<u32, String> {
+    let (example, arguments, code) = SCENES[at];
+    let scene = Scene::new(example);
+    let mut words = vec!["run", "."];
+    words.extend(arguments);
+    let mut kills = 0;
+    let mut known: Vec<Value> = Vec::new();
+    loop {
+        let mut command = scene.dsl(&words);
+        let ended = if kills < MOST_IN_ONE {
+            let moment = chance.below(length.as_micros() as u64);
+            killed(&mut command, Duration::from_micros(moment))
+        } else {
+            command.status().expect("the program starts").code()
+        };
+        let status = scene.status();
+        if let Some(status) = &status {
+            let now = events(status);
+            if now.len() < known.len() || now[..known.len()] != known[..] {
+                return Err(format!("what was journalled has changed:\n{known:#?}\n{now:#?}"));
+            }
+            if let Some(name) = begun_twice(status) {
+                return Err(format!("{name} was begun twice:\n{now:#?}"));
+            }
+            known = now;
+        }
+        match (ended, status) {
+            (Some(found), Some(status)) => {
+                if found != code || end(&status) != *wanted {
+                    let end = end(&status);
+                    return Err(format!(
+                        "it ended with {found}, {end}, instead of {code}, {wanted}:\n{status:#}"
+                    ));
+                }
+                return Ok(kills);
+            }
+            (Some(found), None) => return Err(format!("it ended with {found}, and there is no run")),
+            // Killed before it had recorded a run: it is begun anew.
+            (None, None) => kills += 1,
+            (None, Some(_)) => {
+                kills += 1;
+                words = vec!["resume", "last"];
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what it found is its result")]
+fn main() -> ExitCode {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let count = numbers.first().copied().unwrap_or(1000);
+    let seed = numbers.get(1).copied().unwrap_or(0x5eed_1e55);
+    let mut chance = Chance(seed.max(1));
+    let undisturbed: Vec<(Value, Duration)> = SCENES
+        .iter()
+        .map(|(example, arguments, code)| {
+            let scene = Scene::new(example);
+            let begun = Instant::now();
+            let ended =
+                scene.dsl(&[&["run", "."], *arguments].concat()).status().expect("the program starts");
+            assert_eq!(ended.code(), Some(*code), "{example} {arguments:?}");
+            (end(&scene.status().expect("a run")), begun.elapsed())
+        })
+        .collect();
+    let begun = Instant::now();
+    let (mut kills, mut runs) = (0, 0);
+    while kills < count {
+        let at = chance.below(SCENES.len() as u64) as usize;
+        let (wanted, length) = &undisturbed[at];
+        match disturb(at, wanted, *length, &mut chance) {
+            Ok(more) => kills += u64::from(more),
+            Err(why) => {
+                println!("after {kills} kills in {runs} runs (seed {seed}), {:?}: {why}", SCENES[at]);
+                return ExitCode::FAILURE;
+            }
+        }
+        runs += 1;
+    }
+    let time = begun.elapsed().as_secs();
+    println!(
+        "{kills} kills in {runs} runs (seed {seed}, {time}s): each came to its end, nothing was done twice"
+    );
+    ExitCode::SUCCESS
+}
