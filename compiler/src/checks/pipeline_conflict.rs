@@ -93,7 +93,9 @@ fn places(judged: &Judged<'_, '_>) -> Vec<Option<usize>> {
     judged.lowered.plan.targets.iter().map(&mut number).collect()
 }
 
-/// The places that each stage holds while it runs, and what they are called: those that its steps work on.
+/// The places that each stage holds while it runs, and what they are called: those that its steps work on. Where a setting
+/// of the identity is left empty, like the `release` of a kubernetes target, services go beside each other: such a place is
+/// each service's own.
 pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize, &'a str>> {
     let plan = &judged.lowered.plan;
     let places = places(judged);
@@ -111,6 +113,7 @@ pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize,
         }
         if let Some(target) = step.action.target
             && let Some(place) = places[target.index()]
+            && !is_open_to_many(&plan.targets[target.index()])
         {
             held.entry(step.stage)
                 .or_default()
@@ -119,6 +122,11 @@ pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize,
         }
     }
     held
+}
+
+fn is_open_to_many(target: &Target) -> bool {
+    let empty = Value::Text(String::new());
+    target.identity().any(|(_, value)| value.is_some_and(|value| value.as_value() == Some(&empty)))
 }
 
 fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {
