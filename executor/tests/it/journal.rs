@@ -165,9 +165,14 @@ fn a_journal_of_an_older_version_is_brought_up_to_date() {
     let run = world.runner(plan(vec![stage("a", vec![shell("one", "true")])])).info().id.clone();
     let path = world.store().directory().join("journal.db");
     let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch("ALTER TABLE requests DROP COLUMN reply; PRAGMA user_version = 1").unwrap();
+    old.execute_batch(
+        "ALTER TABLE requests DROP COLUMN reply; DROP TABLE needs; DROP TABLE tickets; DROP TABLE holdings;
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(old);
     let store = world.store();
     let request = store.request(&run, &Event::AbortRequested { by: "somebody".into() }).unwrap();
     assert_eq!(store.reply(request).unwrap(), None);
+    assert!(store.holdings().unwrap().is_empty());
 }
