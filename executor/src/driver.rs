@@ -3,9 +3,11 @@
 //! A driver is told a [`lockstep_plan::Call`] and an idempotency key, and answers with an outcome. After a crash it is
 //! asked what became of a key ([`Driver::probe`]) before anything is repeated.
 
+use crate::drivers::Program;
+use crate::notify::Channels;
 use crate::observer::{Line, Observer, Stream};
 use crate::secrets::{Redactor, Secrets};
-use lockstep_plan::{Call, Failure, Kind, Outcome, StepId, Value};
+use lockstep_plan::{Call, Failure, Kind, Outcome, Plan, StepId, Value, ValueType};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -21,6 +23,11 @@ pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Driver: Send + Sync {
     /// The steps that it knows.
     fn steps(&self) -> &[&str];
+
+    /// Whether it knows that step.
+    fn knows(&self, step: &str) -> bool {
+        self.steps().contains(&step)
+    }
 
     /// Carries an attempt out. Must end soon after [`Cancel::cancelled`], with the work stopped, or say
     /// [`Outcome::Lost`].
@@ -96,8 +103,12 @@ pub struct Context {
     pub epoch: u64,
     /// Where relative paths start from.
     pub module: PathBuf,
+    /// The pipeline.
+    pub pipeline: String,
     /// What its secrets hold.
     pub secrets: Secrets,
+    /// Where notifications go.
+    pub(crate) channels: Arc<Channels>,
 }
 
 /// One attempt of a step.
@@ -107,6 +118,8 @@ pub struct Attempt {
     pub key: Key,
     /// What to do.
     pub call: Call,
+    /// The outputs that it has to give.
+    pub outputs: BTreeMap<String, ValueType>,
     /// A folder for whatever the driver has to keep; made by the driver that needs it.
     pub directory: PathBuf,
     /// How long it may take, from `commanded_at`.
@@ -209,9 +222,11 @@ impl Drivers {
     /// The drivers of this crate.
     pub fn built_in() -> Drivers {
         let mut drivers = Drivers::none();
+        drivers.add("http", Arc::new(crate::drivers::Http));
         drivers.add("local", Arc::new(crate::drivers::Local));
+        drivers.add("notify", Arc::new(crate::drivers::Notify));
         drivers.add("shell", Arc::new(crate::drivers::Shell::SHELL));
-        drivers.add("verify", Arc::new(crate::drivers::Shell::VERIFY));
+        drivers.add("verify", Arc::new(crate::drivers::Verify));
         drivers.add("wait", Arc::new(crate::drivers::Wait));
         drivers
     }
@@ -221,6 +236,14 @@ impl Drivers {
         self.by_provider.insert(provider.into(), driver);
     }
 
+    /// Adds the programs that a plan names, for providers that have no driver.
+    pub(crate) fn with_programs(mut self, plan: &Plan) -> Drivers {
+        for (provider, program) in Program::of(plan) {
+            self.by_provider.entry(provider).or_insert_with(|| Arc::new(program));
+        }
+        self
+    }
+
     /// The driver of a provider.
     pub fn provider(&self, provider: &str) -> Option<&Arc<dyn Driver>> {
         self.by_provider.get(provider)
@@ -228,6 +251,6 @@ impl Drivers {
 
     /// The driver that knows that step.
     pub fn step(&self, provider: &str, step: &str) -> Option<&Arc<dyn Driver>> {
-        self.provider(provider).filter(|driver| driver.steps().contains(&step))
+        self.provider(provider).filter(|driver| driver.knows(step))
     }
 }

@@ -1,9 +1,11 @@
 //! What has to be refused before a run begins, so that nothing ends half done for lack of a driver.
 
 use crate::driver::Drivers;
+use crate::drivers::Program;
 use lockstep_plan::{NoFacts, Plan, Value};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 /// Something that a plan needs and that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +76,19 @@ pub fn unsupported(plan: &Plan, drivers: &Drivers) -> Vec<Unsupported> {
             }
         }
     }
-    for stage in &plan.stages {
-        for channel in stage.notifies.iter().flat_map(|notify| &notify.channels) {
-            add(format!("notifying the channel `{channel}`"), &stage.name);
-        }
-    }
-    for channel in plan.notifies.iter().flat_map(|notify| &notify.channels) {
-        add(format!("notifying the channel `{channel}`"), &plan.pipeline);
-    }
     found.into_iter().map(|(what, needed_by)| Unsupported { what, needed_by }).collect()
+}
+
+/// Programs of providers that are not there.
+pub(crate) fn absent_programs(plan: &Plan, module: &Path) -> Vec<Unsupported> {
+    let absent = plan.programs.iter().filter(|(_, program)| !Program::new(program).exists(module));
+    absent
+        .map(|(provider, program)| {
+            let steps = plan.steps.iter().filter(|step| step.action.provider == *provider);
+            Unsupported {
+                what: format!("the program `{program}` of provider `{provider}`, which is not there"),
+                needed_by: steps.map(|step| step.name.clone()).collect(),
+            }
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! Folding a journal: what a run has come to, and which commands still wait for their answer.
 
 use crate::error::Error;
+use crate::notify::Notice;
 use crate::store::{Entry, Store};
 use lockstep_plan::machine::{State, step};
 use lockstep_plan::{
@@ -48,6 +49,8 @@ pub(crate) struct Pending {
     pub questions: BTreeMap<Question, (String, Vec<Answer>)>,
     /// Claims that were asked for: which time, and whether they are waited for.
     pub claims: BTreeMap<ClaimId, (u32, bool)>,
+    /// Everything that was to be told, from the beginning.
+    pub notices: Vec<Notice>,
 }
 
 #[derive(Clone)]
@@ -143,7 +146,12 @@ impl Pending {
             Command::ReleaseClaims { claim, .. } => {
                 self.claims.remove(claim);
             }
-            Command::Notify { .. } | Command::Announce(_) | Command::Finish(_) => {}
+            Command::Notify { channels, event, stage } => {
+                let number = self.notices.len() as u64 + 1;
+                let (channels, event, stage) = (channels.clone(), *event, *stage);
+                self.notices.push(Notice { number, channels, event, stage });
+            }
+            Command::Announce(_) | Command::Finish(_) => {}
         }
     }
 }

@@ -6,8 +6,9 @@
 
 use crate::driver::{Context, Drivers};
 use crate::error::{At, Error};
+use crate::notify::{Channels, Notices};
 use crate::observer::Observer;
-use crate::preflight::unsupported;
+use crate::preflight::{absent_programs, unsupported};
 use crate::replay::Pending;
 use crate::secrets::Secrets;
 use crate::store::{Entry, Life, Reply, RunInfo, RunLock, Store};
@@ -113,7 +114,9 @@ impl Runner {
         by: &str,
     ) -> Result<Runner, Error> {
         plan.permits(by, Deed::Run)?;
-        let missing = unsupported(&plan, &drivers);
+        let drivers = drivers.with_programs(&plan);
+        let mut missing = unsupported(&plan, &drivers);
+        missing.extend(absent_programs(&plan, module));
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
         }
@@ -142,6 +145,7 @@ impl Runner {
         let info = store.run(run)?;
         let lock = store.lock_run(run)?;
         let plan = store.plan(run)?;
+        let drivers = drivers.with_programs(&plan);
         let secrets = match info.outcome {
             None => Secrets::resolve(&plan, &info.module).map_err(Error::Secrets)?,
             Some(_) => Secrets::default(),
@@ -209,12 +213,17 @@ impl Runner {
     /// The journal cannot be written or read. Nothing is lost: the run can be resumed.
     pub async fn run(self, observer: Arc<dyn Observer>) -> Result<End, Error> {
         let (lives, epoch) = self.store.begin_life(&self.info.id, &process::boot_id())?;
+        let channels = Arc::new(Channels::new(self.plan.channels.clone(), self.secrets.clone()));
         let context = Arc::new(Context {
             run: self.info.id.clone(),
+            pipeline: self.plan.pipeline.clone(),
             epoch,
             module: self.info.module.clone(),
             secrets: self.secrets,
+            channels: channels.clone(),
         });
+        let notices =
+            Notices::new(self.plan.clone(), self.store.clone(), observer.clone(), channels, &self.info.id);
         let tasks =
             Tasks::new(self.plan.clone(), self.store.clone(), self.drivers, context, observer.clone());
         let active = Active {
@@ -228,6 +237,7 @@ impl Runner {
             epoch,
             lives,
             tasks,
+            notices,
             observer,
             interrupt: self.interrupt,
             take_back: self.take_back,
@@ -251,6 +261,7 @@ struct Active {
     seq: u64,
     at: u64,
     tasks: Tasks,
+    notices: Notices,
     observer: Arc<dyn Observer>,
     interrupt: Option<Interrupt>,
     take_back: Option<String>,
@@ -276,6 +287,7 @@ impl Active {
                 if self.info.outcome.is_none() {
                     self.tasks.seal(&self.state).await;
                 }
+                self.notices.settle().await;
                 self.store.finish(&self.info.id, outcome)?;
                 return Ok(End::Finished(outcome));
             }
@@ -331,6 +343,7 @@ impl Active {
                 self.observer.happening(at, &happening, true);
             }
         }
+        self.tell_rest()?;
         if self.state.is_finished() {
             return Ok(());
         }
@@ -383,6 +396,21 @@ impl Active {
             if self.pending.claims.get(&claim) == Some(&(turn, wait)) {
                 self.tasks.claim(claim, turn, wait);
             }
+        }
+        Ok(())
+    }
+
+    /// Tells people what an earlier process was to tell and did not.
+    fn tell_rest(&mut self) -> Result<(), Error> {
+        // Of a run that had ended everything was told, or given up.
+        if self.info.outcome.is_some() || self.pending.notices.is_empty() {
+            return Ok(());
+        }
+        let told = self.store.notices(&self.info.id)?;
+        for notice in &self.pending.notices {
+            let mut rest = notice.clone();
+            rest.channels.retain(|channel| !told.contains(&(notice.number, channel.clone())));
+            self.notices.tell(&rest, &self.state, &self.pending.questions);
         }
         Ok(())
     }
@@ -446,9 +474,13 @@ impl Active {
             Command::AcquireClaims { claim, turn, wait } => self.tasks.claim(claim, turn, wait),
             Command::ReleaseClaims { claim, turn } => self.tasks.release(claim, turn)?,
             Command::Announce(happening) => self.observer.happening(self.at, &happening, false),
-            // Questions wait in `pending` and in the journal; plans with channels are refused before they begin. How
-            // the run ended is read off the state.
-            Command::Ask { .. } | Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
+            Command::Notify { .. } => {
+                if let Some(notice) = self.pending.notices.last() {
+                    self.notices.tell(notice, &self.state, &self.pending.questions);
+                }
+            }
+            // Questions wait in `pending` and in the journal. How the run ended is read off the state.
+            Command::Ask { .. } | Command::Unask(_) | Command::Finish(_) => {}
         }
         Ok(())
     }

@@ -51,6 +51,11 @@ impl Secrets {
         self.values.get(name).map(String::as_str)
     }
 
+    /// The names of all.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// Environment variables that hold secrets: what a step was not given it must not inherit.
     pub fn variables(&self) -> &[String] {
         &self.variables
@@ -113,14 +118,15 @@ fn setting(source: &Source, name: &str) -> Option<String> {
     source.settings.get(name)?.eval(&NoFacts).ok()?.as_text().map(str::to_string)
 }
 
-/// Names of the secrets that some step, target or service of the plan is given.
+/// Names of the secrets that some step, target, service or channel of the plan is given.
 fn used(plan: &Plan) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let arguments = plan.steps.iter().flat_map(|step| step.action.arguments.values());
     let targets = plan.targets.iter().flat_map(|target| target.settings.values());
     let services =
         plan.services.iter().flat_map(|service| service.settings.values().chain(service.artifact.values()));
-    for expr in arguments.chain(targets).chain(services) {
+    let channels = plan.channels.values().flat_map(|channel| channel.settings.values());
+    for expr in arguments.chain(targets).chain(services).chain(channels) {
         expr.walk(&mut |part| {
             if let Expr::Value(value) = part {
                 collect(value, &mut names);

@@ -119,6 +119,7 @@ impl Tasks {
         let attempt = Attempt {
             key: Key { run: self.context.run.clone(), step: data.name.clone(), attempt },
             directory: self.store.attempt_directory(&self.context.run, &data.name, attempt),
+            outputs: data.outputs.clone(),
             timeout: Duration::from_millis(data.timeout),
             commanded_at: at,
             output: Output { observer: self.observer.clone(), step, attempt, redactor },

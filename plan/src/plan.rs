@@ -88,6 +88,9 @@ pub struct Plan {
     pub resources: BTreeMap<String, u32>,
     /// The pipeline's own notifications.
     pub notifies: Vec<Notify>,
+    /// Programs that carry out the steps of providers, by provider: a name that is looked for in `$PATH`, or a path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
     /// Who may do what, for each environment of [`Plan::targets`] that says so.
     #[serde(default)]
     pub permissions: BTreeMap<String, Permissions>,

@@ -164,6 +164,7 @@ impl<'p> Lowerer<'_, 'p> {
             }
         }
         arguments.remove("timeout");
+        self.program(provider);
         Action {
             provider: self.model.name(provider).to_string(),
             step: signature.name.text.to_string(),

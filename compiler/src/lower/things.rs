@@ -63,6 +63,19 @@ impl<'p> Lowerer<'_, 'p> {
         name
     }
 
+    /// Notes the program that carries a provider's steps out, where it names one.
+    pub fn program(&mut self, id: DeclId) {
+        let name = self.model.name(id);
+        if let DeclarationKind::Provider(provider) = &self.model.decl(id).kind
+            && let Some(setting) = setting(&provider.settings, "program")
+            && !self.plan.programs.contains_key(name)
+            && let Some(Value::Text(program)) =
+                self.eval(&setting.value, &Ty::String, &Frame::of(id.file)).as_value().cloned()
+        {
+            self.plan.programs.insert(name.to_string(), program);
+        }
+    }
+
     /// The plan's name of a channel.
     pub fn channel(&mut self, id: DeclId) -> String {
         let name = self.plan_name(id);

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 
-/// A provider whose only step runs a script.
+/// A provider one of whose steps runs a script.
 pub struct Shell {
     step: [&'static str; 1],
     /// The kind of a script's failure.

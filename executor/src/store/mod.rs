@@ -5,6 +5,7 @@
 
 mod claims;
 mod journal;
+mod notices;
 mod output;
 mod requests;
 mod runs;
@@ -27,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -52,7 +53,7 @@ const CREATE: &str = "
 
 /// What brings a database of version 1, 2, … to the one after it.
 const MIGRATIONS: [&str; (SCHEMA - 1) as usize] =
-    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE];
+    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE, notices::CREATE];
 
 /// Longer events (a step's captured output) go to the blobs.
 const INLINE_EVENT: usize = 4096;
@@ -254,6 +255,7 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         _ => {
             connection.execute_batch(CREATE)?;
             connection.execute_batch(claims::CREATE)?;
+            connection.execute_batch(notices::CREATE)?;
         }
     }
     connection.pragma_update(None, "user_version", SCHEMA)?;

@@ -6,6 +6,8 @@ mod crash;
 mod journal;
 mod kill;
 mod local;
+mod net;
+mod program;
 mod requests;
 mod shell;
 mod support;

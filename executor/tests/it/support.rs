@@ -187,6 +187,7 @@ fn place(plan: &mut Plan, name: &str, stage: &str, number: u32) -> PlaceId {
 pub struct Memory {
     pub happenings: Mutex<Vec<(Happening, bool)>>,
     pub lines: Mutex<Vec<String>>,
+    pub notes: Mutex<Vec<String>>,
     arrived: tokio::sync::Notify,
 }
 
@@ -211,6 +212,10 @@ impl Memory {
 }
 
 impl Observer for Memory {
+    fn note(&self, text: &str) {
+        self.notes.lock().unwrap().push(text.to_string());
+    }
+
     fn happening(&self, _: u64, happening: &Happening, replayed: bool) {
         self.happenings.lock().unwrap().push((happening.clone(), replayed));
         self.arrived.notify_waiters();
