@@ -108,7 +108,7 @@ fn are_nowhere_but_where_they_are_given() {
     // What was printed is in the pipes when the file is there; it reaches a file struck out or not at all.
     while !module.join("printed").exists() {
         assert!(child.try_wait().expect("it can be asked").is_none(), "it ended early");
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let events = || String::from_utf8(fs::read(sandbox.events()).expect("events")).expect("UTF-8");
     while !events().contains("password=***") {

@@ -121,7 +121,7 @@ impl Sandbox {
             if ended {
                 return false;
             }
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 }

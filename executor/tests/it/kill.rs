@@ -70,7 +70,7 @@ async fn killed_at(fails: bool, seq: usize, later: Duration) -> bool {
         .spawn()
         .unwrap();
     while store.history(&run).unwrap().len() < seq && victim.try_wait().unwrap().is_none() {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     tokio::time::sleep(later).await;
     victim.kill().unwrap();

@@ -149,7 +149,7 @@ async fn a_deploy_that_was_done_already_is_recognised() {
     let (run, handle) = (runner.info().id.clone(), runner.handle());
     let running = tokio::spawn(runner.run(Arc::new(Nobody)));
     while !world.path("a/serving").exists() {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     handle.detach();
     assert_eq!(running.await.unwrap().unwrap(), End::Detached);
