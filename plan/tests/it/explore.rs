@@ -166,11 +166,9 @@ impl World {
             Event::Answered { question, answer, .. } => self.open.iter().any(
                 |open| matches!(open, Open::Ask(q, answers) if q == question && answers.contains(answer)),
             ),
-            Event::ClaimsGranted { claim, turn } => {
+            // One that would have waited may be refused as well, though nobody does so.
+            Event::ClaimsGranted { claim, turn } | Event::ClaimsRefused { claim, turn, .. } => {
                 self.open.iter().any(|open| matches!(open, Open::Claim(c, t, _) if c == claim && t == turn))
-            }
-            Event::ClaimsRefused { claim, turn, .. } => {
-                self.open.contains(&Open::Claim(*claim, *turn, false))
             }
             Event::AbortRequested { .. } | Event::RollbackRequested { .. } => true,
         }
