@@ -10,6 +10,8 @@ mod expr;
 mod graph;
 pub mod machine;
 mod plan;
+pub mod proof;
+mod rehearsal;
 mod simulate;
 mod value;
 
@@ -18,5 +20,6 @@ pub use event::*;
 pub use expr::*;
 pub use graph::{Edge, Graph, Node, NodeKind};
 pub use plan::*;
+pub use rehearsal::{Rehearsal, broken_promises, every_failure, kinds_told_apart};
 pub use simulate::{Scenario, Simulation, simulate};
 pub use value::*;

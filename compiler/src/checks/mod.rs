@@ -3,6 +3,7 @@
 //! Some rules are found while types are checked or a pipeline is lowered; their files hold what they say. The
 //! others walk the syntax tree, or the plan of a pipeline whose parameters are left open.
 
+pub mod all_or_nothing_violated;
 pub mod allow_unused;
 pub mod barrier_alone;
 pub mod barrier_deadlock;
@@ -51,7 +52,7 @@ pub mod type_not_allowed_value;
 pub mod type_output_unavailable;
 pub mod walk;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::{DeclId, Index, Model};
 use crate::parallel;
@@ -64,6 +65,7 @@ use std::sync::Arc;
 
 /// Every rule, sorted by name.
 pub const RULES: &[Rule] = &[
+    all_or_nothing_violated::RULE,
     allow_unused::RULE,
     barrier_alone::RULE,
     barrier_deadlock::RULE,
@@ -211,8 +213,13 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
 /// Runs the checks of one plan.
 pub fn judge(model: &Model<'_>, pipeline: DeclId, lowered: &Lowered, sink: &mut Vec<Diagnostic>) {
     let judged = Judged::new(model, pipeline, lowered);
+    let known = sink.len();
     for check in PLAN_CHECKS {
         check(&judged, sink);
+    }
+    // A group that cannot even go well has nothing to promise.
+    if sink[known..].iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
+        all_or_nothing_violated::check(&judged, sink);
     }
 }
 
@@ -226,6 +233,13 @@ fn hide(found: &mut Vec<Diagnostic>) {
         (failure_invalid::RULE.name, failure_unreachable::RULE.name),
     ];
     let all: std::collections::HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
+    // A promise that breaks because nothing undoes a step says so there.
+    let told: std::collections::HashSet<_> = found
+        .iter()
+        .filter(|it| it.rule == all_or_nothing_violated::RULE.name)
+        .flat_map(|it| it.labels.iter().map(|(at, _)| *at))
+        .collect();
+    found.retain(|it| it.rule != rollback_missing::RULE.name || !told.contains(&it.primary));
     found.retain(|it| {
         !HIDES.iter().any(|(winner, loser)| *loser == it.rule && all.contains(&(*winner, it.primary)))
     });

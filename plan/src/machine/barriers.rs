@@ -314,6 +314,7 @@ impl Machine<'_> {
     }
 }
 
-fn passes(settled: &Settled) -> bool {
+/// Whether a stage goes on in spite of the broken barrier.
+pub(crate) fn passes(settled: &Settled) -> bool {
     matches!(settled, Settled::Verdict(Verdict::Ignore | Verdict::Succeed))
 }

@@ -3,8 +3,8 @@
 use super::state::{BarrierAsk, Settled};
 use super::{Machine, StageMode, StepStatus};
 use crate::{
-    Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, PlaceId, Question, Reaction, Role,
-    Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict,
+    Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, PlaceId, Plan, Question, Reaction,
+    Role, Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict,
 };
 
 /// Which rule: its scope, and its place in it.
@@ -13,11 +13,7 @@ type RuleId = (ScopeId, u32);
 impl Machine<'_> {
     /// The innermost scope's first rule that matches.
     pub(super) fn rule_for(&self, scopes: &[ScopeId], failure: &Failure) -> Option<(RuleId, &Rule)> {
-        scopes.iter().find_map(|&scope| {
-            let rules = &self.plan.scopes[scope.index()].rules;
-            let at = rules.iter().position(|rule| matches(rule, failure))?;
-            Some(((scope, at as u32), &rules[at]))
-        })
+        rule_for(self.plan, scopes, failure)
     }
 
     /// An attempt failed, or could not be started.
@@ -129,18 +125,7 @@ impl Machine<'_> {
 
     /// The answers that a question about a failed step allows.
     pub(super) fn answers(&self, step: StepId) -> Vec<Answer> {
-        let data = &self.plan.steps[step.index()];
-        if data.role != Role::Forward {
-            return vec![Answer::Retry, Answer::Ignore, Answer::Succeed];
-        }
-        if !self.is_promised(data.stage) {
-            return vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback, Answer::Abort];
-        }
-        // Passing over a changing step, or stopping, could break the promise.
-        match data.changes {
-            true => vec![Answer::Retry, Answer::Rollback],
-            false => vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback],
-        }
+        answers(self.plan, step)
     }
 
     pub(super) fn step_answered(&mut self, step: StepId, answer: Answer, by: &str) {
@@ -214,40 +199,7 @@ impl Machine<'_> {
 
     /// What the rules in force at a place make of its barrier being broken.
     pub(super) fn judge_barrier(&self, place: PlaceId) -> (Settled, Decision) {
-        let failure = Failure::new(Kind::Barrier, String::new());
-        for &scope in &self.plan.places[place.index()].scopes {
-            for (at, rule) in self.plan.scopes[scope.index()].rules.iter().enumerate() {
-                let named = rule.kinds.contains(&Kind::Barrier);
-                if !matches(rule, &failure) {
-                    continue;
-                }
-                // A broken barrier cannot be tried again: `retry` goes straight to what follows it.
-                let mut reaction = &rule.reaction;
-                while let Reaction::Retry { then, .. } = reaction {
-                    reaction = then;
-                }
-                let rule = Some((scope, at as u32));
-                match reaction {
-                    Reaction::Ignore | Reaction::Succeed if !named => continue,
-                    Reaction::Ask { group, within, then } => {
-                        let ask = BarrierAsk {
-                            place,
-                            group: group.clone(),
-                            within: *within,
-                            then: (**then).clone(),
-                            named,
-                        };
-                        return (Settled::Ask(Box::new(ask)), Decision { verdict: Verdict::Ask, rule });
-                    }
-                    reaction => {
-                        let verdict = final_verdict(reaction);
-                        return (Settled::Verdict(verdict), Decision { verdict, rule });
-                    }
-                }
-            }
-        }
-        let verdict = Verdict::Rollback;
-        (Settled::Verdict(verdict), Decision { verdict, rule: None })
+        judge_barrier(self.plan, place)
     }
 
     pub(super) fn place_answered(&mut self, place: PlaceId, answer: Answer, by: &str) {
@@ -487,12 +439,86 @@ impl Machine<'_> {
 
     /// Whether the stage belongs to an `all_or_nothing` group.
     pub(super) fn is_promised(&self, stage: StageId) -> bool {
-        let item = self.plan.stages[stage.index()].item;
-        self.plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+        is_promised(self.plan, stage)
     }
 }
 
-pub(super) fn matches(rule: &Rule, failure: &Failure) -> bool {
+// What the rules mean does not depend on a run: the proof asks the same functions as the machine.
+
+/// The innermost scope's first rule that matches.
+pub(crate) fn rule_for<'a>(
+    plan: &'a Plan,
+    scopes: &[ScopeId],
+    failure: &Failure,
+) -> Option<(RuleId, &'a Rule)> {
+    scopes.iter().find_map(|&scope| {
+        let rules = &plan.scopes[scope.index()].rules;
+        let at = rules.iter().position(|rule| matches(rule, failure))?;
+        Some(((scope, at as u32), &rules[at]))
+    })
+}
+
+/// The answers that a question about a failed step allows.
+pub(crate) fn answers(plan: &Plan, step: StepId) -> Vec<Answer> {
+    let data = &plan.steps[step.index()];
+    if data.role != Role::Forward {
+        return vec![Answer::Retry, Answer::Ignore, Answer::Succeed];
+    }
+    if !is_promised(plan, data.stage) {
+        return vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback, Answer::Abort];
+    }
+    // Passing over a changing step, or stopping, could break the promise.
+    match data.changes {
+        true => vec![Answer::Retry, Answer::Rollback],
+        false => vec![Answer::Retry, Answer::Ignore, Answer::Succeed, Answer::Rollback],
+    }
+}
+
+/// What the rules in force at a place make of its barrier being broken.
+pub(crate) fn judge_barrier(plan: &Plan, place: PlaceId) -> (Settled, Decision) {
+    let failure = Failure::new(Kind::Barrier, String::new());
+    for &scope in &plan.places[place.index()].scopes {
+        for (at, rule) in plan.scopes[scope.index()].rules.iter().enumerate() {
+            let named = rule.kinds.contains(&Kind::Barrier);
+            if !matches(rule, &failure) {
+                continue;
+            }
+            // A broken barrier cannot be tried again: `retry` goes straight to what follows it.
+            let mut reaction = &rule.reaction;
+            while let Reaction::Retry { then, .. } = reaction {
+                reaction = then;
+            }
+            let rule = Some((scope, at as u32));
+            match reaction {
+                Reaction::Ignore | Reaction::Succeed if !named => continue,
+                Reaction::Ask { group, within, then } => {
+                    let ask = BarrierAsk {
+                        place,
+                        group: group.clone(),
+                        within: *within,
+                        then: (**then).clone(),
+                        named,
+                    };
+                    return (Settled::Ask(Box::new(ask)), Decision { verdict: Verdict::Ask, rule });
+                }
+                reaction => {
+                    let verdict = final_verdict(reaction);
+                    return (Settled::Verdict(verdict), Decision { verdict, rule });
+                }
+            }
+        }
+    }
+    let verdict = Verdict::Rollback;
+    (Settled::Verdict(verdict), Decision { verdict, rule: None })
+}
+
+/// Whether the stage belongs to an `all_or_nothing` group.
+fn is_promised(plan: &Plan, stage: StageId) -> bool {
+    let item = plan.stages[stage.index()].item;
+    plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+}
+
+pub(crate) fn matches(rule: &Rule, failure: &Failure) -> bool {
     let kind = rule.kinds.is_empty() || rule.kinds.contains(&failure.kind);
     let share = match (rule.under, failure.hosts) {
         (None, _) => true,
@@ -503,7 +529,7 @@ pub(super) fn matches(rule: &Rule, failure: &Failure) -> bool {
 }
 
 /// What a reaction that waits for nothing comes to for a stage.
-fn final_verdict(reaction: &Reaction) -> Verdict {
+pub(crate) fn final_verdict(reaction: &Reaction) -> Verdict {
     match reaction {
         Reaction::Ignore => Verdict::Ignore,
         Reaction::Succeed => Verdict::Succeed,

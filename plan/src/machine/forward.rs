@@ -357,7 +357,7 @@ impl Machine<'_> {
 }
 
 /// A step that a person ends, not a driver.
-pub(super) fn is_approval(step: &crate::Step) -> bool {
+pub(crate) fn is_approval(step: &crate::Step) -> bool {
     step.action.provider == "approval"
 }
 

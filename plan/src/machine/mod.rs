@@ -29,6 +29,11 @@ mod state;
 pub use sealing::Changed;
 pub use state::*;
 
+pub(crate) use barriers::passes;
+pub(crate) use failure::{answers, final_verdict, judge_barrier, matches, rule_for};
+pub(crate) use forward::is_approval;
+pub(crate) use rollback::rollback_queue;
+
 use crate::{ClaimId, Command, Event, Happening, Plan, Question, StageId, StageOutcome, Timer};
 use std::collections::VecDeque;
 

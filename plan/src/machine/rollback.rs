@@ -3,8 +3,8 @@
 use super::state::{Settled, Unwinding};
 use super::{BarrierState, BranchMode, Machine, PlaceState, StageMode, StepStatus};
 use crate::{
-    BarrierId, BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Question,
-    Reaction, ScopeId, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
+    BarrierId, BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Plan,
+    Position, Question, Reaction, ScopeId, Stage, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
 };
 use std::collections::BTreeSet;
 
@@ -50,85 +50,13 @@ impl Machine<'_> {
 
     /// Whether an attempt of any step of the stage was started.
     pub(super) fn has_executed(&self, stage: StageId) -> bool {
-        self.forward_steps(stage).any(|(_, step)| self.was_executed(step))
+        forward_steps(&self.plan.stages[stage.index()])
+            .any(|step| self.state.steps[step.index()].attempts > 0)
     }
 
-    fn was_executed(&self, step: StepId) -> bool {
-        self.state.steps[step.index()].attempts > 0
-    }
-
-    /// The stage's steps with their phases, in source order.
-    fn forward_steps(&self, stage: StageId) -> impl DoubleEndedIterator<Item = (u32, StepId)> + '_ {
-        self.plan.stages[stage.index()].positions.iter().flat_map(|position| {
-            let steps: &[StepId] = match &position.work {
-                Work::Steps(steps) => steps,
-                Work::Barrier(_) => &[],
-            };
-            steps.iter().map(|step| (position.phase, *step))
-        })
-    }
-
-    /// What undoes the stage as it stands now: executed phases, last first; in them what a block says, or else the
-    /// executed changing steps, last first.
+    /// What undoes the stage as it stands now.
     fn rollback_queue(&self, stage: StageId, only: Option<u32>) -> Vec<BlockItem> {
-        let data = &self.plan.stages[stage.index()];
-        if let (None, Some(block)) = (only, &data.rollback) {
-            return if self.has_executed(stage) { self.wanted(stage, block) } else { Vec::new() };
-        }
-        let mut queue = Vec::new();
-        // Positions follow the order of phases, so going backwards meets each phase once.
-        let mut at = data.positions.len();
-        while at > 0 {
-            let phase = data.positions[at - 1].phase;
-            let start = data.positions[..at]
-                .iter()
-                .rposition(|position| position.phase != phase)
-                .map_or(0, |i| i + 1);
-            let executed: Vec<StepId> = data.positions[start..at]
-                .iter()
-                .flat_map(|position| match &position.work {
-                    Work::Steps(steps) => steps.as_slice(),
-                    Work::Barrier(_) => &[],
-                })
-                .copied()
-                .filter(|step| self.was_executed(*step))
-                .collect();
-            at = start;
-            if executed.is_empty() || only.is_some_and(|only| only != phase) {
-                continue;
-            }
-            match &data.phases[phase as usize].rollback {
-                Some(block) => queue.extend(self.wanted(stage, block)),
-                None => queue.extend(executed.iter().rev().filter_map(|step| {
-                    match self.plan.steps[step.index()].undo {
-                        Undo::Derived(undo) => Some(BlockItem::Steps(vec![undo])),
-                        _ => None,
-                    }
-                })),
-            }
-        }
-        queue
-    }
-
-    /// A block without the steps that undo something which was never started.
-    fn wanted(&self, stage: StageId, block: &[BlockItem]) -> Vec<BlockItem> {
-        let unwanted = |undo: &StepId| {
-            let mut named = self
-                .forward_steps(stage)
-                .filter(|(_, step)| self.plan.steps[step.index()].undo == Undo::Block(*undo))
-                .peekable();
-            named.peek().is_some() && !named.any(|(_, step)| self.was_executed(step))
-        };
-        block
-            .iter()
-            .filter_map(|item| match item {
-                BlockItem::Steps(steps) => {
-                    let steps: Vec<StepId> = steps.iter().filter(|step| !unwanted(step)).copied().collect();
-                    (!steps.is_empty()).then_some(BlockItem::Steps(steps))
-                }
-                BlockItem::Barrier(place) => Some(BlockItem::Barrier(*place)),
-            })
-            .collect()
+        rollback_queue(self.plan, stage, only, &|step| self.state.steps[step.index()].attempts > 0)
     }
 
     pub(super) fn advance_rollback(&mut self, stage: StageId) {
@@ -382,4 +310,78 @@ impl Machine<'_> {
             StageMode::Waiting | StageMode::Forward(_) => false,
         }
     }
+}
+
+/// What undoes a stage of which these steps were executed, or one of its phases: executed phases, last first; in them
+/// what a block says, or else the executed changing steps, last first. The proof asks it too.
+pub(crate) fn rollback_queue(
+    plan: &Plan,
+    stage: StageId,
+    only: Option<u32>,
+    executed: &dyn Fn(StepId) -> bool,
+) -> Vec<BlockItem> {
+    let data = &plan.stages[stage.index()];
+    if let (None, Some(block)) = (only, &data.rollback) {
+        let any = forward_steps(data).any(executed);
+        return if any { wanted(plan, data, block, executed) } else { Vec::new() };
+    }
+    let mut queue = Vec::new();
+    // Positions follow the order of phases, so going backwards meets each phase once.
+    let mut at = data.positions.len();
+    while at > 0 {
+        let phase = data.positions[at - 1].phase;
+        let start =
+            data.positions[..at].iter().rposition(|position| position.phase != phase).map_or(0, |i| i + 1);
+        let steps = data.positions[start..at].iter().flat_map(steps_of);
+        let done: Vec<StepId> = steps.copied().filter(|step| executed(*step)).collect();
+        at = start;
+        if done.is_empty() || only.is_some_and(|only| only != phase) {
+            continue;
+        }
+        match &data.phases[phase as usize].rollback {
+            Some(block) => queue.extend(wanted(plan, data, block, executed)),
+            None => queue.extend(done.iter().rev().filter_map(|step| match plan.steps[step.index()].undo {
+                Undo::Derived(undo) => Some(BlockItem::Steps(vec![undo])),
+                _ => None,
+            })),
+        }
+    }
+    queue
+}
+
+fn steps_of(position: &Position) -> &[StepId] {
+    match &position.work {
+        Work::Steps(steps) => steps,
+        Work::Barrier(_) => &[],
+    }
+}
+
+/// The stage's steps in source order.
+fn forward_steps(stage: &Stage) -> impl Iterator<Item = StepId> + '_ {
+    stage.positions.iter().flat_map(steps_of).copied()
+}
+
+/// A block without the steps that undo something which was never started.
+fn wanted(
+    plan: &Plan,
+    stage: &Stage,
+    block: &[BlockItem],
+    executed: &dyn Fn(StepId) -> bool,
+) -> Vec<BlockItem> {
+    let unwanted = |undo: &StepId| {
+        let mut named = forward_steps(stage)
+            .filter(|step| plan.steps[step.index()].undo == Undo::Block(*undo))
+            .peekable();
+        named.peek().is_some() && !named.any(executed)
+    };
+    block
+        .iter()
+        .filter_map(|item| match item {
+            BlockItem::Steps(steps) => {
+                let steps: Vec<StepId> = steps.iter().filter(|step| !unwanted(step)).copied().collect();
+                (!steps.is_empty()).then_some(BlockItem::Steps(steps))
+            }
+            BlockItem::Barrier(place) => Some(BlockItem::Barrier(*place)),
+        })
+        .collect()
 }

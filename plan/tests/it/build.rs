@@ -2,7 +2,7 @@
 //!
 //! A stage is written as a line of words: `x` a step, `x!` a step that changes its target and can be undone, `x!!` one
 //! that is irreversible, `x?` a step whose condition is open, `x~` a step that can be cut short, `@x` a step that asks for
-//! an approval, `x&y` parallel steps, `|B` a barrier, `/` a new phase. A stage called `@x` is an approval in the lane.
+//! an approval, `x&y` parallel steps, `|B` a barrier (`|B?` with an open condition), `/` a new phase. A stage called `@x` is an approval in the lane.
 
 use lockstep_plan::*;
 use std::collections::BTreeMap;
@@ -91,7 +91,8 @@ impl Builder {
                 continue;
             } else if let Some(barrier) = word.strip_prefix('|') {
                 let timeout = Some(600_000);
-                Work::Barrier(self.place(
+                let (barrier, open) = (barrier.trim_end_matches('?'), barrier.ends_with('?'));
+                let place = self.place(
                     item,
                     barrier,
                     BarrierKind::Forward,
@@ -99,7 +100,12 @@ impl Builder {
                     branch,
                     timeout,
                     scopes.clone(),
-                ))
+                );
+                if open {
+                    let condition = self.condition(&format!("{barrier} of {name}"));
+                    self.plan.places[place.index()].when.push(condition);
+                }
+                Work::Barrier(place)
             } else {
                 Work::Steps(
                     word.split('&').map(|word| self.step(id, name, phase, word, target, &scopes)).collect(),
@@ -136,17 +142,7 @@ impl Builder {
         let changes = word.contains('!');
         let full = format!("{name}.p{}.{short}", phase + 1);
         let id = StepId(self.plan.steps.len() as u32);
-        let when = word.contains('?').then(|| {
-            self.plan.conditions.push(Expr::Binary(
-                Operator::Equal,
-                Box::new(Expr::Run(RunFact::By)),
-                Box::new(Expr::Value(Value::Text(format!("skips {short}")))),
-            ));
-            let at = self.plan.conditions.len() - 1;
-            let inner = self.plan.conditions[at].clone();
-            self.plan.conditions[at] = Expr::Not(Box::new(inner));
-            ConditionId(at as u32)
-        });
+        let when = word.contains('?').then(|| self.condition(short));
         let step = Step {
             name: full.clone(),
             stage,
@@ -184,6 +180,17 @@ impl Builder {
             });
         }
         id
+    }
+
+    /// A condition that holds unless the run is started by somebody who skips that.
+    fn condition(&mut self, short: &str) -> ConditionId {
+        let skips = Expr::Binary(
+            Operator::Equal,
+            Box::new(Expr::Run(RunFact::By)),
+            Box::new(Expr::Value(Value::Text(format!("skips {short}")))),
+        );
+        self.plan.conditions.push(Expr::Not(Box::new(skips)));
+        ConditionId(self.plan.conditions.len() as u32 - 1)
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -9,5 +9,6 @@ mod exhaustive;
 mod explore;
 mod law;
 mod law_rollback;
+mod oracle;
 mod stories;
 mod total;

@@ -1,0 +1,276 @@
+//! `all-or-nothing/violated`: a group that promises to end all new or all old can end mixed.
+//!
+//! The proof and the counterexample are the plan's matter ([`lockstep_plan::proof`]); here the story gets its places in the
+//! source.
+
+use super::Judged;
+use super::barrier_deadlock::condition_text;
+use super::satisfy::Atoms;
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::rules::Rule;
+use lockstep_plan::proof::{Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, prove};
+use lockstep_plan::{Answer, ConditionId, Kind, Part, Plan, StepId, Undo, Verdict};
+use std::collections::BTreeSet;
+
+pub const RULE: Rule = Rule {
+    name: "all-or-nothing/violated",
+    severity: Severity::Error,
+    summary: "a group that promises to end all new or all old can end mixed",
+    page: include_str!("all_or_nothing_violated.md"),
+};
+
+/// More branches than this are counted, not named.
+const MOST_NAMES: usize = 3;
+
+/// Proves the promise of every group.
+pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
+    for proof in proofs(&judged.lowered.plan) {
+        if judged.is_damaged(proof.item) {
+            continue;
+        }
+        match &proof.promise {
+            Promise::Kept => {}
+            Promise::Broken(found) => sink.push(broken(judged, &proof, found)),
+            Promise::Unproved(suspicion) => sink.push(unproved(judged, &proof, suspicion)),
+        }
+    }
+}
+
+/// What is known of the promises of a plan.
+pub fn proofs(plan: &Plan) -> Vec<Proof> {
+    let ask: &Worlds<'_> = &|open| worlds(plan, open);
+    prove(plan, ask)
+}
+
+/// What open conditions can come to together.
+fn worlds(plan: &Plan, open: &[ConditionId]) -> Option<Vec<Vec<bool>>> {
+    let mut atoms = Atoms::default();
+    for condition in open {
+        atoms.add(&plan.conditions[condition.index()]);
+    }
+    let answers = atoms.answers()?;
+    let truth = |answers: Vec<bool>| -> Vec<bool> {
+        plan.conditions.iter().map(|condition| atoms.holds(condition, &answers)).collect()
+    };
+    // Answers that make no difference to the conditions are one world.
+    let all: BTreeSet<Vec<bool>> = answers.map(truth).collect();
+    Some(all.into_iter().collect())
+}
+
+fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Diagnostic {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let item = proof.item;
+    let message = format!(
+        "`all_or_nothing` does not hold: {}, {}",
+        fault_text(plan, &found.fault),
+        standings_text(plan, proof, found)
+    );
+    let mut story = Story::default();
+    let (at, text) = fault_label(judged, &found.fault);
+    story.add(at, text);
+    if let Some(at) = rule_at(judged, &found.suspicion) {
+        story.add(at, verdict_label(found.suspicion.verdict).to_owned());
+    }
+    for step in found.left.iter().filter(|step| **step == found.suspicion.stays) {
+        story.add(origins.steps[step.index()], stays_label(plan, *step));
+    }
+    for (branch, standing) in plan.items[item.index()].branches.iter().zip(&found.standings) {
+        let stage = branch.parts.iter().find_map(|part| match part {
+            Part::Stage(stage) => Some(*stage),
+            Part::Approval(_) => None,
+        });
+        if let Some(stage) = stage {
+            let name = &plan.stages[stage.index()].name;
+            story.add(origins.stages[stage.index()], format!("`{name}` {}", standing_text(*standing)));
+        }
+    }
+    for (index, _) in found.conditions.iter().enumerate().filter(|(_, holds)| !**holds) {
+        if plan.conditions[index].as_value().is_none() {
+            let text = condition_text(judged, ConditionId(index as u32));
+            story.add(origins.conditions[index], format!("`{text}` skips what it stands at, in this story"));
+        }
+    }
+    let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
+        .label("all branches should end new, or all old");
+    story.tell(diagnostic).help(suggestion(plan, &found.suspicion, &found.left))
+}
+
+fn unproved(judged: &Judged<'_, '_>, proof: &Proof, suspicion: &Suspicion) -> Diagnostic {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let stays = &plan.steps[suspicion.stays.index()].name;
+    let message =
+        format!("it could not be proved that `all_or_nothing` holds: what `{stays}` changed may stay");
+    let mut story = Story::default();
+    if let Some(at) = rule_at(judged, suspicion) {
+        story.add(at, verdict_label(suspicion.verdict).to_owned());
+    }
+    story.add(origins.steps[suspicion.stays.index()], stays_label(plan, suspicion.stays));
+    let diagnostic = Diagnostic::new(&RULE, origins.items[proof.item.index()], message)
+        .label("too many conditions or branches to try them all");
+    story.tell(diagnostic).help(suggestion(plan, suspicion, &[suspicion.stays]))
+}
+
+/// Labels, each place once.
+#[derive(Default)]
+struct Story(Vec<(Location, Vec<String>)>);
+
+impl Story {
+    fn add(&mut self, at: Location, text: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == at) {
+            Some((_, texts)) if texts.contains(&text) => {}
+            Some((_, texts)) => texts.push(text),
+            None => self.0.push((at, vec![text])),
+        }
+    }
+
+    fn tell(self, mut diagnostic: Diagnostic) -> Diagnostic {
+        for (at, mut texts) in self.0 {
+            let more = texts.len().saturating_sub(MOST_NAMES + 1);
+            if more > 0 {
+                texts.truncate(MOST_NAMES);
+                texts.push(format!("and {} more", more + 1));
+            }
+            diagnostic = diagnostic.also(at, texts.join("; "));
+        }
+        diagnostic
+    }
+}
+
+fn fault_text(plan: &Plan, fault: &Fault) -> String {
+    match fault {
+        Fault::Step { step, kind, answer, .. } => {
+            let name = &plan.steps[step.index()].name;
+            let asked = match answer {
+                Some(answer) => format!(" and a person answers `{}`", answer.name()),
+                None => String::new(),
+            };
+            format!("when `{name}` fails ({kind}){asked}")
+        }
+        Fault::Waited(place) => {
+            format!("when the wait at `{}` runs out", plan.places[place.index()].name)
+        }
+        Fault::Approval(approval, kind) => {
+            let name = &plan.approvals[approval.index()].name;
+            match kind {
+                Kind::Timeout => format!("when nobody answers `{name}` in time"),
+                _ => format!("when `{name}` is refused"),
+            }
+        }
+        Fault::Condition(_) => "when a condition cannot be decided".to_owned(),
+    }
+}
+
+fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
+    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    match fault {
+        Fault::Step { step, kind, answer, .. } => {
+            let name = &plan.steps[step.index()].name;
+            let asked = match answer {
+                Some(Answer::Rollback) => ", and a person lets it roll back",
+                Some(_) => ", and a person decides",
+                None => "",
+            };
+            (origins.steps[step.index()], format!("`{name}` fails ({kind}){asked}"))
+        }
+        Fault::Waited(place) => {
+            let data = &plan.places[place.index()];
+            (origins.places[place.index()], format!("`{}` is waited at for too long", data.name))
+        }
+        Fault::Approval(approval, _) => (origins.approvals[approval.index()], "is not given".to_owned()),
+        Fault::Condition(condition) => {
+            (origins.conditions[condition.index()], "cannot be decided when a step gave nothing".to_owned())
+        }
+    }
+}
+
+fn rule_at(judged: &Judged<'_, '_>, suspicion: &Suspicion) -> Option<Location> {
+    let origins = &judged.lowered.origins;
+    if suspicion.later {
+        return origins.rules.first().copied();
+    }
+    let (scope, rule) = suspicion.rule?;
+    // A rule that rolls everything back is not what makes it so.
+    (suspicion.verdict != Verdict::Rollback)
+        .then(|| origins.scopes.get(scope.index()).and_then(|rules| rules.get(rule as usize)).copied())
+        .flatten()
+}
+
+fn verdict_label(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ignore => "this rule goes on, with a change that did not succeed",
+        Verdict::Fail => "this rule leaves the stage as it is",
+        Verdict::Abort => "this rule stops the run, and nothing is undone",
+        Verdict::RollbackPhase => "this rule takes back only the phase",
+        _ => "this rule takes everything back, also what cannot be",
+    }
+}
+
+fn stays_label(plan: &Plan, step: StepId) -> String {
+    let name = &plan.steps[step.index()].name;
+    match plan.steps[step.index()].undo {
+        Undo::Irreversible => format!("what `{name}` changed stays: it is irreversible"),
+        Undo::None => format!("what `{name}` changed stays: nothing undoes it"),
+        _ => format!("what `{name}` changed stays"),
+    }
+}
+
+fn standing_text(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Untouched => "has changed nothing",
+        Standing::New => "ends new",
+        Standing::Old => "ends old",
+        Standing::Between => "ends neither new nor old",
+    }
+}
+
+/// `a` ends old, `b` ends neither new nor old
+fn standings_text(plan: &Plan, proof: &Proof, found: &Counterexample) -> String {
+    let branches = &plan.items[proof.item.index()].branches;
+    let name = |index: usize| -> String {
+        let branch = &branches[index];
+        let part = branch.parts.first().map(|part| match part {
+            Part::Stage(stage) => plan.stages[stage.index()].name.clone(),
+            Part::Approval(approval) => plan.approvals[approval.index()].name.clone(),
+        });
+        format!("`{}`", branch.lane.clone().or(part).unwrap_or_default())
+    };
+    let mut parts = Vec::new();
+    for standing in [Standing::Between, Standing::New, Standing::Old] {
+        let these: Vec<usize> = (0..branches.len()).filter(|it| found.standings[*it] == standing).collect();
+        let what = standing_text(standing);
+        let plural = what.replacen("ends", "end", 1);
+        match these.as_slice() {
+            [] => {}
+            [one] => parts.push(format!("{} {what}", name(*one))),
+            some if some.len() <= MOST_NAMES => {
+                let names: Vec<String> = some.iter().map(|it| name(*it)).collect();
+                parts.push(format!("{} {plural}", names.join(" and ")));
+            }
+            [first, rest @ ..] => parts.push(format!("{} and {} others {plural}", name(*first), rest.len())),
+        }
+    }
+    parts.join(", ")
+}
+
+/// One change that helps.
+fn suggestion(plan: &Plan, suspicion: &Suspicion, left: &[StepId]) -> String {
+    let step = if left.contains(&suspicion.stays) {
+        suspicion.stays
+    } else {
+        left.first().copied().unwrap_or(suspicion.stays)
+    };
+    let name = plan.steps[step.index()].name.rsplit('.').next().unwrap_or_default();
+    match suspicion.verdict {
+        Verdict::Ignore => "write `rollback` instead of `ignore`, so that a change that failed is taken back; or `succeed`, if the target is as good as new then".to_owned(),
+        Verdict::Fail => "write `rollback` instead of `fail`: the other branches roll back too".to_owned(),
+        Verdict::Abort => "write `rollback` instead of `abort`: an abort undoes nothing".to_owned(),
+        Verdict::RollbackPhase => "write `rollback` instead of `rollback phase`, so that earlier phases are taken back too".to_owned(),
+        _ if plan.steps[step.index()].undo == Undo::None => {
+            format!("say what undoes `{name}`: a step in a `rollback` block, and `undone_by` with its name")
+        }
+        _ if plan.steps[step.index()].undo == Undo::Irreversible => {
+            format!("move `{name}` to a stage behind the group, where nothing of it can fail any more")
+        }
+        _ => format!("let what undoes `{name}` run whenever it does, without a condition of its own"),
+    }
+}

@@ -1,0 +1,438 @@
+//! What a branch can go through: its places in order, and at each the failures that end it for good.
+//!
+//! Nothing here says what a rule means: which rule matches, what a broken barrier leads to, which answers people have
+//! and what a rollback undoes are asked of the machine's own functions.
+
+use crate::machine::rollback_queue;
+use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
+use crate::{
+    Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
+    Reaction, ScopeId, StageId, StepId, Undo, Verdict, Work,
+};
+use std::collections::BTreeSet;
+
+/// What a step can fail with. A barrier's breaking and a person's no come from elsewhere.
+const STEP_KINDS: [Kind; 7] = [
+    Kind::Application,
+    Kind::Connectivity,
+    Kind::Authentication,
+    Kind::Authorization,
+    Kind::Verification,
+    Kind::Timeout,
+    Kind::Policy,
+];
+/// What an approval can fail with.
+const APPROVAL_KINDS: [Kind; 2] = [Kind::ApprovalRejected, Kind::Timeout];
+
+/// What is known of each condition of a plan; nothing known: it may come to either.
+pub(super) type Truth = [Option<bool>];
+
+/// Something that can go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Every attempt of a step fails so; a person who is asked answers so, or nobody does.
+    Step {
+        /// Which step.
+        step: StepId,
+        /// Of which kind.
+        kind: Kind,
+        /// How many of its hosts failed, of how many.
+        hosts: Option<(u32, u32)>,
+        /// What a person answers where a rule asks one; nothing: nobody answers.
+        answer: Option<Answer>,
+    },
+    /// A participant has waited for as long as its barrier lets it.
+    Waited(PlaceId),
+    /// An approval between stages is refused, or not given in time.
+    Approval(ApprovalId, Kind),
+    /// A condition cannot be decided.
+    Condition(ConditionId),
+}
+
+/// A fault, and what the rules make of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trigger {
+    pub fault: Fault,
+    pub verdict: Verdict,
+    /// The rule that says so.
+    pub rule: Option<(ScopeId, u32)>,
+}
+
+/// A changing step, and which rollbacks take it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub step: StepId,
+    /// Rolling the whole stage back does.
+    pub whole: bool,
+    /// Rolling its phase back does.
+    pub phase: bool,
+}
+
+/// What a branch comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    Steps,
+    Barrier {
+        barrier: BarrierId,
+        place: PlaceId,
+        /// Whether the branch may wait here.
+        may_wait: bool,
+        /// Whether nothing lets it go past before everybody has arrived.
+        must_wait: bool,
+        /// What its own rules make of the barrier being broken; nothing: it goes on, or asks (see `judge`).
+        judged: Option<Judged>,
+    },
+    Approval,
+}
+
+/// A verdict, and the rule that says so.
+pub(super) type Judged = (Verdict, Option<(ScopeId, u32)>);
+
+/// One place of a branch, where time can pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Element {
+    /// Index among the branch's parts.
+    pub part: usize,
+    /// Index among the stage's positions.
+    pub at: usize,
+    pub phase: u32,
+    pub what: What,
+    pub triggers: Vec<Trigger>,
+    pub changes: Vec<Change>,
+}
+
+/// A branch, from its first place to its last. Behind the last it waits at `commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Course {
+    pub elements: Vec<Element>,
+    /// Where the first changing step stands.
+    pub first_change: Option<usize>,
+    /// Where the first changing step stands that rolling everything back leaves as it is.
+    pub first_left: Option<usize>,
+    /// Whether a broken barrier may lead to anything but rolling everything back.
+    pub judges: bool,
+}
+
+/// Whether conditions hold: surely, surely not, or perhaps.
+fn all_hold(truth: &Truth, when: &[ConditionId]) -> Option<bool> {
+    let mut sure = true;
+    for condition in when {
+        match truth[condition.index()] {
+            Some(false) => return Some(false),
+            Some(true) => {}
+            None => sure = false,
+        }
+    }
+    sure.then_some(true)
+}
+
+/// Whether deciding an expression may itself go wrong: it reads what a step has to give first, or tries a pattern.
+pub(super) fn may_fail(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |part| {
+        found |=
+            matches!(part, Expr::Output { .. } | Expr::Failure(_) | Expr::Call(crate::Function::Matches, _));
+    });
+    found
+}
+
+/// Barriers that everybody passes over when they break: nobody fails then, and nobody has to wait there.
+pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> BTreeSet<BarrierId> {
+    let soft = |barrier: &crate::Barrier| {
+        barrier.item == item
+            && barrier.kind == crate::BarrierKind::Forward
+            && barrier.places.iter().all(|place| {
+                let stage = plan.places[place.index()].stage;
+                let skipped = stage.is_some_and(|stage| {
+                    let data = &plan.stages[stage.index()];
+                    let position = data.positions.iter().find(|it| it.work == Work::Barrier(*place));
+                    let around = position.map(|it| it.when.as_slice()).unwrap_or_default();
+                    let own = &plan.places[place.index()].when;
+                    [&data.when, around, own].iter().any(|when| all_hold(truth, when) != Some(true))
+                });
+                skipped || passes(&judge_barrier(plan, *place).0)
+            })
+    };
+    let found = plan.barriers.iter().enumerate().filter(|(_, barrier)| soft(barrier));
+    found.map(|(index, _)| BarrierId(index as u32)).collect()
+}
+
+/// The course of one branch of a group.
+pub(super) fn course(
+    plan: &Plan,
+    item: ItemId,
+    branch: usize,
+    truth: &Truth,
+    soft: &BTreeSet<BarrierId>,
+) -> Course {
+    let mut course = Course::default();
+    for (part, it) in plan.items[item.index()].branches[branch].parts.iter().enumerate() {
+        match it {
+            Part::Stage(stage) => add_stage(plan, *stage, part, truth, soft, &mut course),
+            Part::Approval(approval) => course.elements.push(Element {
+                part,
+                at: 0,
+                phase: 0,
+                what: What::Approval,
+                triggers: APPROVAL_KINDS
+                    .map(|kind| Trigger {
+                        fault: Fault::Approval(*approval, kind),
+                        verdict: Verdict::Rollback,
+                        rule: None,
+                    })
+                    .to_vec(),
+                changes: Vec::new(),
+            }),
+        }
+    }
+    for (index, element) in course.elements.iter().enumerate() {
+        if !element.changes.is_empty() {
+            course.first_change.get_or_insert(index);
+        }
+        if element.changes.iter().any(|change| !change.whole) {
+            course.first_left.get_or_insert(index);
+        }
+        if let What::Barrier { judged: Some((verdict, _)), .. } = element.what {
+            course.judges |= verdict != Verdict::Rollback;
+        }
+    }
+    course
+}
+
+fn add_stage(
+    plan: &Plan,
+    id: StageId,
+    part: usize,
+    truth: &Truth,
+    soft: &BTreeSet<BarrierId>,
+    course: &mut Course,
+) {
+    let stage = &plan.stages[id.index()];
+    let around = all_hold(truth, &stage.when);
+    for (at, position) in stage.positions.iter().enumerate() {
+        let holds = match (around, all_hold(truth, &position.when)) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+        let mut element = Element {
+            part,
+            at,
+            phase: position.phase,
+            what: What::Steps,
+            triggers: Vec::new(),
+            changes: Vec::new(),
+        };
+        let mut asked: Vec<ConditionId> = Vec::new();
+        if around != Some(false) {
+            asked.extend(&position.when);
+        }
+        match &position.work {
+            Work::Steps(steps) => {
+                for step in steps.iter().copied() {
+                    let data = &plan.steps[step.index()];
+                    if holds == Some(false) || all_hold(truth, &data.when) == Some(false) {
+                        continue;
+                    }
+                    element.triggers.extend(triggers(plan, step));
+                    if data.changes {
+                        element.changes.push(change(plan, id, position.phase, step, truth));
+                    }
+                }
+            }
+            Work::Barrier(place) => {
+                let data = &plan.places[place.index()];
+                let holds = match (holds, all_hold(truth, &data.when)) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                };
+                if around != Some(false) {
+                    asked.extend(&data.when);
+                }
+                let alone = plan.barriers[data.barrier.index()].places.len() < 2;
+                let settled = judge_barrier(plan, *place);
+                let judged = match settled {
+                    (Settled::Verdict(verdict), decision) if !passes(&Settled::Verdict(verdict)) => {
+                        Some((verdict, decision.rule))
+                    }
+                    // Passed over; or a person would be asked, but `commit` breaks in the same machine step.
+                    _ => None,
+                };
+                let soft = soft.contains(&data.barrier);
+                element.what = What::Barrier {
+                    barrier: data.barrier,
+                    place: *place,
+                    may_wait: holds != Some(false) && !alone,
+                    must_wait: holds == Some(true) && !soft,
+                    judged,
+                };
+                if holds != Some(false) && !alone && !soft && data.timeout.is_some() {
+                    // What follows depends on the other participants: see `Group::verdict_at`.
+                    element.triggers.push(Trigger {
+                        fault: Fault::Waited(*place),
+                        verdict: Verdict::Rollback,
+                        rule: None,
+                    });
+                }
+            }
+        }
+        let fallible = asked
+            .into_iter()
+            .find(|id| truth[id.index()] != Some(false) && may_fail(&plan.conditions[id.index()]));
+        if let Some(condition) = fallible {
+            let fault = Fault::Condition(condition);
+            element.triggers.push(Trigger { fault, verdict: Verdict::Rollback, rule: None });
+        }
+        let rests = !matches!(element.what, What::Steps)
+            || !element.triggers.is_empty()
+            || !element.changes.is_empty()
+            || matches!(&position.work, Work::Steps(steps) if holds != Some(false)
+                && steps.iter().any(|step| all_hold(truth, &plan.steps[step.index()].when) != Some(false)));
+        if rests {
+            course.elements.push(element);
+        }
+    }
+}
+
+/// Which rollbacks take a changing step back. An undoing step that may be skipped takes nothing back for sure.
+fn change(plan: &Plan, stage: StageId, phase: u32, step: StepId, truth: &Truth) -> Change {
+    let undone = |only: Option<u32>| match plan.steps[step.index()].undo {
+        Undo::Derived(undo) | Undo::Block(undo) => {
+            all_hold(truth, &plan.steps[undo.index()].when) == Some(true)
+                && rollback_queue(plan, stage, only, &|it| it == step)
+                    .iter()
+                    .any(|item| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo)))
+        }
+        Undo::None | Undo::Irreversible => false,
+    };
+    Change { step, whole: undone(None), phase: undone(Some(phase)) }
+}
+
+/// Every way in which a step can end its stage, or stand failed. Retries only delay what follows them.
+pub(super) fn triggers(plan: &Plan, step: StepId) -> Vec<Trigger> {
+    let data = &plan.steps[step.index()];
+    let kinds: &[Kind] = if is_approval(data) { &APPROVAL_KINDS } else { &STEP_KINDS };
+    let mut found: Vec<Trigger> = Vec::new();
+    for hosts in shares(plan, step) {
+        for kind in kinds.iter().copied() {
+            let failure = Failure { kind, message: String::new(), hosts };
+            let (rule, reaction) = match rule_for(plan, &data.scopes, &failure) {
+                Some((rule, found)) => (Some(rule), &found.reaction),
+                None => (None, &Reaction::Rollback),
+            };
+            for (answer, verdict) in ends(plan, step, reaction) {
+                let harmless = match verdict {
+                    Verdict::Succeed => true,
+                    Verdict::Ignore => !data.changes,
+                    _ => false,
+                };
+                let known = |it: &Trigger| {
+                    let same = matches!(it.fault, Fault::Step { kind: known, .. } if known == kind);
+                    same && it.verdict == verdict && it.rule == rule
+                };
+                if !harmless && !found.iter().any(known) {
+                    let fault = Fault::Step { step, kind, hosts, answer };
+                    found.push(Trigger { fault, verdict, rule });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What a reaction comes to in the end, with the answer that leads there.
+fn ends(plan: &Plan, step: StepId, reaction: &Reaction) -> Vec<(Option<Answer>, Verdict)> {
+    match reaction {
+        Reaction::Retry { then, .. } => ends(plan, step, then),
+        Reaction::Ask { then, .. } => {
+            let mut found = ends(plan, step, then);
+            for answer in answers(plan, step) {
+                let verdict = match answer {
+                    Answer::Ignore => Verdict::Ignore,
+                    Answer::Succeed => Verdict::Succeed,
+                    Answer::Rollback => Verdict::Rollback,
+                    Answer::Abort => Verdict::Abort,
+                    // Another attempt, with another end.
+                    Answer::Retry | Answer::Approve | Answer::Reject => continue,
+                };
+                found.push((Some(answer), verdict));
+            }
+            found
+        }
+        other => vec![(None, final_verdict(other))],
+    }
+}
+
+/// Shares of failed hosts that the rules of a step can tell apart.
+fn shares(plan: &Plan, step: StepId) -> Vec<Option<(u32, u32)>> {
+    const OF: u32 = 1000;
+    let mut shares = vec![None];
+    let data = &plan.steps[step.index()];
+    let target = data.action.target.map(|target| &plan.targets[target.index()]);
+    if !target.is_some_and(|target| target.settings.contains_key("hosts")) {
+        return shares;
+    }
+    let rules = data.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+    let limits: BTreeSet<u32> = rules.filter_map(|rule| rule.under).collect();
+    if !limits.is_empty() {
+        shares.push(Some((OF, OF)));
+    }
+    // Just under each limit; fewer than one host of a thousand never fails.
+    shares.extend(limits.into_iter().filter_map(|limit| {
+        let failed = (limit.saturating_mul(OF / 100)).saturating_sub(1).min(OF);
+        (failed > 0).then_some(Some((failed, OF)))
+    }));
+    shares
+}
+
+impl Course {
+    /// The changing step that stays as it is when the branch, at element `q` (or at `commit`), meets that verdict.
+    pub fn stays(&self, q: usize, verdict: Verdict) -> Option<StepId> {
+        if verdict == Verdict::Rollback {
+            let first = self.first_left.filter(|first| *first <= q)?;
+            return self.elements[first].changes.iter().find(|it| !it.whole).map(|it| it.step);
+        }
+        let here = self.elements.get(q);
+        let started = self.elements.iter().take(q.saturating_add(1));
+        started
+            .flat_map(|element| element.changes.iter().map(move |change| (element, change)))
+            .find(|(element, change)| {
+                let undone = match verdict {
+                    Verdict::Abort => false,
+                    // The earlier stages of a lane go back as a whole.
+                    _ if here.is_none_or(|here| here.part != element.part) => change.whole,
+                    Verdict::RollbackPhase => {
+                        change.phase && here.is_some_and(|here| here.phase == element.phase)
+                    }
+                    _ => false,
+                };
+                !undone
+            })
+            .map(|(_, change)| change.step)
+    }
+
+    /// What a branch that is at `q` meets when these barriers break one after another, and `commit` behind them.
+    pub fn doom(&self, q: usize, breaking: &[BarrierId]) -> Judged {
+        let Some(here) = self.elements.get(q) else { return (Verdict::Rollback, None) };
+        let ahead = &self.elements[q..];
+        let judged = breaking.iter().find_map(|broken| {
+            let place = ahead.iter().find(|it| {
+                it.part == here.part && matches!(it.what, What::Barrier { barrier, .. } if barrier == *broken)
+            })?;
+            match place.what {
+                What::Barrier { judged, .. } => judged,
+                _ => None,
+            }
+        });
+        judged.unwrap_or((Verdict::Rollback, None))
+    }
+
+    /// The barriers that the stage of a part meets at or behind an element, in order.
+    pub fn barriers(&self, part: usize, from: usize) -> impl Iterator<Item = BarrierId> + '_ {
+        self.elements.iter().skip(from).filter(move |it| it.part == part).filter_map(|it| match it.what {
+            What::Barrier { barrier, .. } => Some(barrier),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! A group as the proof sees it: branches of one shape are one, and barriers say who can be where at the same time.
+//!
+//! **Symmetry.** Two branches are of one shape when their courses differ in names only and they meet the same barriers at
+//! the same places. Swapping them turns any execution into another one, so that what holds for one (and for two of them
+//! against each other) holds for all.
+//!
+//! **Epochs.** Between two barriers at which a branch has to wait, nothing keeps it from being anywhere. Whether a branch
+//! can be at `q` while another is at `r` therefore only depends on which barriers each has crossed: to be behind a
+//! barrier, everybody else has to have come to it, and so on through the barriers that they crossed on the way
+//! ([`Group::crossing`], the least such cut). Least cuts can be joined, so that two branches can be at `q` and `r`
+//! together, with everybody else somewhere, exactly when neither needs the other one to be farther.
+
+use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, soft_barriers};
+use crate::{BarrierId, ItemId, Plan};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Where every shape has come to at least.
+type Cut = Vec<usize>;
+
+/// More work than this on crossings is not done: then nothing is known to keep branches apart, which is sound.
+const MOST_CROSSINGS: usize = 40_000_000;
+
+/// Branches of one shape.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub course: Course,
+    /// Indices of the branches.
+    pub members: Vec<usize>,
+    /// For each element, and for `commit`: the last barrier before it at which the branch has to wait.
+    behind: Vec<Option<BarrierId>>,
+}
+
+/// A group under proof.
+pub(super) struct Group<'a> {
+    pub plan: &'a Plan,
+    pub item: ItemId,
+    pub shapes: Vec<Shape>,
+    /// For each branch its shape and its own course.
+    pub branches: Vec<(usize, Course)>,
+    crossings: BTreeMap<BarrierId, Cut>,
+}
+
+/// What tells shapes apart: everything but names.
+type Key =
+    Vec<(usize, u32, Option<(BarrierId, bool, bool)>, Option<crate::Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
+
+impl<'a> Group<'a> {
+    pub fn new(plan: &'a Plan, item: ItemId, truth: &Truth) -> Self {
+        let soft = soft_barriers(plan, item, truth);
+        let count = plan.items[item.index()].branches.len();
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        let mut branches = Vec::new();
+        for branch in 0..count {
+            let course = course(plan, item, branch, truth, &soft);
+            let shape = *known.entry(key(&course)).or_insert_with(|| {
+                let behind = behind(&course);
+                shapes.push(Shape { course: course.clone(), members: Vec::new(), behind });
+                shapes.len() - 1
+            });
+            shapes[shape].members.push(branch);
+            branches.push((shape, course));
+        }
+        let crossings = crossings(&shapes);
+        Group { plan, item, shapes, branches, crossings }
+    }
+
+    /// Whether a branch of one shape can be at `q` while another branch, of the other shape, is at `r`.
+    pub fn together(&self, (a, q): (usize, usize), (b, r): (usize, usize)) -> bool {
+        let needs = |shape: usize, at: usize, of: usize| {
+            let cut = self.shapes[shape].behind[at].and_then(|barrier| self.crossings.get(&barrier));
+            cut.map_or(0, |cut| cut[of])
+        };
+        needs(a, q, b) <= r && needs(b, r, a) <= q
+    }
+
+    /// The first place at or behind `from` where a branch of shape `a` can be while one of shape `b` is at `r`.
+    pub fn first_together(&self, a: usize, from: usize, (b, r): (usize, usize)) -> Option<usize> {
+        let cut = self.shapes[b].behind[r].and_then(|barrier| self.crossings.get(&barrier));
+        let q = from.max(cut.map_or(0, |cut| cut[a]));
+        (q <= self.shapes[a].course.elements.len() && self.together((a, q), (b, r))).then_some(q)
+    }
+
+    /// The barriers that break one after another with a fault at element `r` of a shape, before `commit` does.
+    pub fn breaking(&self, shape: usize, r: usize, fault: &Fault) -> Vec<BarrierId> {
+        let course = &self.shapes[shape].course;
+        let part = course.elements[r].part;
+        match fault {
+            Fault::Step { .. } | Fault::Condition(_) => course.barriers(part, r).collect(),
+            Fault::Approval(..) => {
+                // The next stage of the lane counts as failed: its barriers come first.
+                let next = course.elements[r..].iter().map(|it| it.part).find(|it| *it > part);
+                next.map(|part| course.barriers(part, r).collect()).unwrap_or_default()
+            }
+            Fault::Waited(place) => {
+                let barrier = self.plan.places[place.index()].barrier;
+                // The first participant that does not pass over it takes its other barriers along.
+                let mut breaking = vec![barrier];
+                for place in &self.plan.barriers[barrier.index()].places {
+                    let branch = self.plan.places[place.index()].branch as usize;
+                    let course = &self.branches[branch].1;
+                    let here = course
+                        .elements
+                        .iter()
+                        .find(|it| matches!(it.what, What::Barrier { place: known, .. } if known == *place));
+                    if let Some(here) = here
+                        && matches!(here.what, What::Barrier { judged: Some(_), .. })
+                    {
+                        breaking.extend(course.barriers(here.part, 0).filter(|it| *it != barrier));
+                        break;
+                    }
+                }
+                breaking
+            }
+        }
+    }
+
+    /// What a branch comes to by its own trigger at `r`.
+    pub fn verdict_at(&self, shape: usize, r: usize, trigger: &Trigger) -> Judged {
+        match trigger.fault {
+            Fault::Waited(_) => self.shapes[shape].course.doom(r, &self.breaking(shape, r, &trigger.fault)),
+            _ => (trigger.verdict, trigger.rule),
+        }
+    }
+
+    /// How many epochs the group has: stretches of shapes between the barriers at which they have to wait.
+    pub fn epochs(&self) -> usize {
+        let distinct = |shape: &Shape| shape.behind.iter().collect::<BTreeSet<_>>().len();
+        self.shapes.iter().map(distinct).sum()
+    }
+}
+
+fn key(course: &Course) -> Key {
+    let element = |it: &super::course::Element| {
+        let (barrier, judged) = match it.what {
+            What::Barrier { barrier, may_wait, must_wait, judged, .. } => {
+                (Some((barrier, may_wait, must_wait)), judged.map(|(verdict, _)| verdict))
+            }
+            _ => (None, None),
+        };
+        let triggers = it.triggers.iter().map(trigger_key).collect();
+        let changes = it.changes.iter().map(|change| (change.whole, change.phase)).collect();
+        (it.part, it.phase, barrier, judged, triggers, changes)
+    };
+    course.elements.iter().map(element).collect()
+}
+
+/// What kind of trigger it is, but for the names of what it is about.
+fn trigger_key(trigger: &Trigger) -> u32 {
+    let fault = match &trigger.fault {
+        Fault::Step { kind, hosts, answer, .. } => {
+            let hosts = hosts.map_or(0, |(failed, _)| failed + 1);
+            let answer = answer.map_or(0, |answer| answer as u32 + 1);
+            4 + *kind as u32 + 16 * answer + 256 * hosts
+        }
+        Fault::Waited(_) => 0,
+        Fault::Approval(_, kind) => 1 + u32::from(*kind == crate::Kind::Timeout),
+        Fault::Condition(_) => 3,
+    };
+    let verdict = match trigger.verdict {
+        crate::Verdict::Ignore => 1,
+        crate::Verdict::Fail => 2,
+        crate::Verdict::Abort => 3,
+        crate::Verdict::RollbackPhase => 4,
+        _ => 0,
+    };
+    fault * 8 + verdict
+}
+
+fn behind(course: &Course) -> Vec<Option<BarrierId>> {
+    let mut last = None;
+    let mut behind = Vec::with_capacity(course.elements.len() + 1);
+    for element in &course.elements {
+        behind.push(last);
+        if let What::Barrier { barrier, must_wait: true, .. } = element.what {
+            last = Some(barrier);
+        }
+    }
+    behind.push(last);
+    behind
+}
+
+/// For each barrier where every shape has come to, at least, when somebody who waits for it has crossed it.
+fn crossings(shapes: &[Shape]) -> BTreeMap<BarrierId, Cut> {
+    // For each barrier: which shapes come to it, and where.
+    let mut met: BTreeMap<BarrierId, Vec<(usize, usize)>> = BTreeMap::new();
+    for (shape, it) in shapes.iter().enumerate() {
+        for (at, element) in it.course.elements.iter().enumerate() {
+            if let What::Barrier { barrier, .. } = element.what {
+                met.entry(barrier).or_default().push((shape, at));
+            }
+        }
+    }
+    let meetings: usize = met.values().map(Vec::len).sum();
+    if meetings.saturating_mul(shapes.len()) > MOST_CROSSINGS {
+        return BTreeMap::new();
+    }
+    // What has to be crossed before: each barrier waits until those before it are known. In a circle (which another rule
+    // reports) nothing is.
+    let before = |barrier: &BarrierId| -> BTreeSet<BarrierId> {
+        met[barrier].iter().filter_map(|(shape, at)| shapes[*shape].behind[*at]).collect()
+    };
+    let mut missing: BTreeMap<BarrierId, BTreeSet<BarrierId>> =
+        met.keys().map(|barrier| (*barrier, before(barrier))).collect();
+    let mut after: BTreeMap<BarrierId, Vec<BarrierId>> = BTreeMap::new();
+    for (barrier, before) in &missing {
+        for earlier in before {
+            after.entry(*earlier).or_default().push(*barrier);
+        }
+    }
+    let mut ready: Vec<BarrierId> =
+        missing.iter().filter(|(_, before)| before.is_empty()).map(|(barrier, _)| *barrier).collect();
+    let mut cuts: BTreeMap<BarrierId, Cut> = BTreeMap::new();
+    while let Some(barrier) = ready.pop() {
+        let mut cut = vec![0; shapes.len()];
+        for earlier in before(&barrier) {
+            for (least, known) in cut.iter_mut().zip(&cuts[&earlier]) {
+                *least = (*least).max(*known);
+            }
+        }
+        for (shape, at) in &met[&barrier] {
+            cut[*shape] = cut[*shape].max(at + 1);
+        }
+        cuts.insert(barrier, cut);
+        for later in after.remove(&barrier).unwrap_or_default() {
+            if let Some(before) = missing.get_mut(&later) {
+                before.remove(&barrier);
+                if before.is_empty() {
+                    ready.push(later);
+                }
+            }
+        }
+    }
+    cuts
+}

@@ -1,0 +1,281 @@
+//! The proof of `parallel all_or_nothing`: in every execution all branches of the group end new, or all end old.
+//!
+//! What that means exactly, and what is assumed, is said in `docs/guarantees.md`. The proof stands on the machine that
+//! runs: what rules, barriers and rollbacks mean is asked of the machine's own functions, and a counterexample is only
+//! believed when the machine, played through it, ends mixed.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `standing` | the property: how a branch stands when a run has ended |
+//! | `course` | what a branch can go through, and the faults that end it for good |
+//! | `group` | symmetry and epochs: who can be where at the same time |
+//! | `candidates` | the decision procedure, with its argument |
+//! | `replay` | playing a counterexample on the machine |
+
+mod candidates;
+mod course;
+mod group;
+mod replay;
+mod standing;
+
+pub use course::Fault;
+pub use standing::{Standing, is_mixed, is_undone, standing};
+
+use crate::{ConditionId, Happening, ItemId, Plan, ScopeId, StepId, Value, Verdict, Work};
+use candidates::{Candidate, candidates};
+use group::Group;
+use replay::{assignments, replay, skeleton, undecidable};
+use std::collections::BTreeSet;
+
+/// More replays than this are not made for one group and one set of answers.
+const MOST_REPLAYS: usize = 512;
+
+/// What is known of a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promise {
+    /// It holds in every execution.
+    Kept,
+    /// It does not: this execution of the machine ends mixed.
+    Broken(Box<Counterexample>),
+    /// It could not be proved, and nothing was found that breaks it.
+    Unproved(Box<Suspicion>),
+}
+
+/// An execution that ends with some branches new and others old, or with one in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counterexample {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// What was chosen for the plan's conditions.
+    pub conditions: Vec<bool>,
+    /// What made it so.
+    pub suspicion: Suspicion,
+    /// How each branch stands in the end.
+    pub standings: Vec<Standing>,
+    /// Everything that the machine announced, in order.
+    pub story: Vec<Happening>,
+    /// Steps whose changes stay although their branch did not succeed, or although others went back.
+    pub left: Vec<StepId>,
+}
+
+/// Why a promise may be broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspicion {
+    /// What the rules make of the fault where it leaves something.
+    pub verdict: Verdict,
+    /// The rule that says so.
+    pub rule: Option<(ScopeId, u32)>,
+    /// A step whose change stays.
+    pub stays: StepId,
+    /// Whether a rule of the pipeline takes the group back after it has ended, because of a later item.
+    pub later: bool,
+}
+
+/// How much was covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// Faults: each way in which something can fail for good or stand failed, and each wait that can run out.
+    pub faults: u64,
+    /// Each fault with each place where each other branch may be then.
+    pub scenarios: u64,
+    /// Branches.
+    pub branches: u64,
+    /// Branches that differ in more than names.
+    pub shapes: u64,
+    /// Stretches between barriers, of all shapes.
+    pub epochs: u64,
+    /// Faults and pairs that were looked at, for all scenarios.
+    pub checked: u64,
+    /// Sets of answers to the open conditions that were looked at one by one.
+    pub worlds: u64,
+    /// Executions of the machine that were played.
+    pub replays: u64,
+}
+
+/// What was found about one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The group.
+    pub item: ItemId,
+    /// Whether it keeps its promise.
+    pub promise: Promise,
+    /// How much was covered.
+    pub coverage: Coverage,
+}
+
+/// What open conditions can come to together: for each set of answers the truth of every condition of the plan, or
+/// nothing when there are too many sets. Asked only when the conditions matter.
+pub type Worlds<'a> = dyn Fn(&[ConditionId]) -> Option<Vec<Vec<bool>>> + 'a;
+
+/// Looks at every `all_or_nothing` group of a plan.
+pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
+    let promised = |item: &crate::Item| item.group.is_some_and(|group| group.all_or_nothing);
+    let items = plan.items.iter().enumerate().filter(|(_, item)| promised(item));
+    items.map(|(index, _)| prove_group(plan, ItemId(index as u32), worlds)).collect()
+}
+
+fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
+    let known = |condition: &crate::Expr| condition.as_value().and_then(Value::as_bool);
+    let truth: Vec<Option<bool>> = plan.conditions.iter().map(known).collect();
+    // First with every condition open: that allows more executions than there are.
+    let group = Group::new(plan, item, &truth);
+    let found = candidates(&group);
+    let mut coverage = cover(&group);
+    coverage.checked = found.checked;
+    let mut promise = Promise::Kept;
+    if let Some(first) = found.candidates.first() {
+        let open = open_conditions(plan, item, &truth);
+        promise = if open.is_empty() {
+            try_out(plan, &group, &truth, &found, &mut coverage)
+        } else {
+            let all = worlds(&open);
+            let complete = all.is_some();
+            let mut all = all.unwrap_or_else(|| vec![vec![true; truth.len()], vec![false; truth.len()]]);
+            // As little as possible is skipped in the first that is found.
+            all.sort_by_key(|world| world.iter().filter(|holds| !**holds).count());
+            let mut promise = if complete { Promise::Kept } else { suspect(first) };
+            for world in all {
+                let truth: Vec<Option<bool>> =
+                    truth.iter().zip(world).map(|(known, chosen)| known.or(Some(chosen))).collect();
+                let group = Group::new(plan, item, &truth);
+                let found = candidates(&group);
+                coverage.worlds += 1;
+                coverage.checked += found.checked;
+                match try_out(plan, &group, &truth, &found, &mut coverage) {
+                    Promise::Kept => {}
+                    Promise::Unproved(suspicion) => promise = Promise::Unproved(suspicion),
+                    broken => {
+                        promise = broken;
+                        break;
+                    }
+                }
+            }
+            promise
+        };
+    }
+    Proof { item, promise, coverage }
+}
+
+/// Tries candidates on the machine, shortest first.
+fn try_out(
+    plan: &Plan,
+    group: &Group<'_>,
+    truth: &[Option<bool>],
+    found: &candidates::Found,
+    coverage: &mut Coverage,
+) -> Promise {
+    let mut bare: Option<(Option<ConditionId>, Plan)> = None;
+    let mut unsure: Option<&Candidate> = None;
+    let mut replays = 0;
+    for candidate in &found.candidates {
+        let undecidable = undecidable(candidate);
+        if bare.as_ref().is_none_or(|(of, _)| *of != undecidable) {
+            bare = Some((undecidable, skeleton(plan, truth, undecidable)));
+        }
+        let Some((_, bare)) = &bare else { continue };
+        let (assignments, complete) = assignments(group, candidate);
+        if !complete {
+            unsure.get_or_insert(candidate);
+        }
+        for branches in assignments {
+            if replays >= MOST_REPLAYS {
+                return suspect(unsure.unwrap_or(candidate));
+            }
+            replays += 1;
+            coverage.replays += 1;
+            let Some(run) = replay(bare, group, candidate, &branches) else { continue };
+            if !is_mixed(bare, &run.state, group.item) {
+                continue;
+            }
+            let count = plan.items[group.item.index()].branches.len() as u32;
+            let standings: Vec<Standing> =
+                (0..count).map(|branch| standing(bare, &run.state, group.item, branch)).collect();
+            let left = left(bare, &run.state, group.item);
+            let fault = match candidate.later {
+                Some(_) => candidate.trigger.fault.clone(),
+                None => group.branches[branches[0]].1.elements[candidate.at.at].triggers[candidate.nth]
+                    .fault
+                    .clone(),
+            };
+            let mut suspicion = suspicion(candidate);
+            if !left.contains(&suspicion.stays)
+                && let Some(step) = left.first()
+            {
+                suspicion.stays = *step;
+            }
+            return Promise::Broken(Box::new(Counterexample {
+                fault,
+                conditions: truth.iter().map(|known| known.unwrap_or(true)).collect(),
+                suspicion,
+                standings,
+                story: run.told,
+                left,
+            }));
+        }
+    }
+    match unsure {
+        Some(candidate) => suspect(candidate),
+        None if !found.complete => found.candidates.first().map_or(Promise::Kept, suspect),
+        None => Promise::Kept,
+    }
+}
+
+fn suspicion(candidate: &Candidate) -> Suspicion {
+    Suspicion {
+        verdict: candidate.verdict,
+        rule: candidate.rule,
+        stays: candidate.stays,
+        later: candidate.later.is_some(),
+    }
+}
+
+fn suspect(candidate: &Candidate) -> Promise {
+    Promise::Unproved(Box::new(suspicion(candidate)))
+}
+
+/// What stays changed in the group.
+fn left(plan: &Plan, state: &crate::machine::State, item: ItemId) -> Vec<StepId> {
+    let parts = plan.items[item.index()].branches.iter().flat_map(|branch| &branch.parts);
+    let stages = parts.filter_map(|part| match part {
+        crate::Part::Stage(stage) => Some(*stage),
+        crate::Part::Approval(_) => None,
+    });
+    stages
+        .flat_map(|stage| plan.changing_steps(stage))
+        .filter(|step| state.steps[step.index()].attempts > 0 && !is_undone(plan, state, *step))
+        .collect()
+}
+
+fn cover(group: &Group<'_>) -> Coverage {
+    let places: u64 = group.branches.iter().map(|(_, course)| course.elements.len() as u64 + 1).sum();
+    let mut coverage = Coverage {
+        branches: group.branches.len() as u64,
+        shapes: group.shapes.len() as u64,
+        epochs: group.epochs() as u64,
+        ..Coverage::default()
+    };
+    for (_, course) in &group.branches {
+        let faults: u64 = course.elements.iter().map(|element| element.triggers.len() as u64).sum();
+        let elsewhere = places - (course.elements.len() as u64 + 1);
+        coverage.faults += faults;
+        coverage.scenarios = coverage.scenarios.saturating_add(faults.saturating_mul(elsewhere.max(1)));
+    }
+    coverage
+}
+
+/// The conditions of a group that are not decided before the run, in their order.
+fn open_conditions(plan: &Plan, item: ItemId, truth: &[Option<bool>]) -> Vec<ConditionId> {
+    let mut open: BTreeSet<ConditionId> = BTreeSet::new();
+    for data in plan.stages.iter().filter(|stage| stage.item == item) {
+        open.extend(&data.when);
+        for position in &data.positions {
+            open.extend(&position.when);
+            if let Work::Barrier(place) = position.work {
+                open.extend(&plan.places[place.index()].when);
+            }
+        }
+    }
+    let here = |step: &&crate::Step| plan.stages[step.stage.index()].item == item;
+    open.extend(plan.steps.iter().filter(here).flat_map(|step| &step.when));
+    open.into_iter().filter(|condition| truth[condition.index()].is_none()).collect()
+}

@@ -1,0 +1,493 @@
+//! Playing a counterexample on the machine: branches are brought where it wants them, the fault comes, and the rest of
+//! the run goes as well as it can.
+//!
+//! A branch that is not where it should be is moved on only as far as that takes: by the end of a step, or by moving on
+//! the participants that it waits for. So a meeting that can happen is found, and nobody is pushed past the place where he
+//! should be.
+
+use super::candidates::Candidate;
+use super::course::{Fault, Truth};
+use super::group::Group;
+use crate::machine::{
+    self, ApprovalState, BranchMode, PlaceState, RunMode, StageMode, State, StepStatus, judge_barrier, passes,
+};
+use crate::{
+    Answer, BarrierId, Command, Event, Expr, Failure, Happening, ItemId, Kind, Outcome, Part, Plan, Question,
+    ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a branch is to be.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    branch: u32,
+    /// Its part, and the position in a stage; none: at `commit`.
+    place: Option<(usize, usize)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Yes,
+    NotYet,
+    Missed,
+}
+
+/// A run, and what is under way outside.
+pub(super) struct Replay<'a> {
+    plan: &'a Plan,
+    pub state: State,
+    pub told: Vec<Happening>,
+    running: BTreeMap<StepId, u32>,
+    records: BTreeSet<(StageId, TargetId, Option<ServiceId>)>,
+    timers: BTreeSet<Timer>,
+    asked: BTreeMap<Question, Vec<Answer>>,
+    left: usize,
+}
+
+/// The plan without what does not matter to who waits for whom: arguments, which may be open, and claims. Conditions are
+/// as given; an open one holds.
+pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<crate::ConditionId>) -> Plan {
+    let mut plan = plan.clone();
+    for (condition, known) in plan.conditions.iter_mut().zip(truth) {
+        *condition = Expr::Value(Value::Bool(known.unwrap_or(true)));
+    }
+    if let Some(id) = undecidable {
+        plan.conditions[id.index()] = Expr::Param("?".into());
+    }
+    for step in &mut plan.steps {
+        step.action.arguments.clear();
+    }
+    for target in &mut plan.targets {
+        target.settings.clear();
+    }
+    for service in &mut plan.services {
+        service.settings.clear();
+        service.artifact.clear();
+    }
+    for stage in &mut plan.stages {
+        stage.notifies.clear();
+    }
+    plan.notifies.clear();
+    plan
+}
+
+/// Plays a candidate with these branches in the parts of its points. Nothing comes of it where they cannot be there
+/// together.
+pub(super) fn replay<'a>(
+    plan: &'a Plan,
+    group: &Group<'_>,
+    candidate: &Candidate,
+    branches: &[usize],
+) -> Option<Replay<'a>> {
+    let mut replay = Replay::begin(plan);
+    let goal = |branch: usize, at: usize| Goal {
+        branch: branch as u32,
+        place: group.branches[branch].1.elements.get(at).map(|it| (it.part, it.at)),
+    };
+    match candidate.later {
+        Some(item) => replay.fail_later(item, &candidate.trigger.fault)?,
+        None => {
+            let mut goals: Vec<Goal> = candidate
+                .others
+                .iter()
+                .zip(&branches[1..])
+                .map(|(point, branch)| goal(*branch, point.at))
+                .collect();
+            goals.push(goal(branches[0], candidate.at.at));
+            let fault =
+                &group.branches[branches[0]].1.elements[candidate.at.at].triggers[candidate.nth].fault;
+            replay.bring(group.item, &goals, matches!(fault, Fault::Condition(_)))?;
+            replay.fire(fault);
+        }
+    }
+    replay.finish();
+    replay.state.is_finished().then_some(replay)
+}
+
+impl<'a> Replay<'a> {
+    fn begin(plan: &'a Plan) -> Self {
+        let size = plan.steps.len() + plan.places.len() + plan.approvals.len();
+        let mut replay = Replay {
+            plan,
+            state: State::new(plan),
+            told: Vec::new(),
+            running: BTreeMap::new(),
+            records: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            left: 1_000_000 + 64 * size,
+        };
+        replay.deliver(Event::Started { run: "proof".into(), by: "proof".into() });
+        replay
+    }
+
+    fn deliver(&mut self, event: Event) {
+        self.left = self.left.saturating_sub(1);
+        match &event {
+            Event::StepEnded { step, .. } => {
+                self.running.remove(step);
+            }
+            Event::Recorded { stage, target, service, .. } => {
+                self.records.remove(&(*stage, *target, *service));
+            }
+            Event::TimerFired(timer) => {
+                self.timers.remove(timer);
+            }
+            _ => {}
+        }
+        // Whatever is claimed is free: waiting for it only removes executions.
+        let mut claimed = Vec::new();
+        for command in machine::step(self.plan, &mut self.state, event) {
+            match command {
+                Command::AcquireClaims { claim, turn, .. } => claimed.push((claim, turn)),
+                Command::Record { stage, target, service, .. } => {
+                    self.records.insert((stage, target, service));
+                }
+                Command::StartStep { step, attempt, .. } => {
+                    self.running.insert(step, attempt);
+                }
+                Command::StartTimer { timer, .. } => {
+                    self.timers.insert(timer);
+                }
+                Command::StopTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
+                Command::Ask { question, answers, .. } => {
+                    self.asked.insert(question, answers);
+                }
+                Command::Unask(question) => {
+                    self.asked.remove(&question);
+                }
+                Command::Announce(happening) => self.told.push(happening),
+                _ => {}
+            }
+        }
+        for (claim, turn) in claimed {
+            self.deliver(Event::ClaimsGranted { claim, turn });
+        }
+    }
+
+    fn answer(&mut self, question: Question, answer: Answer) {
+        self.deliver(Event::Answered { question, answer, by: "a person".into(), comment: None });
+    }
+
+    fn end(&mut self, step: StepId, outcome: Outcome) {
+        if let Some(attempt) = self.running.get(&step).copied() {
+            self.deliver(Event::StepEnded { step, attempt, outcome });
+        }
+    }
+
+    fn succeed(&mut self, step: StepId) {
+        self.end(step, Outcome::Succeeded { outputs: BTreeMap::new() });
+    }
+
+    fn record(&mut self, (stage, target, service): (StageId, TargetId, Option<ServiceId>)) {
+        let record = Ok(Value::Map(BTreeMap::new()));
+        self.deliver(Event::Recorded { stage, target, service, record });
+    }
+
+    /// Moves branches of the item on until each is where it should be. Where the last one's fault is a condition that it
+    /// cannot decide, it is enough that the others are, and that it comes there.
+    fn bring(&mut self, item: ItemId, goals: &[Goal], falls: bool) -> Option<()> {
+        while self.state.item < item.index() {
+            self.one_success()?;
+        }
+        loop {
+            let reached: Vec<Reached> = goals.iter().map(|goal| self.reached(item, goal)).collect();
+            let last = goals.len() - 1;
+            let open = (0..goals.len()).find(|index| reached[*index] == Reached::NotYet);
+            let missed = |index: usize| reached[index] == Reached::Missed && !(falls && index == last);
+            if (0..goals.len()).any(missed) || self.left == 0 {
+                return None;
+            }
+            let Some(open) = open else { return Some(()) };
+            let frozen: Vec<Goal> = goals
+                .iter()
+                .zip(&reached)
+                .filter(|(_, it)| **it == Reached::Yes)
+                .map(|(goal, _)| *goal)
+                .collect();
+            let branch = goals[open].branch;
+            if self.advance(item, branch, &frozen, &mut Vec::new()) {
+                continue;
+            }
+            // Perhaps another one can go first.
+            let moved = (open + 1..goals.len()).any(|index| {
+                reached[index] == Reached::NotYet
+                    && self.advance(item, goals[index].branch, &frozen, &mut Vec::new())
+            });
+            if !moved {
+                return None;
+            }
+        }
+    }
+
+    fn reached(&self, item: ItemId, goal: &Goal) -> Reached {
+        let branch = &self.state.items[item.index()].branches[goal.branch as usize];
+        let Some((part, at)) = goal.place else {
+            return match branch.mode {
+                BranchMode::AtCommit => Reached::Yes,
+                BranchMode::Pending | BranchMode::Running => Reached::NotYet,
+                _ => Reached::Missed,
+            };
+        };
+        match branch.mode {
+            BranchMode::Pending => return Reached::NotYet,
+            BranchMode::Running if branch.part < part => return Reached::NotYet,
+            BranchMode::Running if branch.part == part => {}
+            _ => return Reached::Missed,
+        }
+        match self.plan.items[item.index()].branches[goal.branch as usize].parts.get(part) {
+            Some(Part::Approval(approval)) => match self.state.approvals[approval.index()] {
+                ApprovalState::Asked => Reached::Yes,
+                _ => Reached::Missed,
+            },
+            Some(Part::Stage(stage)) => match self.state.stages[stage.index()].mode {
+                StageMode::Forward(now) if now < at => Reached::NotYet,
+                StageMode::Forward(now) if now == at => self.stands(*stage, at),
+                _ => Reached::Missed,
+            },
+            None => Reached::Missed,
+        }
+    }
+
+    /// Whether everything that a stage does at a position is under way.
+    fn stands(&self, stage: StageId, at: usize) -> Reached {
+        match &self.plan.stages[stage.index()].positions[at].work {
+            Work::Barrier(place) if self.state.places[place.index()] == PlaceState::Arrived => Reached::Yes,
+            Work::Barrier(_) => Reached::Missed,
+            Work::Steps(steps) => {
+                let status = |step: &StepId| &self.state.steps[step.index()].status;
+                if steps.iter().any(|step| *status(step) == StepStatus::Recording) {
+                    return Reached::NotYet;
+                }
+                let under_way = |step: &StepId| {
+                    matches!(
+                        status(step),
+                        StepStatus::Running | StepStatus::AwaitingApproval | StepStatus::Skipped
+                    )
+                };
+                if steps.iter().all(under_way) { Reached::Yes } else { Reached::Missed }
+            }
+        }
+    }
+
+    /// Moves a branch on by one event of its own, or of somebody it waits for. Whether that could be done.
+    fn advance(&mut self, item: ItemId, branch: u32, frozen: &[Goal], visiting: &mut Vec<u32>) -> bool {
+        if visiting.contains(&branch) || frozen.iter().any(|goal| goal.branch == branch) || self.left == 0 {
+            return false;
+        }
+        visiting.push(branch);
+        let state = &self.state.items[item.index()].branches[branch as usize];
+        match state.mode {
+            BranchMode::Pending => {
+                // It needs a slot: somebody who holds one has to come to his end.
+                let holders: Vec<u32> = (0..branch)
+                    .filter(|it| {
+                        self.state.items[item.index()].branches[*it as usize].mode == BranchMode::Running
+                    })
+                    .collect();
+                holders.into_iter().any(|holder| self.advance(item, holder, frozen, visiting))
+            }
+            BranchMode::Running => {
+                let part = self.plan.items[item.index()].branches[branch as usize].parts.get(state.part);
+                match part.copied() {
+                    Some(Part::Approval(approval)) => {
+                        self.answer(Question::Approval(approval), Answer::Approve);
+                        true
+                    }
+                    Some(Part::Stage(stage)) => self.advance_stage(item, stage, frozen, visiting),
+                    None => false,
+                }
+            }
+            _ => false,
+        }
+    }
+
+    fn advance_stage(
+        &mut self,
+        item: ItemId,
+        stage: StageId,
+        frozen: &[Goal],
+        visiting: &mut Vec<u32>,
+    ) -> bool {
+        let StageMode::Forward(at) = self.state.stages[stage.index()].mode else { return false };
+        let plan = self.plan;
+        match plan.stages[stage.index()].positions.get(at).map(|position| &position.work) {
+            Some(Work::Steps(steps)) => {
+                if let Some(record) = self.records.iter().find(|(of, _, _)| *of == stage).copied() {
+                    self.record(record);
+                    return true;
+                }
+                for &step in steps {
+                    if self.running.contains_key(&step) {
+                        self.succeed(step);
+                        return true;
+                    }
+                    if self.asked.contains_key(&Question::Step(step)) {
+                        self.answer(Question::Step(step), Answer::Approve);
+                        return true;
+                    }
+                }
+                false
+            }
+            Some(Work::Barrier(place)) => {
+                let barrier = plan.places[place.index()].barrier;
+                let missing = plan.barriers[barrier.index()].places.iter().copied();
+                let missing: Vec<u32> = missing
+                    .filter(|peer| self.state.places[peer.index()] == PlaceState::Ahead)
+                    .map(|peer| plan.places[peer.index()].branch)
+                    .collect();
+                missing.into_iter().any(|peer| self.advance(item, peer, frozen, visiting))
+                    || self.wait_out(barrier)
+            }
+            None => false,
+        }
+    }
+
+    /// Lets a wait run out where nobody minds.
+    fn wait_out(&mut self, barrier: BarrierId) -> bool {
+        let places = &self.plan.barriers[barrier.index()].places;
+        let uncrossed = |place: &&crate::PlaceId| {
+            matches!(self.state.places[place.index()], PlaceState::Ahead | PlaceState::Arrived)
+        };
+        let harmless =
+            places.iter().filter(uncrossed).all(|place| passes(&judge_barrier(self.plan, *place).0));
+        let timer =
+            places.iter().map(|place| Timer::Barrier(*place)).find(|timer| self.timers.contains(timer));
+        match timer {
+            Some(timer) if harmless => {
+                self.deliver(Event::TimerFired(timer));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn fire(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Step { step, kind, hosts, answer } => self.fail(*step, *kind, *hosts, *answer),
+            Fault::Waited(place) => self.deliver(Event::TimerFired(Timer::Barrier(*place))),
+            Fault::Approval(approval, kind) => {
+                let question = Question::Approval(*approval);
+                match kind {
+                    Kind::Timeout => self.deliver(Event::TimerFired(Timer::Question(question))),
+                    _ => self.answer(question, Answer::Reject),
+                }
+            }
+            // It has failed by itself.
+            Fault::Condition(_) => {}
+        }
+    }
+
+    /// Lets every attempt of a step fail, and answers what is asked about that.
+    fn fail(&mut self, step: StepId, kind: Kind, hosts: Option<(u32, u32)>, answer: Option<Answer>) {
+        let question = Question::Step(step);
+        while self.left > 0 {
+            let state = &self.state.steps[step.index()];
+            match state.status {
+                StepStatus::Running | StepStatus::TimingOut => {
+                    let message = "it fails here".to_owned();
+                    self.end(step, Outcome::Failed(Failure { kind, message, hosts }));
+                }
+                StepStatus::BackingOff => {
+                    let timer = Timer::Backoff(step, state.attempts + 1);
+                    self.deliver(Event::TimerFired(timer));
+                }
+                StepStatus::AwaitingApproval if kind == Kind::Timeout => {
+                    self.deliver(Event::TimerFired(Timer::Question(question)));
+                }
+                StepStatus::AwaitingApproval => self.answer(question, Answer::Reject),
+                StepStatus::Asking(_) => match answer {
+                    Some(answer) => self.answer(question, answer),
+                    None => self.deliver(Event::TimerFired(Timer::Question(question))),
+                },
+                _ => return,
+            }
+        }
+    }
+
+    /// Everything succeeds until a later item comes to the fault.
+    fn fail_later(&mut self, item: ItemId, fault: &Fault) -> Option<()> {
+        loop {
+            let come = match fault {
+                Fault::Step { step, .. } => {
+                    let asked = self.asked.contains_key(&Question::Step(*step));
+                    asked || self.running.contains_key(step)
+                }
+                Fault::Approval(approval, _) => self.asked.contains_key(&Question::Approval(*approval)),
+                Fault::Waited(_) | Fault::Condition(_) => return None,
+            };
+            if come && self.state.item == item.index() {
+                self.fire(fault);
+                return Some(());
+            }
+            self.one_success()?;
+        }
+    }
+
+    /// Whatever can go well does, until the run has ended.
+    fn finish(&mut self) {
+        while !self.state.is_finished() && self.one_success().is_some() {}
+    }
+
+    /// One thing goes well. Nothing when there is nothing left that could.
+    fn one_success(&mut self) -> Option<()> {
+        if self.left == 0 || self.state.is_finished() || self.state.mode == RunMode::NotStarted {
+            return None;
+        }
+        if let Some(record) = self.records.first().copied() {
+            self.record(record);
+        } else if let Some((step, _)) = self.running.first_key_value() {
+            let step = *step;
+            self.succeed(step);
+        } else if let Some((question, answers)) = self.asked.first_key_value() {
+            let (question, wanted) = (*question, [Answer::Approve, Answer::Succeed, Answer::Rollback]);
+            let answer = wanted.into_iter().find(|it| answers.contains(it))?;
+            self.answer(question, answer);
+        } else {
+            let waits = |timer: &&Timer| matches!(timer, Timer::Backoff(..));
+            let timer = self.timers.iter().find(waits).or(self.timers.first()).copied()?;
+            self.deliver(Event::TimerFired(timer));
+        }
+        Some(())
+    }
+}
+
+/// Which branches can stand for the points of a candidate: any, where branches of one shape are alike; several are tried
+/// where `max` tells them apart.
+pub(super) fn assignments(group: &Group<'_>, candidate: &Candidate) -> (Vec<Vec<usize>>, bool) {
+    const MOST: usize = 64;
+    let points: Vec<usize> =
+        std::iter::once(candidate.at.shape).chain(candidate.others.iter().map(|point| point.shape)).collect();
+    let branches = group.branches.len();
+    let max = group.plan.items[group.item.index()].group.and_then(|group| group.max);
+    let limited = max.is_some_and(|max| (max as usize) < branches);
+    let mut found: Vec<Vec<usize>> = vec![Vec::new()];
+    for shape in points {
+        let mut longer = Vec::new();
+        for taken in &found {
+            let free = group.shapes[shape].members.iter().filter(|member| !taken.contains(member));
+            let mut free: Vec<usize> = free.copied().collect();
+            if limited && let Some(first) = taken.first() {
+                // Neighbours are the likeliest to run at the same time.
+                free.sort_by_key(|member| member.abs_diff(*first));
+            }
+            free.truncate(if limited { MOST } else { 1 });
+            longer.extend(free.into_iter().map(|member| [taken.as_slice(), &[member]].concat()));
+        }
+        found = longer;
+    }
+    let complete = !limited || found.len() <= MOST;
+    found.sort_by_key(|it| it.iter().map(|member| member.abs_diff(it[0])).sum::<usize>());
+    found.truncate(MOST);
+    (found, complete)
+}
+
+/// A condition that the candidate needs to be undecidable.
+pub(super) fn undecidable(candidate: &Candidate) -> Option<crate::ConditionId> {
+    match candidate.trigger.fault {
+        Fault::Condition(condition) => Some(condition),
+        _ => None,
+    }
+}
