@@ -60,6 +60,9 @@ pub struct CheckArgs {
     /// Apply the fixes that are mechanical
     #[arg(long)]
     pub fix: bool,
+    /// Say how much the proof of each promise covered, and what rules leave changed
+    #[arg(long)]
+    pub explain_proof: bool,
     /// What to call standard input
     #[arg(long, value_name = "NAME")]
     pub stdin_filename: Option<PathBuf>,
@@ -152,6 +155,9 @@ pub struct SimulateArgs {
     /// What people answer
     #[arg(long, value_name = "STEP=ANSWER")]
     pub answer: Vec<String>,
+    /// Let one step after the other fail besides, in each way that its failure rules tell apart
+    #[arg(long)]
+    pub every_failure: bool,
     /// How to write it
     #[arg(long, value_enum, default_value_t = TextFormat::Text)]
     pub format: TextFormat,

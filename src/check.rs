@@ -5,7 +5,9 @@ use crate::failure::{Failure, print, say, to_json};
 use crate::source::{readable, render, select, summary};
 use crate::{fix, github, sarif};
 use lockstep_compiler::{Program, Severity};
+use std::fmt::Write;
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// Exit code 1 when there are errors, or warnings that were denied.
 pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
@@ -47,6 +49,9 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         CheckFormat::Json => print(&to_json(&lockstep_compiler::check_output(&program, &found))?)?,
     }
     readable(&program)?;
+    if args.explain_proof {
+        say(proof_text(&program).trim_end());
+    }
     let fails = |severity| match severity {
         Severity::Error => true,
         Severity::Warning => args.deny_warnings,
@@ -56,4 +61,57 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     // The program ends here: taking its trees apart would only take time.
     std::mem::forget((program, found));
     Ok(code)
+}
+
+/// What was proved of each pipeline, how much that covered, and how long it took beside the whole check.
+fn proof_text(program: &Program) -> String {
+    let start = Instant::now();
+    lockstep_compiler::check(program);
+    let whole = start.elapsed();
+    let proofs = lockstep_compiler::proofs(program, &|| start.elapsed());
+    let place = |at: lockstep_compiler::Location| {
+        let file = program.file(at.file);
+        let position = file.lines.position(at.span.start);
+        format!("{}:{}:{}", file.path.display(), position.line, position.column)
+    };
+    let mut text = String::new();
+    let mut proving = Duration::ZERO;
+    for proof in &proofs {
+        proving += proof.took;
+        let _ = writeln!(text, "pipeline {} ({})", proof.pipeline, place(proof.at));
+        let _ = writeln!(text, "  every run of it ends, and no stage waits for ever");
+        for promise in &proof.promises {
+            let covered = &promise.coverage;
+            let holds = if promise.kept { "holds" } else { "DOES NOT HOLD" };
+            let _ = writeln!(text, "  all_or_nothing at {}: {holds}", place(promise.at));
+            let _ = writeln!(
+                text,
+                "    {} scenarios: {} faults, each with every place of the other of {} branches",
+                covered.scenarios, covered.faults, covered.branches
+            );
+            let _ = writeln!(
+                text,
+                "    by symmetry {} shapes, by barriers {} epochs: {} cases looked at, {} runs of the machine, {} sets of answers to open conditions",
+                covered.shapes, covered.epochs, covered.checked, covered.replays, covered.worlds
+            );
+            let _ = writeln!(text, "    in {:.3} ms", milliseconds(proof.took));
+        }
+        if !proof.left.is_empty() {
+            let _ = writeln!(text, "  after a failure this may stay changed:");
+        }
+        for left in &proof.left {
+            let _ = writeln!(text, "    {}: {}", place(left.at), left.why);
+        }
+    }
+    let _ = writeln!(
+        text,
+        "proving took {:.3} ms of the {:.3} ms of the check",
+        milliseconds(proving),
+        milliseconds(whole)
+    );
+    text
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }

@@ -1,13 +1,16 @@
 //! `dsl simulate`: plays a pipeline through under chosen outcomes.
 
 use crate::args::{SimulateArgs, TextFormat};
-use crate::failure::{Failure, print, to_json};
+use crate::failure::{Failure, print, say, to_json};
 use crate::source::lower;
-use lockstep_plan::export::{simulation_json, simulation_text};
-use lockstep_plan::{Answer, ApprovalId, Kind, PlaceId, Plan, Question, Scenario, StepId, simulate};
+use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
+use lockstep_plan::{
+    Answer, ApprovalId, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId, broken_promises, every_failure,
+    simulate,
+};
 use std::collections::BTreeMap;
 
-/// Exit code 1 when the run would never end.
+/// Exit code 1 when a promise does not hold, or the run would never end.
 pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     let (lowered, _) = lower(&args.pipeline, BTreeMap::new())?;
     let plan = &lowered.plan;
@@ -35,12 +38,25 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
         })?;
         scenario.answers.insert(question(plan, name)?, answer);
     }
+    if args.every_failure {
+        let rows = every_failure(plan, &scenario);
+        match args.format {
+            TextFormat::Text => print(&rehearsal_text(plan, &rows))?,
+            TextFormat::Json => print(&to_json(&rehearsal_json(plan, &rows))?)?,
+        }
+        let kept = |row: &Rehearsal| row.outcome.is_some() && row.mixed.is_empty();
+        return Ok(u8::from(!rows.iter().all(kept)));
+    }
     let simulation = simulate(plan, &scenario);
     match args.format {
         TextFormat::Text => print(&simulation_text(plan, &simulation))?,
         TextFormat::Json => print(&to_json(&simulation_json(plan, &simulation))?)?,
     }
-    Ok(u8::from(simulation.outcome.is_none()))
+    let broken = broken_promises(plan, &simulation);
+    for group in &broken {
+        say(&format!("the promise of group {group} does not hold: its branches end neither all new nor all old"));
+    }
+    Ok(u8::from(simulation.outcome.is_none() || !broken.is_empty()))
 }
 
 fn pair<'a>(text: &'a str, option: &str, form: &str) -> Result<(&'a str, &'a str), Failure> {

@@ -13,6 +13,7 @@ mod model;
 mod output;
 mod parallel;
 mod program;
+mod proofs;
 mod report;
 mod rules;
 mod suggest;
@@ -25,6 +26,7 @@ pub use lower::{Lowered, Origins, lower, parse_duration};
 pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
 };
+pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
 pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
 pub use report::report;
 pub use rules::{Rule, rules};

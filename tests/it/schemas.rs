@@ -30,6 +30,8 @@ fn of_plans_and_simulations() {
     let told =
         said(dsl().arg("simulate").arg(&example).args(["release", "version=1.0.0", "--format", "json"]));
     conforms("simulate", &told.exits(0).out);
+    let every = ["release", "version=1.0.0", "--every-failure", "--format", "json"];
+    conforms("every-failure", &said(dsl().arg("simulate").arg(&example).args(every)).exits(0).out);
 }
 
 #[test]

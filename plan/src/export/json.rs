@@ -130,14 +130,7 @@ pub fn simulation_json(plan: &Plan, simulation: &Simulation) -> SimulationJson {
         (stage.name.clone(), StageJson { outcome: outcome.map_or("stuck", |outcome| outcome.name()), reason })
     });
     let barriers = barrier_names(plan).into_iter().zip(&simulation.state.barriers);
-    let barriers = barriers.map(|(name, state)| {
-        let word = match state {
-            BarrierState::Open => "open",
-            BarrierState::Broken => "broken",
-            BarrierState::Undecided { .. } => "not_reached",
-        };
-        (name, word)
-    });
+    let barriers = barriers.map(|(name, state)| (name, barrier_word(state)));
     let events = simulation
         .events
         .iter()
@@ -148,6 +141,15 @@ pub fn simulation_json(plan: &Plan, simulation: &Simulation) -> SimulationJson {
         stages: stages.collect(),
         barriers: barriers.collect(),
         events: events.collect(),
+    }
+}
+
+/// As output forms spell it.
+pub(super) fn barrier_word(state: &BarrierState) -> &'static str {
+    match state {
+        BarrierState::Open => "open",
+        BarrierState::Broken => "broken",
+        BarrierState::Undecided { .. } => "not_reached",
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod events;
 mod json;
+mod rehearsal;
 mod text;
 
 pub use events::{EventLine, event_line};
 pub use json::{PlanJson, SimulationJson, StageJson, barrier_names, plan_json, simulation_json};
+pub use rehearsal::{RehearsalJson, rehearsal_json, rehearsal_text};
 pub use text::{plan_text, simulation_text};

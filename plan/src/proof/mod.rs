@@ -11,14 +11,17 @@
 //! | `group` | symmetry and epochs: who can be where at the same time |
 //! | `candidates` | the decision procedure, with its argument |
 //! | `replay` | playing a counterexample on the machine |
+//! | `exceptions` | what rules may leave changed, in any pipeline |
 
 mod candidates;
 mod course;
+mod exceptions;
 mod group;
 mod replay;
 mod standing;
 
 pub use course::Fault;
+pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 
 use crate::{ConditionId, Happening, ItemId, Plan, ScopeId, StepId, Value, Verdict, Work};
