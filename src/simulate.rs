@@ -5,8 +5,8 @@ use crate::failure::{Failure, print, say, to_json};
 use crate::source::lower;
 use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
 use lockstep_plan::{
-    Answer, ApprovalId, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId, broken_promises, every_failure,
-    simulate,
+    Answer, ApprovalId, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId, broken_promises,
+    every_failure, simulate,
 };
 use std::collections::BTreeMap;
 
@@ -54,7 +54,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     }
     let broken = broken_promises(plan, &simulation);
     for group in &broken {
-        say(&format!("the promise of group {group} does not hold: its branches end neither all new nor all old"));
+        say(&format!(
+            "the promise of group {group} does not hold: its branches end neither all new nor all old"
+        ));
     }
     Ok(u8::from(simulation.outcome.is_none() || !broken.is_empty()))
 }

@@ -26,8 +26,8 @@ pub use lower::{Lowered, Origins, lower, parse_duration};
 pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
 };
-pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
 pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
+pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
 pub use report::report;
 pub use rules::{Rule, rules};
 pub use suggest::nearest;

@@ -38,7 +38,11 @@ struct AskedJson {
 pub fn rehearsal_json(plan: &Plan, rows: &[Rehearsal]) -> RehearsalJson {
     let names = barrier_names(plan);
     let scenario = |row: &Rehearsal| ScenarioJson {
-        fail: row.fail.iter().map(|(step, kind)| format!("{}={kind}", plan.steps[step.index()].name)).collect(),
+        fail: row
+            .fail
+            .iter()
+            .map(|(step, kind)| format!("{}={kind}", plan.steps[step.index()].name))
+            .collect(),
         outcome: row.outcome.map_or("needs_person", RunOutcome::name),
         stages: plan
             .stages
