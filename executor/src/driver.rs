@@ -187,6 +187,11 @@ impl Canceller {
 }
 
 impl Cancel {
+    /// One that never comes.
+    pub(crate) fn never() -> Cancel {
+        Canceller::new().1
+    }
+
     /// Returns once the attempt is to end.
     pub async fn cancelled(&self) {
         let mut receiver = self.0.clone();
@@ -223,6 +228,7 @@ impl Drivers {
     pub fn built_in() -> Drivers {
         let mut drivers = Drivers::none();
         drivers.add("http", Arc::new(crate::drivers::Http));
+        drivers.add("kubernetes", Arc::new(crate::drivers::Kubernetes::default()));
         drivers.add("local", Arc::new(crate::drivers::Local));
         drivers.add("notify", Arc::new(crate::drivers::Notify));
         drivers.add("shell", Arc::new(crate::drivers::Shell::SHELL));

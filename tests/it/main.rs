@@ -7,6 +7,7 @@ mod crash;
 mod docs;
 mod examples;
 mod fmt;
+mod kubernetes;
 mod provider;
 mod quickstart;
 mod rollback;

@@ -1,6 +1,7 @@
 //! The drivers of this crate, a provider each.
 
 mod http;
+mod kubernetes;
 mod local;
 mod look;
 mod notify;
@@ -10,6 +11,7 @@ mod verify;
 mod wait;
 
 pub use http::Http;
+pub use kubernetes::Kubernetes;
 pub use local::Local;
 pub use notify::Notify;
 pub use program::Program;

@@ -107,7 +107,7 @@ fn a_plan_beyond_the_drivers_is_refused_before_it_begins() {
     let mut needs = plan(vec![stage("a", vec![shell("one", "touch begun")])]);
     let mut other = needs.steps[0].clone();
     other.name = "a.main.two".into();
-    other.action.provider = "kubernetes".into();
+    other.action.provider = "helm".into();
     other.action.step = "rolling".into();
     needs.steps.push(other);
     needs.secrets.insert("token".into(), Source { kind: "env".into(), settings: Default::default() });
@@ -117,8 +117,8 @@ fn a_plan_beyond_the_drivers_is_refused_before_it_begins() {
         panic!("started");
     };
     let named = unsupported(&needs, &Drivers::built_in());
-    assert_eq!(named[0].to_string(), "step `kubernetes.rolling` (needed by a.main.two)");
-    assert!(error.to_string().contains("step `kubernetes.rolling` (needed by a.main.two)"), "{error}");
+    assert_eq!(named[0].to_string(), "step `helm.rolling` (needed by a.main.two)");
+    assert!(error.to_string().contains("step `helm.rolling` (needed by a.main.two)"), "{error}");
     assert!(world.store().runs().unwrap().is_empty());
 }
 

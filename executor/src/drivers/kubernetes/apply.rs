@@ -1,0 +1,131 @@
+//! Putting releases in place: applying their objects, waiting for their workloads, deleting what is left over.
+
+use super::head::Head;
+use super::object::{Id, at, text};
+use super::release::Release;
+use super::target::Target;
+use super::wait::rolled_out;
+use futures_util::future::try_join_all;
+use lockstep_plan::Failure;
+use serde_json::Value as Json;
+
+/// Does `work` while the instance is held with that epoch; stops when it is held no more.
+pub(super) async fn held<T>(
+    target: &Target,
+    epoch: u64,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let result = tokio::select! {
+        result = work => result,
+        failure = Head::keep(target, epoch) => return Err(failure),
+    };
+    if result.is_err() {
+        // Whatever hinders it, the next one waits no longer than a holder is believed to be at work.
+        let _ = tokio::time::timeout(super::LETTING_GO, Head::release(target, epoch, |_| {})).await;
+    }
+    result
+}
+
+/// Applies objects one after another; gives what the API server made of them.
+pub(super) async fn apply<'a>(
+    target: &Target,
+    objects: impl Iterator<Item = &'a Json>,
+    epoch: u64,
+    force: bool,
+) -> Result<Vec<Json>, Failure> {
+    let objects: Vec<&Json> = objects.filter(|object| object["kind"] != "Namespace").collect();
+    let scaled = autoscaled(target, &objects).await?;
+    let mut applied = Vec::new();
+    for object in objects {
+        target.go_on()?;
+        let id = Id::of(object);
+        let autoscaled = scaled.iter().any(|other| id.same(other));
+        let result = target.apply(object, epoch, force, |wanted, live| {
+            if autoscaled {
+                leave_replicas(wanted, live);
+            }
+        });
+        applied.push(result.await?);
+        target.say(&format!("applied {id}"));
+    }
+    Ok(applied)
+}
+
+/// How many replicas there are is the autoscaler's to say: what is there now is kept.
+fn leave_replicas(wanted: &mut Json, live: Option<&Json>) {
+    let now = live.and_then(|live| at(live, &["spec", "replicas"])).cloned();
+    if let Some(spec) = wanted.get_mut("spec").and_then(Json::as_object_mut) {
+        match now {
+            Some(now) => drop(spec.insert("replicas".into(), now)),
+            None => drop(spec.remove("replicas")),
+        }
+    }
+}
+
+/// What autoscalers scale: those of the namespace, and those of these objects.
+pub(super) async fn autoscaled(target: &Target, objects: &[&Json]) -> Result<Vec<Id>, Failure> {
+    if !objects
+        .iter()
+        .any(|object| at(object, &["spec", "replicas"]).is_some() && Id::of(object).is_workload())
+    {
+        return Ok(Vec::new());
+    }
+    let there = target.list("autoscaling/v1", "horizontalpodautoscalers", "limit=500").await?;
+    let here = objects.iter().filter(|object| object["kind"] == "HorizontalPodAutoscaler").copied();
+    let scaled = there.iter().chain(here).filter_map(|scaler| {
+        let of = at(scaler, &["spec", "scaleTargetRef"])?;
+        Some(Id::new(
+            text(of, &["apiVersion"]).unwrap_or("apps/v1"),
+            text(of, &["kind"])?,
+            text(of, &["name"])?,
+        ))
+    });
+    Ok(scaled.collect())
+}
+
+/// Waits until all workloads among applied objects are rolled out.
+pub(super) async fn wait(target: &Target, applied: &[Json], restarts: i64) -> Result<(), Failure> {
+    let workloads = applied.iter().filter(|object| Id::of(object).is_workload());
+    try_join_all(workloads.map(|object| rolled_out(target, object, restarts))).await.map(drop)
+}
+
+/// Deletes the objects of all stored releases that none of `kept` holds, the last applied first.
+pub(super) async fn delete_others(
+    target: &Target,
+    stored: &[String],
+    kept: &[&Release],
+    epoch: u64,
+) -> Result<(), Failure> {
+    let mut others: Vec<Id> = Vec::new();
+    for name in stored {
+        let release = Release::read(target, name).await?;
+        for object in release.all() {
+            let id = Id::of(object);
+            if !others.contains(&id) && !kept.iter().any(|kept| kept.holds(&id)) {
+                others.push(id);
+            }
+        }
+    }
+    for id in others.iter().rev() {
+        target.go_on()?;
+        target.delete(id, epoch).await?;
+    }
+    Ok(())
+}
+
+/// Forgets all stored releases but `keep`, and the objects that only they hold. What a rollback of the present run needs is
+/// never touched, because this is done before the run changes anything, or after it can be rolled back no more.
+pub(super) async fn prune(target: &Target, keep: &[&str], epoch: u64) -> Result<(), Failure> {
+    let stored = Release::names(target).await?;
+    let stored: Vec<String> = stored.into_iter().filter(|name| !keep.contains(&name.as_str())).collect();
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let kept = try_join_all(keep.iter().map(|name| Release::read(target, name))).await?;
+    let kept: Vec<&Release> = kept.iter().collect();
+    delete_others(target, &stored, &kept, epoch).await?;
+    for name in &stored {
+        Release::forget(target, name).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Manifests: from the files that a service names to the objects that its release consists of.
+
+use super::object::{Id, MANAGED_BY};
+use super::problem::{policy, wrong};
+use super::template::{self, Scope};
+use lockstep_plan::{Failure, Value};
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+
+/// Reads the files that `patterns` name, relative to `module`, fills placeholders in, and gives their objects in the order
+/// in which they are to be applied.
+pub(super) fn load(module: &Path, patterns: &[&str], scope: &Scope) -> Result<Vec<Json>, Failure> {
+    if patterns.is_empty() {
+        return Err(wrong("the service has no `manifests`: name the files that describe it"));
+    }
+    let mut objects: Vec<(PathBuf, Json)> = Vec::new();
+    for pattern in patterns {
+        for file in files(module, pattern)? {
+            let shown = file.strip_prefix(module).unwrap_or(&file).display().to_string();
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| wrong(format!("the manifest `{shown}` cannot be read: {error}")))?;
+            let text = template::render(&text, scope)
+                .map_err(|error| wrong(format!("the manifest `{shown}` cannot be filled in: {error}")))?;
+            for object in parse(&text).map_err(|error| wrong(format!("the manifest `{shown}`: {error}")))? {
+                objects.push((PathBuf::from(&shown), object));
+            }
+        }
+    }
+    for (index, (file, object)) in objects.iter().enumerate() {
+        let id = Id::of(object);
+        if let Some((earlier, _)) = objects[..index].iter().find(|(_, other)| Id::of(other).same(&id)) {
+            let (file, earlier) = (file.display(), earlier.display());
+            return Err(wrong(format!("{id} stands in `{earlier}` and again in `{file}`: take one out")));
+        }
+    }
+    let mut objects: Vec<Json> = objects.into_iter().map(|(_, object)| object).collect();
+    objects.sort_by_key(|object| rank(&Id::of(object)));
+    Ok(objects)
+}
+
+/// The texts of a list of paths.
+pub(super) fn patterns(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::List(items)) => items.iter().filter_map(Value::as_text).collect(),
+        Some(one) => one.as_text().into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// The files that a pattern stands for, sorted; of a directory its YAML and JSON files.
+fn files(module: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+    let full = module.join(pattern);
+    if full.is_file() {
+        return Ok(vec![full]);
+    }
+    let mut found = Vec::new();
+    if full.is_dir() {
+        for extension in ["yaml", "yml", "json"] {
+            found.extend(matching(&full.join(format!("*.{extension}")))?);
+        }
+    } else {
+        found = matching(&full)?;
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(wrong(format!("there is no manifest `{pattern}` in `{}`", module.display())));
+    }
+    Ok(found)
+}
+
+fn matching(pattern: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let shown = pattern.display().to_string();
+    let paths =
+        glob::glob(&shown).map_err(|error| wrong(format!("`{shown}` is no pattern of files: {error}")))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| wrong(format!("`{shown}` cannot be looked through: {error}")))?;
+        if path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// The objects of a file's documents; lists are taken apart.
+fn parse(text: &str) -> Result<Vec<Json>, String> {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+    };
+    let documents: Vec<Json> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())?;
+    let mut objects = Vec::new();
+    for document in documents {
+        take_apart(document, &mut objects)?;
+    }
+    Ok(objects)
+}
+
+fn take_apart(document: Json, objects: &mut Vec<Json>) -> Result<(), String> {
+    if document.is_null() {
+        return Ok(());
+    }
+    if !document.is_object() {
+        return Err("a document that is no object: it needs `apiVersion`, `kind` and `metadata`".into());
+    }
+    let id = Id::of(&document);
+    if id.kind.ends_with("List")
+        && let Some(items) = document["items"].as_array()
+    {
+        return items.iter().try_for_each(|item| take_apart(item.clone(), objects));
+    }
+    for (what, value) in [("apiVersion", &id.version), ("kind", &id.kind), ("metadata.name", &id.name)] {
+        if value.is_empty() {
+            let which = if id.kind.is_empty() { "an object".to_string() } else { format!("a {}", id.kind) };
+            return Err(format!("{which} has no `{what}`"));
+        }
+    }
+    objects.push(document);
+    Ok(())
+}
+
+/// Settles the namespace of a namespaced object: only the target's.
+pub(super) fn settle(object: &mut Json, namespace: &str) -> Result<(), Failure> {
+    let id = Id::of(object);
+    match object["metadata"]["namespace"].as_str() {
+        None | Some("") => object["metadata"]["namespace"] = namespace.into(),
+        Some(given) if given == namespace => {}
+        Some(given) => {
+            return Err(policy(format!(
+                "{id} names the namespace `{given}`, but the target's is `{namespace}`: leave it out, or write \
+                 `${{infra.namespace}}`"
+            )));
+        }
+    }
+    let foreign =
+        object["metadata"]["labels"][MANAGED_BY].as_str().is_some_and(|by| by != super::cluster::MANAGER);
+    if foreign {
+        return Err(policy(format!("{id} has the label `{MANAGED_BY}` with another value: leave it out")));
+    }
+    Ok(())
+}
+
+/// What has to be there first comes first.
+fn rank(id: &Id) -> usize {
+    const ORDER: [&str; 16] = [
+        "Namespace",
+        "ResourceQuota",
+        "LimitRange",
+        "ServiceAccount",
+        "Secret",
+        "ConfigMap",
+        "PersistentVolumeClaim",
+        "Role",
+        "RoleBinding",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "DaemonSet",
+        "Deployment",
+        "StatefulSet",
+        "HorizontalPodAutoscaler",
+    ];
+    ORDER.iter().position(|kind| *kind == id.kind).unwrap_or(ORDER.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_plan::Kind;
+    use serde_json::json;
+
+    #[test]
+    fn documents_and_lists_give_their_objects() {
+        let text = "---\n# nothing\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\n\
+                    apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {k: '1', mode: \"0644\"}}\n";
+        let objects = parse(text).unwrap();
+        let names: Vec<String> = objects.iter().map(|object| Id::of(object).to_string()).collect();
+        assert_eq!(names, ["Service `a`", "ConfigMap `b`"]);
+        assert_eq!(objects[1]["data"], json!({ "k": "1", "mode": "0644" }));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(parse("kind: Service\napiVersion: v1\n").unwrap_err(), "a Service has no `metadata.name`");
+        assert!(parse("just text\n").unwrap_err().contains("no object"));
+        assert!(parse("a: b: c\n").unwrap_err().contains("line 1"), "{:?}", parse("a: b: c\n"));
+    }
+
+    #[test]
+    fn another_namespace_is_refused() {
+        let mut object = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" } });
+        settle(&mut object, "one").unwrap();
+        assert_eq!(object["metadata"]["namespace"], "one");
+        assert_eq!(settle(&mut object, "two").unwrap_err().kind, Kind::Policy);
+    }
+
+    #[test]
+    fn files_are_found_by_name_pattern_and_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("b.yaml", "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}");
+        write("a.yaml", "{apiVersion: v1, kind: Service, metadata: {name: '${service.name}'}}");
+        write("c.txt", "not a manifest");
+        let scope = Scope::new([("service.name", "s")]);
+        for pattern in [".", "*.yaml"] {
+            let objects = load(directory.path(), &[pattern], &scope).unwrap();
+            let ids: Vec<String> = objects.iter().map(|object| Id::of(object).to_string()).collect();
+            assert_eq!(ids, ["Service `s`", "Deployment `d`"]);
+        }
+        let twice = load(directory.path(), &["a.yaml", "*.yaml"], &scope).unwrap_err();
+        assert!(twice.message.contains("again in `a.yaml`"), "{twice:?}");
+        assert!(
+            load(directory.path(), &["no.yaml"], &scope)
+                .unwrap_err()
+                .message
+                .contains("no manifest `no.yaml`")
+        );
+    }
+}

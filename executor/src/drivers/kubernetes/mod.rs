@@ -1,0 +1,148 @@
+//! The provider `kubernetes`: services as objects in a namespace, written by server-side apply.
+//!
+//! Everything that a deployment consists of is a [`release::Release`], stored in the namespace. A [`head::Head`] says which
+//! one is in place, and who works on it. Deploying applies a release and waits; rolling back applies the recorded one,
+//! waits, and deletes what only later releases hold. Every step says how objects shall be and can be repeated.
+
+mod adopt;
+mod apply;
+mod cluster;
+mod head;
+mod manifest;
+mod object;
+mod pods;
+mod problem;
+mod release;
+mod rollout;
+mod steps;
+mod target;
+mod template;
+mod versioned;
+mod wait;
+mod watch;
+
+use crate::driver::{Attempt, Cancel, Context, Driver, Probe, Work};
+use cluster::Cluster;
+use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Value};
+use problem::wrong;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use target::Target;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// The provider `kubernetes`.
+#[derive(Clone, Default)]
+pub struct Kubernetes(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Instead of `KUBECONFIG` and the like.
+    kubeconfig: Option<PathBuf>,
+    /// By context.
+    clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
+}
+
+/// How long before a step's end the driver gives up by itself, so that it can still say why.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// How long a step that is to end may take to let go of its instance.
+const LETTING_GO: Duration = Duration::from_secs(20);
+
+/// How long finding out what a target runs may take.
+const INSPECTION: Duration = Duration::from_secs(120);
+
+impl Kubernetes {
+    /// A driver that reads that kubeconfig, whatever the environment says.
+    pub fn with_kubeconfig(path: PathBuf) -> Kubernetes {
+        Kubernetes(Arc::new(Shared { kubeconfig: Some(path), clusters: Mutex::default() }))
+    }
+
+    async fn cluster(&self, context: &str) -> Result<Arc<Cluster>, Failure> {
+        let mut clusters = self.0.clusters.lock().await;
+        if let Some(cluster) = clusters.get(context) {
+            return Ok(cluster.clone());
+        }
+        let connected = Cluster::connect(self.0.kubeconfig.as_deref(), context).await;
+        let shown =
+            if context.is_empty() { "the current context".into() } else { format!("context `{context}`") };
+        let cluster = Arc::new(connected.map_err(|problem| problem.failure("use the kubeconfig", &shown))?);
+        clusters.insert(context.to_string(), cluster.clone());
+        Ok(cluster)
+    }
+
+    async fn target(
+        &self,
+        call: &Call,
+        context: &Context,
+        cancel: Cancel,
+        limit: Duration,
+    ) -> Result<Target, Failure> {
+        let (target, service) = parties(call)?;
+        let setting = |name: &str| target.settings.get(name).and_then(Value::as_text).unwrap_or_default();
+        Ok(Target {
+            cluster: self.cluster(setting("context")).await?,
+            namespace: setting("namespace").to_string(),
+            instance: Target::instance(target, service),
+            run: context.run.clone(),
+            life: context.epoch,
+            output: None,
+            cancel,
+            deadline: Instant::now() + limit,
+        })
+    }
+
+    async fn carry_out(&self, attempt: &Attempt) -> Result<BTreeMap<String, Value>, Failure> {
+        let passed = Duration::from_millis(crate::id::now().saturating_sub(attempt.commanded_at));
+        let rest = attempt.timeout.saturating_sub(passed);
+        let limit = rest.saturating_sub(RESERVE.min(rest / 10));
+        let target = self.target(&attempt.call, &attempt.context, attempt.cancel.clone(), limit).await?;
+        steps::carry_out(Target { output: Some(attempt.output.clone()), ..target }, attempt).await
+    }
+}
+
+/// What is deployed, and where.
+fn parties(call: &Call) -> Result<(&CallTarget, &CallService), Failure> {
+    let target = call.target.as_ref().ok_or_else(|| wrong("the step has no infrastructure"))?;
+    let service = call.service.as_ref().ok_or_else(|| wrong("the step has no service"))?;
+    Ok((target, service))
+}
+
+impl Driver for Kubernetes {
+    fn steps(&self) -> &[&str] {
+        &steps::NAMES
+    }
+
+    fn start(&self, attempt: Attempt) -> Work<Outcome> {
+        let driver = self.clone();
+        Box::pin(async move {
+            match driver.carry_out(&attempt).await {
+                Ok(outputs) => Outcome::Succeeded { outputs },
+                Err(failure) => Outcome::Failed(failure),
+            }
+        })
+    }
+
+    fn probe(&self, _: Attempt) -> Work<Probe> {
+        // Work of the process that is gone; what it did is found when it is repeated.
+        Box::pin(async { Probe::Unknown })
+    }
+
+    fn repeatable(&self, _: &str) -> bool {
+        true
+    }
+
+    fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let target = driver.target(&call, &context, Cancel::never(), INSPECTION).await?;
+            let release = adopt::found(&target, &call, &context).await?;
+            Ok(Value::Map(BTreeMap::from([(
+                "release".to_string(),
+                Value::Text(release.unwrap_or_default()),
+            )])))
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! One service instance in one namespace of one cluster: reading and writing its objects, with failures that say where.
+
+use super::cluster::{Call, Cluster, MANAGER, Resource, base};
+use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, annotate, dns_name, label, text};
+use super::problem::{Problem, policy, wrong};
+use crate::driver::{Cancel, Output};
+use http::Method;
+use lockstep_plan::{CallService, CallTarget, Failure, Kind, Value};
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// How often an object that changes under our hands is read and written again.
+const WRITES: usize = 10;
+
+/// An instance of a service, and all that is needed to work on it.
+pub(super) struct Target {
+    pub cluster: Arc<Cluster>,
+    pub namespace: String,
+    /// What its objects are labelled with.
+    pub instance: String,
+    /// The run that works on it, and how often that run has changed hands.
+    pub run: String,
+    pub life: u64,
+    pub output: Option<Output>,
+    pub cancel: Cancel,
+    /// When the step has to be at its end.
+    pub deadline: Instant,
+}
+
+impl Target {
+    /// The instance's name: the service's, within the infrastructure's `release` if it has one.
+    pub fn instance(target: &CallTarget, service: &CallService) -> String {
+        match target.settings.get("release").and_then(Value::as_text) {
+            None | Some("") => dns_name(&service.name),
+            Some(release) => dns_name(&format!("{release}-{}", service.name)),
+        }
+    }
+
+    /// For people: `namespace `region1` of context `prod``.
+    pub fn place(&self) -> String {
+        format!("namespace `{}` of context `{}`", self.namespace, self.cluster.context)
+    }
+
+    pub fn say(&self, text: &str) {
+        if let Some(output) = &self.output {
+            output.say(text);
+        }
+    }
+
+    /// The failure of something that was tried with an object.
+    pub fn failure(&self, doing: &str, problem: &Problem) -> Failure {
+        let mut failure = problem.failure(doing, &self.place());
+        if problem.is(404)
+            && let Problem::Status(status) = problem
+            && status.message.starts_with("namespaces ")
+        {
+            failure.message.push_str("; create the namespace first, or put it into the manifests");
+        }
+        failure
+    }
+
+    pub async fn call(&self, call: &Call) -> Result<Json, Problem> {
+        self.cluster.call(call, &self.cancel).await
+    }
+
+    /// Where the objects of a kind are.
+    pub async fn collection(&self, id: &Id) -> Result<(String, Resource), Failure> {
+        let found = self.cluster.resource(&id.version, &id.kind, &self.cancel).await;
+        let resource =
+            found.map_err(|problem| self.failure(&format!("look up the kind {}", id.kind), &problem))?;
+        let Some(resource) = resource else {
+            return Err(wrong(format!(
+                "context `{}` does not know the kind {} of `{}`: install its CustomResourceDefinition first, or use a \
+                 version that the cluster serves",
+                self.cluster.context, id.kind, id.version
+            )));
+        };
+        let base = base(&id.version);
+        let path = match resource.namespaced {
+            true => format!("{base}/namespaces/{}/{}", self.namespace, resource.name),
+            false => format!("{base}/{}", resource.name),
+        };
+        Ok((path, resource))
+    }
+
+    /// Where an object is.
+    async fn path(&self, id: &Id) -> Result<String, Failure> {
+        let (path, resource) = self.collection(id).await?;
+        // Only the target's own namespace is ever touched outside of namespaces.
+        let own = id.kind == "Namespace" && id.name == self.namespace;
+        if !(resource.namespaced || own) {
+            return Err(policy(format!(
+                "{id} belongs to no namespace: what a whole cluster shares cannot be rolled back for one target; apply it \
+                 apart from this service"
+            )));
+        }
+        Ok(format!("{path}/{}", id.name))
+    }
+
+    /// An object as it is now.
+    pub async fn get(&self, id: &Id) -> Result<Option<Json>, Failure> {
+        let path = self.path(id).await?;
+        match self.call(&Call::get(path)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(problem) if problem.is(404) => Ok(None),
+            Err(problem) => Err(self.failure(&format!("read {id}"), &problem)),
+        }
+    }
+
+    /// Objects of a kind that a selector (`labelSelector=…`) picks.
+    pub async fn list(&self, version: &str, plural: &str, selector: &str) -> Result<Vec<Json>, Failure> {
+        let uri = format!("{}/namespaces/{}/{plural}?{selector}", base(version), self.namespace);
+        let listed = self.call(&Call::get(uri)).await;
+        let mut listed = listed.map_err(|problem| self.failure(&format!("list {plural}"), &problem))?;
+        let items = listed["items"].take();
+        Ok(serde_json::from_value(items).unwrap_or_default())
+    }
+
+    /// Makes the target's namespace, unless it is there. It may be shared, so it is never changed or deleted.
+    pub async fn make_namespace(&self, object: &Json) -> Result<(), Failure> {
+        let id = Id::of(object);
+        if self.get(&id).await?.is_some() {
+            return Ok(());
+        }
+        match self.call(&Call::json(Method::POST, "/api/v1/namespaces", object)).await {
+            Ok(_) => {
+                self.say(&format!("made {id}"));
+                Ok(())
+            }
+            Err(problem) if problem.is(409) => Ok(()),
+            Err(problem) => Err(self.failure(&format!("make {id}"), &problem)),
+        }
+    }
+
+    /// Applies an object, as the holder of `epoch`. `adjust` may adapt it to what is there now. Gives what came of it.
+    ///
+    /// # Errors
+    /// Somebody else owns the object or one of its fields, a newer holder has written it, or the API server refuses it.
+    pub async fn apply(
+        &self,
+        object: &Json,
+        epoch: u64,
+        force: bool,
+        adjust: impl Fn(&mut Json, Option<&Json>),
+    ) -> Result<Json, Failure> {
+        let id = Id::of(object);
+        let path = self.path(&id).await?;
+        let force = if force { "&force=true" } else { "" };
+        let uri = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict{force}");
+        for _ in 0..WRITES {
+            let live = self.get(&id).await?;
+            let mut wanted = object.clone();
+            label(&mut wanted, MANAGED_BY, MANAGER);
+            label(&mut wanted, INSTANCE, &self.instance);
+            annotate(&mut wanted, EPOCH, &epoch.to_string());
+            adjust(&mut wanted, live.as_ref());
+            if let Some(live) = &live {
+                self.refuse_foreign(&id, live, epoch)?;
+                // Whoever has written since it was looked at is noticed.
+                wanted["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+            }
+            let call = Call {
+                method: Method::PATCH,
+                uri: uri.clone(),
+                body: Some(("application/apply-patch+yaml", wanted.to_string().into_bytes())),
+            };
+            match self.call(&call).await {
+                Ok(applied) => return Ok(applied),
+                Err(problem) if problem.outdated() => {}
+                Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
+            }
+        }
+        Err(wrong(format!("{id} in {} keeps changing while it is being applied", self.place())))
+    }
+
+    /// What belongs to another instance, or what a newer holder has written, is left alone.
+    fn refuse_foreign(&self, id: &Id, live: &Json, epoch: u64) -> Result<(), Failure> {
+        if let Some(owner) = text(live, &["metadata", "labels", INSTANCE])
+            && owner != self.instance
+        {
+            return Err(policy(format!(
+                "{id} in {} belongs to the service instance `{owner}`: give one of them another name, or the \
+                 infrastructure another `release`",
+                self.place()
+            )));
+        }
+        let stamp =
+            text(live, &["metadata", "annotations", EPOCH]).and_then(|stamp| stamp.parse().ok()).unwrap_or(0);
+        if stamp > epoch {
+            return Err(policy(format!(
+                "{id} in {} was written by a newer holder of `{}` (epoch {stamp}, ours is {epoch}): this run has lost \
+                 its target",
+                self.place(),
+                self.instance
+            )));
+        }
+        Ok(())
+    }
+
+    /// Deletes an object of this instance, with what depends on it. One that is not there, or not ours, is left as it is.
+    pub async fn delete(&self, id: &Id, epoch: u64) -> Result<(), Failure> {
+        for _ in 0..WRITES {
+            let Some(live) = self.get(id).await? else { return Ok(()) };
+            let ours = text(&live, &["metadata", "labels", INSTANCE]) == Some(self.instance.as_str());
+            if !ours || id.kind == "Namespace" || live["metadata"]["deletionTimestamp"].is_string() {
+                return Ok(());
+            }
+            self.refuse_foreign(id, &live, epoch)?;
+            let preconditions = json!({
+                "uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"],
+            });
+            let body = json!({ "propagationPolicy": "Background", "preconditions": preconditions });
+            self.say(&format!("deleting {id}"));
+            match self.call(&Call::json(Method::DELETE, self.path(id).await?, &body)).await {
+                Ok(_) => return Ok(()),
+                Err(problem) if problem.is(404) => return Ok(()),
+                Err(problem) if problem.is(409) => {}
+                Err(problem) => return Err(self.failure(&format!("delete {id}"), &problem)),
+            }
+        }
+        Err(wrong(format!("{id} in {} keeps changing while it is being deleted", self.place())))
+    }
+
+    /// Fails once the step is to end.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        if self.cancel.is_cancelled() {
+            return Err(Failure::new(Kind::Timeout, "it was stopped before its end"));
+        }
+        Ok(())
+    }
+}

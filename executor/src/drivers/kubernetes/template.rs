@@ -1,0 +1,88 @@
+//! Placeholders in manifests: `${service.artifact.tag}` and the like, filled in from what a call says.
+
+use lockstep_plan::{Call, Value};
+use std::collections::BTreeMap;
+
+/// What placeholders can name.
+#[derive(Debug, Default)]
+pub(super) struct Scope(BTreeMap<String, String>);
+
+impl Scope {
+    #[cfg(test)]
+    pub fn new<const N: usize>(entries: [(&str, &str); N]) -> Scope {
+        Scope(entries.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+    }
+
+    /// The settings of the call's service and target.
+    pub fn of(call: &Call, run: &str) -> Scope {
+        let mut entries = BTreeMap::from([("run.id".to_string(), run.to_string())]);
+        let mut add = |prefix: &str, settings: &BTreeMap<String, Value>| {
+            for (name, value) in settings {
+                // A secret is handed over as such, never as text.
+                if !matches!(value, Value::Secret(_)) {
+                    entries.insert(format!("{prefix}.{name}"), value.to_string());
+                }
+            }
+        };
+        if let Some(service) = &call.service {
+            add("service", &service.settings);
+            add("service.artifact", &service.artifact);
+        }
+        if let Some(target) = &call.target {
+            add("infra", &target.settings);
+            let (environment, name) = target.name.rsplit_once('.').unwrap_or(("", &target.name));
+            entries.insert("infra.name".into(), name.into());
+            entries.insert("infra.environment.name".into(), environment.into());
+        }
+        if let Some(service) = &call.service {
+            entries.insert("service.name".into(), service.name.clone());
+        }
+        Scope(entries)
+    }
+}
+
+/// Fills placeholders in; `\${` stands for `${`.
+pub(super) fn render(text: &str, scope: &Scope) -> Result<String, String> {
+    let mut rendered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let line = text[..text.len() - rest.len() + start].lines().count().max(1);
+        if let Some(before) = rest[..start].strip_suffix('\\') {
+            rendered.push_str(before);
+            rendered.push_str("${");
+            rest = &rest[start + 2..];
+            continue;
+        }
+        rendered.push_str(&rest[..start]);
+        let inner = &rest[start + 2..];
+        let Some(end) = inner.find('}') else {
+            return Err(format!("line {line}: a `${{` that no `}}` ends"));
+        };
+        let name = inner[..end].trim();
+        let Some(value) = scope.0.get(name) else {
+            let known: Vec<&str> = scope.0.keys().map(String::as_str).collect();
+            return Err(format!("line {line}: `${{{name}}}` names nothing; there are {}", known.join(", ")));
+        };
+        rendered.push_str(value);
+        rest = &inner[end + 1..];
+    }
+    rendered.push_str(rest);
+    Ok(rendered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        let scope = Scope::new([("a.b", "1"), ("c", "x")]);
+        assert_eq!(render("${a.b}-${ c } \\${a.b} $c", &scope).unwrap(), "1-x ${a.b} $c");
+        assert!(
+            render("x\ny: ${d}", &scope)
+                .unwrap_err()
+                .starts_with("line 2: `${d}` names nothing; there are a.b, c")
+        );
+        assert!(render("${a", &scope).unwrap_err().contains("no `}` ends"));
+    }
+}

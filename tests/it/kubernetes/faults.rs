@@ -1,0 +1,69 @@
+//! Rollouts that cannot succeed are given up early, with what the pods say; runs that are killed are gone on with.
+
+use super::support::{IMAGE, MANIFEST, world};
+
+const ROLLOUT: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m } }";
+
+#[test]
+fn an_image_that_cannot_be_pulled_fails_early() {
+    let Some(world) = world("pull_error", "rolling", ROLLOUT) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let failed = world.run(&["version=1", "image=registry.k8s.io/does-not-exist"]).exits(1);
+    let text = format!("{}{}", failed.out, failed.err);
+    for part in [
+        "Deployment `shop`",
+        "ImagePullBackOff",
+        "registry.k8s.io/does-not-exist:1",
+        "container `shop`",
+        "it cannot get better",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
+fn pods_that_never_become_ready_use_up_the_time() {
+    let Some(world) = world("never_ready", "rolling", &ROLLOUT.replace("1m", "8s")) else { return };
+    let probe = MANIFEST
+        .replace(
+            "labels: { app: shop,",
+            "annotations: { fakenode/behaviour: never-ready }, labels: { app: shop,",
+        )
+        .replace(
+            "          envFrom",
+            "          readinessProbe: { tcpSocket: { port: 1 } }\n          envFrom",
+        );
+    world.manifest(&probe);
+    let failed = world.run(&["version=3.9"]).exits(1);
+    let text = format!("{}{}", failed.out, failed.err);
+    for part in
+        ["not rolled out in time", "0 of 3 updated replicas are available", "it runs, but is not ready"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(world.names(1, "apps/v1", "Deployment").is_empty());
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_in_its_words() {
+    let Some(world) = world("invalid", "rolling", ROLLOUT) else { return };
+    world.manifest(&MANIFEST.replace("matchLabels: { app: shop }", "matchLabels: { app: other }"));
+    let failed = world.run(&["version=3.9"]).exits(1);
+    let text = format!("{}{}", failed.out, failed.err);
+    assert!(text.contains("cannot apply Deployment `shop` in namespace"), "{text}");
+    assert!(text.contains("`selector` does not match template `labels`"), "{text}");
+    assert!(world.names(1, "v1", "Service").is_empty(), "what had been applied before is gone");
+}
+
+#[test]
+fn a_killed_run_is_gone_on_with() {
+    let Some(world) = world("killed", "rolling", ROLLOUT) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    assert!(world.sandbox.kill_at(&mut world.command(&["version=3.10"]), "applied Deployment"));
+    world.resume().exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    }
+}

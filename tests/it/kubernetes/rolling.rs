@@ -1,0 +1,132 @@
+//! Rolling updates of two regions: both new, or both as they were.
+
+use super::support::{IMAGE, MANIFEST, world};
+use serde_json::json;
+
+/// The story of the language's first page: a rolling update, then a barrier that the regions share.
+const STORY: &str = r#"
+  phase deploy {
+    step rollout = kubernetes.rolling { timeout = 2m }
+    step break_it = shell { only if broken, script = "exit 1" }
+  }
+  phase wrap_up {
+    barrier all_regions { timeout = 5m }
+  }
+"#;
+
+#[test]
+fn both_regions_are_new_or_both_are_as_they_were() {
+    let Some(world) = world("two_regions", "rolling", STORY) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let old: Vec<_> = [1, 2].map(|region| world.deployment(region, "shop")).into();
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        let deployment = &old[region - 1];
+        assert_eq!(deployment["metadata"]["labels"]["app.kubernetes.io/managed-by"], "lockstep");
+        assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1, "versioned by content");
+    }
+    let settings = world.names(1, "v1", "ConfigMap");
+
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.out.contains("rolled back"), "{}", failed.out);
+    for region in [1, 2] {
+        let now = world.deployment(region, "shop");
+        assert_eq!(now["spec"].to_string(), old[region - 1]["spec"].to_string(), "the same, byte for byte");
+        assert!(now["metadata"]["generation"].as_i64() > old[region - 1]["metadata"]["generation"].as_i64());
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        assert_eq!(world.names(region, "v1", "ConfigMap"), settings, "the new one's settings are gone");
+    }
+
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    }
+}
+
+#[test]
+fn a_first_deployment_that_fails_leaves_nothing() {
+    let Some(world) = world("first_fails", "rolling", STORY) else { return };
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    for region in [1, 2] {
+        assert!(world.names(region, "apps/v1", "Deployment").is_empty());
+        assert!(world.names(region, "v1", "Service").is_empty());
+        assert!(world.names(region, "v1", "ConfigMap").is_empty());
+    }
+}
+
+#[test]
+fn what_somebody_else_deployed_before_is_returned_to() {
+    let Some(world) = world("adopted", "rolling", STORY) else { return };
+    let by_hand = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
+        "spec": {
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": "shop" } },
+            "template": {
+                "metadata": { "labels": { "app": "shop" } },
+                "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.9"), "args": ["by-hand"] }] },
+            },
+        },
+    });
+    for region in [1, 2] {
+        world.apply_as(region, "somebody", &by_hand);
+    }
+    let before = world.deployment(1, "shop");
+    // Fields of somebody else's are not taken over unasked.
+    let refused = world.run(&["version=3.10"]).exits(1);
+    let text = format!("{}{}", refused.out, refused.err);
+    for part in [
+        "Deployment `shop`",
+        ".spec.replicas",
+        "somebody",
+        world.context(1),
+        &world.namespace,
+        "force = true",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let after = world.deployment(1, "shop");
+    assert_eq!(after["spec"].to_string(), before["spec"].to_string());
+    assert!(world.names(1, "v1", "Service").is_empty(), "what was new is gone again");
+}
+
+#[test]
+fn an_autoscaler_keeps_its_say() {
+    let Some(world) = world("autoscaled", "rolling", STORY) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        let scaler = json!({
+            "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": { "name": "shop" },
+            "spec": { "minReplicas": 5, "maxReplicas": 9,
+                      "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" } },
+        });
+        world.apply_as(region, "somebody", &scaler);
+        world.apply_as(region, "scaler", &json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" }, "spec": { "replicas": 5 },
+        }));
+    }
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 5);
+    }
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert_eq!(world.deployment(2, "shop")["spec"]["replicas"], 5);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 5)]);
+}
+
+#[test]
+fn what_left_the_manifests_is_removed_once_it_cannot_be_needed() {
+    let Some(world) = world("pruned", "rolling", STORY) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let second = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: extra }\nspec: { selector: { app: shop }, ports: [{ port: 81 }] }\n";
+    world.manifest(&format!("{MANIFEST}{second}"));
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(world.names(1, "v1", "Service"), ["shop"], "the rollback took what was new");
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.names(1, "v1", "Service"), ["extra", "shop"]);
+    world.manifest(MANIFEST);
+    world.run(&["version=3.9"]).exits(0);
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
+    assert_eq!(world.names(1, "v1", "ConfigMap").len(), 2, "one in use, one to return to");
+}

@@ -1,0 +1,224 @@
+//! A namespace of its own in each of two clusters, a module that deploys to them, and a look at what is there.
+
+use crate::support::{Said, Sandbox, said};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Config};
+use serde_json::{Value as Json, json};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use tokio::runtime::Runtime;
+
+/// An image that is small and everywhere, under two tags.
+pub const IMAGE: &str = "registry.k8s.io/pause";
+
+/// What the service consists of: a Deployment that reads a ConfigMap, and a Service.
+pub const MANIFEST: &str = r#"apiVersion: v1
+kind: ConfigMap
+metadata: { name: shop-settings }
+data: { greeting: "hello from ${service.artifact.tag}" }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: shop, namespace: "${infra.namespace}" }
+spec:
+  selector: { app: shop }
+  ports: [{ port: 80 }]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: shop }
+spec:
+  replicas: 3
+  selector: { matchLabels: { app: shop } }
+  template:
+    metadata: { labels: { app: shop, version: "v${service.artifact.tag}" } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: shop
+          image: ${service.artifact.image}:${service.artifact.tag}
+          envFrom: [{ configMapRef: { name: shop-settings } }]
+"#;
+
+/// Services and targets; `PHASES` is the workflow's body.
+const MODULE: &str = r#"
+service shop(image: string, version: string) = kubernetes {
+  artifact  = docker_image { image, tag = version }
+  manifests = ["k8s/*.yaml"]
+}
+
+environment test {
+  kind = non_production
+  infrastructure region1 = kubernetes { context = "CONTEXT1", namespace = "NAMESPACE" }
+  infrastructure region2 = kubernetes { context = "CONTEXT2", namespace = "NAMESPACE" }
+}
+
+workflow ship(service: service<kubernetes>, infra: infrastructure<kubernetes>, broken: bool = false) {
+  strategy = STRATEGY
+  PHASES
+}
+
+pipeline release(version: string, image: string = "IMAGE", broken: bool = false) {
+  parallel {
+    stage region1 = ship { service = shop { image, version }, infra = test.region1 }
+    stage region2 = ship { service = shop { image, version }, infra = test.region2, broken }
+  }
+}
+"#;
+
+/// Two clusters with a namespace in each, and a module that deploys to them.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub namespace: String,
+    kubeconfig: PathBuf,
+    contexts: [String; 2],
+    clients: [Client; 2],
+    runtime: Runtime,
+}
+
+/// A world for the test of that name; none, said aloud, where there are no clusters to test with.
+pub fn world(test: &str, strategy: &str, phases: &str) -> Option<World> {
+    let Some(kubeconfig) = std::env::var_os("LOCKSTEP_TEST_KUBECONFIG") else {
+        eprintln!(
+            "SKIPPED: {test} needs Kubernetes; set LOCKSTEP_TEST_KUBECONFIG to a kubeconfig with two contexts that may \
+             create namespaces"
+        );
+        return None;
+    };
+    let kubeconfig = PathBuf::from(kubeconfig);
+    let file = Kubeconfig::read_from(&kubeconfig).expect("LOCKSTEP_TEST_KUBECONFIG can be read");
+    let names: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
+    let wanted: Vec<String> = names.into_iter().filter(|name| !name.ends_with("-deployer")).take(2).collect();
+    let contexts: [String; 2] = wanted.try_into().expect("the kubeconfig has two contexts");
+    let runtime = Runtime::new().unwrap();
+    let clients = contexts.clone().map(|context| {
+        let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
+        runtime.block_on(async {
+            let config = Config::from_custom_kubeconfig(file.clone(), &options).await.unwrap();
+            Client::try_from(config).unwrap()
+        })
+    });
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let namespace = format!("{}-{}", test.replace('_', "-"), since.as_micros() % 1_000_000_000);
+    let source = MODULE
+        .replace("CONTEXT1", &contexts[0])
+        .replace("CONTEXT2", &contexts[1])
+        .replace("NAMESPACE", &namespace)
+        .replace("IMAGE", IMAGE)
+        .replace("STRATEGY", strategy)
+        .replace("PHASES", phases);
+    let sandbox = Sandbox::of_source(&source);
+    let world = World { sandbox, namespace, kubeconfig, contexts, clients, runtime };
+    world.manifest(MANIFEST);
+    for client in &world.clients {
+        let object = json!({ "metadata": { "name": world.namespace } });
+        let api: Api<Namespace> = Api::all(client.clone());
+        let object = serde_json::from_value(object).unwrap();
+        world.runtime.block_on(api.create(&PostParams::default(), &object)).unwrap();
+    }
+    Some(world)
+}
+
+impl World {
+    /// Writes the service's manifest.
+    pub fn manifest(&self, text: &str) {
+        let folder = self.sandbox.module().join("k8s");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("shop.yaml"), text).unwrap();
+    }
+
+    /// `dsl run MODULE release …`
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.run(&[&["release"], arguments].concat());
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+
+    /// Runs the pipeline to its end.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        said(&mut self.command(arguments))
+    }
+
+    /// Goes on with the last run.
+    pub fn resume(&self) -> Said {
+        said(self.sandbox.dsl("resume").arg("last").env("KUBECONFIG", &self.kubeconfig))
+    }
+
+    fn api(&self, region: usize, version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.clients[region - 1].clone(), &self.namespace, &resource)
+    }
+
+    /// An object of a region (1 or 2).
+    pub fn get(&self, region: usize, version: &str, kind: &str, name: &str) -> Option<Json> {
+        let found = self.runtime.block_on(self.api(region, version, kind).get_opt(name)).unwrap();
+        found.map(|object| serde_json::to_value(object).unwrap())
+    }
+
+    pub fn deployment(&self, region: usize, name: &str) -> Json {
+        self.get(region, "apps/v1", "Deployment", name).expect("the Deployment is there")
+    }
+
+    /// Names of all objects of a kind, sorted.
+    pub fn names(&self, region: usize, version: &str, kind: &str) -> Vec<String> {
+        let list =
+            self.runtime.block_on(self.api(region, version, kind).list(&ListParams::default())).unwrap();
+        let mut names: Vec<String> =
+            list.items.into_iter().filter_map(|object| object.metadata.name).collect();
+        // Newer clusters put one of their own into each namespace.
+        names.retain(|name| name != "kube-root-ca.crt");
+        names.sort();
+        names
+    }
+
+    /// Applies an object as somebody else would.
+    pub fn apply_as(&self, region: usize, manager: &str, object: &Json) {
+        let api = self.api(region, object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+        let parameters = PatchParams::apply(manager).force();
+        let name = object["metadata"]["name"].as_str().unwrap();
+        self.runtime.block_on(api.patch(name, &parameters, &Patch::Apply(object))).unwrap();
+    }
+
+    /// The pod template and selector's image that serves: the ReplicaSet with pods.
+    pub fn serving(&self, region: usize, app: &str) -> Vec<(String, i64)> {
+        let parameters = ListParams::default().labels(&format!("app={app}"));
+        let list =
+            self.runtime.block_on(self.api(region, "apps/v1", "ReplicaSet").list(&parameters)).unwrap();
+        let mut serving: Vec<(String, i64)> = list
+            .items
+            .iter()
+            .map(|set| {
+                let image = &set.data["spec"]["template"]["spec"]["containers"][0]["image"];
+                (
+                    image.as_str().unwrap().to_string(),
+                    set.data["status"]["readyReplicas"].as_i64().unwrap_or(0),
+                )
+            })
+            .filter(|(_, ready)| *ready > 0)
+            .collect();
+        serving.sort();
+        serving
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let api: Api<Namespace> = Api::all(client.clone());
+            // The next run has a namespace of its own in any case.
+            let _ = self.runtime.block_on(api.delete(&self.namespace, &DeleteParams::background()));
+        }
+    }
+}
+
+/// The contexts' names, for messages.
+impl World {
+    pub fn context(&self, region: usize) -> &str {
+        &self.contexts[region - 1]
+    }
+}
