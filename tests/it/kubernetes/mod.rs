@@ -7,4 +7,5 @@
 
 mod faults;
 mod rolling;
+mod steps;
 mod support;

@@ -131,6 +131,16 @@ impl World {
         fs::write(folder.join("shop.yaml"), text).unwrap();
     }
 
+    /// Replaces strategy and phases of the workflow.
+    pub fn rewrite(&self, strategy: &str, new_strategy: &str, phases: &str, new_phases: &str) {
+        let path = self.sandbox.module().join("main.lockstep");
+        let source = fs::read_to_string(&path).unwrap();
+        assert!(source.contains(phases));
+        let source =
+            source.replace(&format!("strategy = {strategy}\n"), &format!("strategy = {new_strategy}\n"));
+        fs::write(path, source.replace(phases, new_phases)).unwrap();
+    }
+
     /// `dsl run MODULE release …`
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.sandbox.run(&[&["release"], arguments].concat());

@@ -72,6 +72,20 @@ impl Head {
         }
     }
 
+    /// The release that is being put in place, else the one in place.
+    pub fn latest(&self) -> Option<&str> {
+        self.pending.as_deref().or(self.current.as_deref())
+    }
+
+    /// The release of that name is in place from now on.
+    pub fn complete(&mut self, name: &str) {
+        if self.current.as_deref() != Some(name) || self.revision == 0 {
+            self.revision += 1;
+        }
+        self.current = Some(name.to_string());
+        self.pending = None;
+    }
+
     /// The head as it is; of an instance that was never deployed, an empty one.
     pub async fn read(target: &Target) -> Result<Head, Failure> {
         // A step that is to end still has to let go.
@@ -132,7 +146,7 @@ impl Head {
     /// A later process carries the run out, time is up, or `edit` refuses.
     pub async fn take(
         target: &Target,
-        edit: impl Fn(&mut Head) -> Result<(), Failure>,
+        mut edit: impl FnMut(&mut Head) -> Result<(), Failure>,
     ) -> Result<Head, Failure> {
         let me = format!("{}/{}", target.run, target.life);
         let mut seen: Option<(Json, Instant)> = None;

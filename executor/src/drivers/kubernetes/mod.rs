@@ -6,13 +6,17 @@
 
 mod adopt;
 mod apply;
+mod canary;
 mod cluster;
+mod colours;
 mod head;
+mod job;
 mod manifest;
 mod object;
 mod pods;
 mod problem;
 mod release;
+mod rollback;
 mod rollout;
 mod steps;
 mod target;
@@ -20,6 +24,7 @@ mod template;
 mod versioned;
 mod wait;
 mod watch;
+mod workloads;
 
 use crate::driver::{Attempt, Cancel, Context, Driver, Probe, Work};
 use cluster::Cluster;

@@ -75,6 +75,9 @@ fn container(status: &Json, limit: i64) -> Option<(String, bool)> {
     if restarts >= limit {
         return Some((format!("it has been restarted {restarts} times"), true));
     }
+    if let Some(code) = number(status, &["state", "terminated", "exitCode"]).filter(|code| *code != 0) {
+        return Some((format!("it has ended with exit status {code}"), false));
+    }
     let ready = status["ready"] == true;
     (!ready && at(status, &["state", "running"]).is_some())
         .then(|| ("it runs, but is not ready".to_string(), false))
@@ -87,7 +90,7 @@ pub(super) async fn story(target: &Target, trouble: &Trouble) -> String {
         story.push_str(&format!("\n  event: {event}"));
     }
     if let Some(container) = &trouble.container {
-        for line in log(target, &trouble.pod, container, trouble.crashed).await {
+        for line in log(target, &trouble.pod, container, trouble.crashed, LINES).await {
             story.push_str(&format!("\n  log: {line}"));
         }
     }
@@ -115,9 +118,15 @@ pub(super) async fn warnings(target: &Target, id: &Id) -> Vec<String> {
 }
 
 /// The last lines that a container wrote, of the one before if it has crashed.
-pub(super) async fn log(target: &Target, pod: &str, container: &str, crashed: bool) -> Vec<String> {
+pub(super) async fn log(
+    target: &Target,
+    pod: &str,
+    container: &str,
+    crashed: bool,
+    lines: usize,
+) -> Vec<String> {
     let base = format!(
-        "/api/v1/namespaces/{}/pods/{pod}/log?container={container}&tailLines={LINES}&limitBytes=8192",
+        "/api/v1/namespaces/{}/pods/{pod}/log?container={container}&tailLines={lines}&limitBytes=65536",
         target.namespace
     );
     for previous in [crashed, false] {

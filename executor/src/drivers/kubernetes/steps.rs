@@ -1,32 +1,58 @@
-//! The steps of the provider.
+//! The steps of the provider, and what those that deploy share.
 
-use super::apply::{apply, delete_others, held, prune, wait};
+use super::apply::{apply, held, prune, wait};
 use super::head::Head;
 use super::manifest::{self, settle};
 use super::object::Id;
-use super::problem::{policy, wrong};
+use super::problem::wrong;
 use super::release::Release;
 use super::target::Target;
 use super::template::Scope;
-use super::{parties, versioned};
+use super::{canary, colours, job, parties, rollback, versioned, workloads};
 use crate::driver::{Attempt, Context};
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// The steps that are known.
-pub(super) const NAMES: [&str; 2] = ["rolling", "rollback"];
+pub(super) const NAMES: [&str; 12] = [
+    "rolling",
+    "canary",
+    "promote",
+    "canary_delete",
+    "stage",
+    "swap",
+    "scale",
+    "apply",
+    "delete",
+    "job",
+    "restart",
+    "rollback",
+];
 
-/// How many restarts of a new pod are a crash loop.
-const RESTARTS: i64 = 3;
+/// How many restarts of a new pod are a crash loop, where the step does not say.
+pub(super) const RESTARTS: i64 = 3;
 
-type Outputs = BTreeMap<String, Value>;
+/// What a step gives.
+pub(super) type Outputs = BTreeMap<String, Value>;
 
 /// Carries an attempt out.
 pub(super) async fn carry_out(target: Target, attempt: &Attempt) -> Result<Outputs, Failure> {
+    let target = &target;
+    let nothing = |()| Outputs::new();
     match attempt.call.step.as_str() {
-        "rolling" => rolling(&target, attempt).await,
-        "rollback" => roll_back(&target, attempt).await.map(|()| Outputs::new()),
+        "rolling" => rolling(target, attempt).await,
+        "canary" => canary::canary(target, attempt).await,
+        "promote" => canary::promote(target, attempt).await,
+        "canary_delete" => canary::delete(target).await.map(nothing),
+        "stage" => colours::stage(target, attempt).await,
+        "swap" => colours::swap(target, attempt).await.map(nothing),
+        "scale" => workloads::scale(target, attempt).await.map(nothing),
+        "restart" => workloads::restart(target, attempt).await.map(nothing),
+        "apply" => workloads::apply_more(target, attempt).await.map(nothing),
+        "delete" => workloads::delete(target, attempt).await.map(nothing),
+        "job" => job::run(target, attempt).await.map(nothing),
+        "rollback" => rollback::roll_back(target, attempt).await.map(nothing),
         other => Err(wrong(format!("the provider `kubernetes` has no step `{other}`"))),
     }
 }
@@ -39,7 +65,7 @@ pub(super) fn rendered(call: &Call, context: &Context) -> Result<Vec<Json>, Fail
 }
 
 /// Objects as they are applied: in the target's namespace, ConfigMaps and Secrets named by their content.
-async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
+pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
     for object in &mut objects {
         let (_, resource) = target.collection(&Id::of(object)).await?;
         if resource.namespaced {
@@ -50,11 +76,13 @@ async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<Vec<Json>, F
     Ok(objects)
 }
 
-fn flag(attempt: &Attempt, name: &str) -> bool {
-    attempt.call.arguments.get(name).and_then(Value::as_bool).unwrap_or(false)
+/// The service's objects, ready to be applied.
+pub(super) async fn service(target: &Target, attempt: &Attempt) -> Result<Vec<Json>, Failure> {
+    settled(target, rendered(&attempt.call, &attempt.context)?).await
 }
 
-fn restarts(attempt: &Attempt) -> i64 {
+/// From how many restarts on a new pod counts as broken.
+pub(super) fn restarts(attempt: &Attempt) -> i64 {
     match attempt.call.arguments.get("restarts") {
         Some(Value::Int(restarts)) => (*restarts).max(1),
         _ => RESTARTS,
@@ -62,122 +90,89 @@ fn restarts(attempt: &Attempt) -> i64 {
 }
 
 async fn rolling(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
-    let objects = settled(target, rendered(&attempt.call, &attempt.context)?).await?;
+    let objects = service(target, attempt).await?;
     let before = Head::read(target).await?;
     let release = Release { objects, extra: extra(target, &before).await?, colour: None };
-    deploy(target, attempt, &release, &before).await
+    deploy(target, attempt, &release, Deployment::WHOLE).await
 }
 
 /// What `apply` steps of the same run have added to the instance.
-async fn extra(target: &Target, head: &Head) -> Result<Vec<Json>, Failure> {
-    match head.pending.as_ref().or(head.current.as_ref()) {
+pub(super) async fn extra(target: &Target, head: &Head) -> Result<Vec<Json>, Failure> {
+    match head.latest() {
         Some(name) if head.run == target.run => Ok(Release::read(target, name).await?.extra),
         _ => Ok(Vec::new()),
     }
 }
 
-/// Puts a release in place.
-async fn deploy(
+/// How a release is put in place.
+pub(super) struct Deployment {
+    /// Which of its objects are applied.
+    pub applied: fn(&Release, &Json) -> bool,
+    /// Whether it is in place then.
+    pub completes: bool,
+}
+
+impl Deployment {
+    /// All of it.
+    pub const WHOLE: Deployment = Deployment { applied: |_, _| true, completes: true };
+}
+
+/// Puts a release in place, and gives its number.
+pub(super) async fn deploy(
     target: &Target,
     attempt: &Attempt,
     release: &Release,
-    before: &Head,
+    deployment: Deployment,
 ) -> Result<Outputs, Failure> {
     let name = release.name();
     for object in release.all().filter(|object| object["kind"] == "Namespace") {
         target.make_namespace(object).await?;
     }
     release.store(target).await?;
-    let taken = Head::take(target, |head| {
-        head.pending = Some(name.clone());
-        head.run.clone_from(&target.run);
-        Ok(())
-    });
-    let head = taken.await?;
-    target.say(&format!("release {name}"));
+    let head = begin(target, &name, |head| head.pending = Some(name.clone())).await?;
+    let force = attempt.call.arguments.get("force").and_then(Value::as_bool).unwrap_or(false);
     let work = async {
-        // The first of a run to come here forgets what an earlier run has left.
-        if before.run != target.run
-            && let Some(current) = head.current.as_deref().filter(|current| *current != name)
-        {
-            prune_all_but(target, current, &name, head.epoch).await;
-        }
-        let applied = apply(target, release.all(), head.epoch, flag(attempt, "force")).await?;
+        let objects = release.all().filter(|object| (deployment.applied)(release, object));
+        let applied = apply(target, objects, head.epoch, force).await?;
         wait(target, &applied, restarts(attempt)).await
     };
     held(target, head.epoch, work).await?;
+    let completes = deployment.completes;
     let head = Head::release(target, head.epoch, |head| {
-        if head.current.as_ref() != Some(&name) || head.revision == 0 {
-            head.revision += 1;
+        if completes {
+            head.complete(&name);
         }
-        head.current = Some(name.clone());
-        head.pending = None;
     });
-    let revision = head.await?.revision;
+    let head = head.await?;
+    let revision = if completes { head.revision } else { head.revision + 1 };
     Ok(Outputs::from([("revision".to_string(), Value::Int(revision))]))
 }
 
-async fn prune_all_but(target: &Target, current: &str, new: &str, epoch: u64) {
-    if let Err(failure) = prune(target, &[current, new], epoch).await {
-        target.say(&format!("what earlier releases left could not be removed: {}", failure.message));
-    }
-}
-
-/// Returns to the recorded release, or to nothing.
-async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let Some(Value::Map(record)) = &attempt.call.record else {
-        return Err(wrong("it was not recorded what ran here before, so nothing can be returned to"));
-    };
-    let to =
-        record.get("release").and_then(Value::as_text).filter(|name| !name.is_empty()).map(str::to_string);
-    let before = Head::read(target).await?;
-    if before.run != target.run {
-        let untouched = before.pending.is_none() && (before.run.is_empty() || before.current == to);
-        if untouched {
-            target.say("nothing was changed here");
-            return Ok(());
-        }
-        return Err(overtaken(target, &before));
-    }
-    let release = match &to {
-        Some(name) => Release::read(target, name).await?,
-        None => Release::default(),
-    };
+/// Takes the instance in order to put the release `new` into it. The first step of a run to do so forgets what earlier runs
+/// have left behind the release in place.
+pub(super) async fn begin(target: &Target, new: &str, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
+    let mut first = false;
     let taken = Head::take(target, |head| {
-        if head.run != target.run {
-            return Err(overtaken(target, head));
-        }
-        head.pending = head.pending.take().or_else(|| head.current.clone());
+        // A write whose answer was lost shows our own run when it is read again.
+        first |= head.run != target.run;
+        head.run.clone_from(&target.run);
+        edit(head);
         Ok(())
     });
     let head = taken.await?;
-    let work = async {
-        match &to {
-            Some(name) => target.say(&format!("returning to release {name}")),
-            None => target.say("returning to nothing: no release ran here before"),
+    target.say(&format!("release {new}"));
+    if first && let Some(current) = head.current.as_deref() {
+        let mut keep = vec![current];
+        if new != current {
+            keep.push(new);
         }
-        let applied = apply(target, release.all(), head.epoch, false).await?;
-        wait(target, &applied, RESTARTS).await?;
-        let stored: Vec<String> =
-            Release::names(target).await?.into_iter().filter(|name| Some(name) != to.as_ref()).collect();
-        delete_others(target, &stored, &[&release], head.epoch).await
-    };
-    held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |head| {
-        head.current.clone_from(&to);
-        head.pending = None;
-        head.canary = None;
-    })
-    .await
-    .map(drop)
-}
-
-/// What a later run has put here is not this run's to take away.
-fn overtaken(target: &Target, head: &Head) -> Failure {
-    policy(format!(
-        "`{}` in {} has been changed by run {} since; it is left as it is",
-        target.instance,
-        target.place(),
-        head.run
-    ))
+        let pruned = held(target, head.epoch, prune(target, &keep, head.epoch));
+        if let Err(failure) = pruned.await {
+            target.go_on()?;
+            target.say(&format!("what earlier releases left could not be removed: {}", failure.message));
+            // It was let go of.
+            return Head::take(target, |_| Ok(())).await;
+        }
+    }
+    Ok(head)
 }

@@ -1,0 +1,164 @@
+//! Canaries: a second Deployment of the new release beside each of the old one, behind the same Service.
+
+use super::apply::{apply, held, wait};
+use super::head::Head;
+use super::object::{Id, map_at, number};
+use super::problem::policy;
+use super::release::Release;
+use super::steps::{Deployment, Outputs, begin, deploy, extra, restarts, service};
+use super::target::Target;
+use crate::driver::Attempt;
+use lockstep_plan::{Failure, Value};
+use serde_json::Value as Json;
+
+/// Tells a canary's pods from the others.
+const TRACK: &str = "lockstep/track";
+
+/// What pods need beside them. Of these only what the old release does not have comes with the canary.
+const COMPANIONS: [&str; 6] =
+    ["ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim", "Role", "RoleBinding"];
+
+/// Runs the new release beside the one in place.
+pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
+    let objects = service(target, attempt).await?;
+    let before = Head::read(target).await?;
+    let Some(stable) = &before.current else {
+        return Err(policy(format!(
+            "no release of `{}` runs in {} yet, so there is nothing to run a canary beside: deploy one with \
+             `kubernetes.rolling` first",
+            target.instance,
+            target.place()
+        )));
+    };
+    let stable = Release::read(target, stable).await?;
+    let mut release = Release::default();
+    for object in objects {
+        let id = Id::of(&object);
+        if id.kind == "Deployment" {
+            let replicas = replicas(target, attempt, &object).await?;
+            release.objects.push(copy(object, replicas));
+        } else if COMPANIONS.contains(&id.kind.as_str()) && !stable.holds(&id) {
+            release.objects.push(object);
+        }
+    }
+    if !release.objects.iter().any(|object| object["kind"] == "Deployment") {
+        return Err(policy("the service's manifests hold no Deployment, and only these can have a canary"));
+    }
+    let name = release.name();
+    release.store(target).await?;
+    let head = begin(target, &name, |head| head.canary = Some(name.clone())).await?;
+    let work = async {
+        let applied = apply(target, release.all(), head.epoch, false).await?;
+        wait(target, &applied, restarts(attempt)).await
+    };
+    held(target, head.epoch, work).await?;
+    let head = Head::release(target, head.epoch, |_| {}).await?;
+    Ok(Outputs::from([("revision".to_string(), Value::Int(head.revision + 1))]))
+}
+
+/// How many pods the canary of a Deployment has: as many as the step says, or the share of those that run now, and one at
+/// least.
+async fn replicas(target: &Target, attempt: &Attempt, deployment: &Json) -> Result<i64, Failure> {
+    if let Some(Value::Int(replicas)) = attempt.call.arguments.get("replicas") {
+        return Ok(*replicas);
+    }
+    let share = match attempt.call.arguments.get("share") {
+        Some(Value::Percent(share)) => i64::from(*share),
+        _ => 0,
+    };
+    let live = target.get(&Id::of(deployment)).await?;
+    let all = live.as_ref().and_then(|live| number(live, &["spec", "replicas"]));
+    let all = all.or_else(|| number(deployment, &["spec", "replicas"])).unwrap_or(1);
+    Ok(share_of(share, all))
+}
+
+fn share_of(share: i64, all: i64) -> i64 {
+    if share == 0 { 0 } else { ((all * share + 99) / 100).max(1) }
+}
+
+/// A Deployment under a name and with labels of its own; the Service's selector still fits its pods.
+fn copy(mut deployment: Json, replicas: i64) -> Json {
+    let name = format!("{}-canary", Id::of(&deployment).name);
+    deployment["metadata"]["name"] = name.into();
+    deployment["spec"]["replicas"] = replicas.into();
+    for path in [
+        &["metadata", "labels"][..],
+        &["spec", "selector", "matchLabels"],
+        &["spec", "template", "metadata", "labels"],
+    ] {
+        if let Some(labels) = map_at(&mut deployment, path) {
+            labels.insert(TRACK.into(), "canary".into());
+        }
+    }
+    deployment
+}
+
+/// Rolls the new release out, then removes the canary.
+pub(super) async fn promote(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
+    let objects = service(target, attempt).await?;
+    let before = Head::read(target).await?;
+    let release = Release { objects, extra: extra(target, &before).await?, colour: None };
+    let outputs = deploy(target, attempt, &release, Deployment::WHOLE).await?;
+    delete(target).await?;
+    Ok(outputs)
+}
+
+/// Removes the canary, if there is one.
+pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
+    let Some(name) = Head::read(target).await?.canary else {
+        target.say("there is no canary");
+        return Ok(());
+    };
+    let canary = Release::read(target, &name).await?;
+    let head = Head::take(target, |head| {
+        head.run.clone_from(&target.run);
+        Ok(())
+    });
+    let head = head.await?;
+    let work = async {
+        let current = match &head.current {
+            Some(current) => Release::read(target, current).await?,
+            None => Release::default(),
+        };
+        for object in canary.all().collect::<Vec<_>>().into_iter().rev() {
+            target.go_on()?;
+            let id = Id::of(object);
+            if !current.holds(&id) {
+                target.delete(&id, head.epoch).await?;
+            }
+        }
+        Ok(())
+    };
+    held(target, head.epoch, work).await?;
+    Head::release(target, head.epoch, |head| head.canary = None).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::at;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn shares_are_rounded_up() {
+        for (share, all, pods) in [(0, 10, 0), (1, 10, 1), (20, 10, 2), (25, 10, 3), (100, 3, 3), (50, 1, 1)]
+        {
+            assert_eq!(share_of(share, all), pods, "{share}% of {all}");
+        }
+    }
+
+    #[test]
+    fn a_copy_fits_the_service_and_not_the_original() {
+        let labels = json!({ "app": "a" });
+        let original = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
+            "spec": { "selector": { "matchLabels": labels }, "template": { "metadata": { "labels": labels } } },
+        });
+        let copy = copy(original, 2);
+        assert_eq!(copy["metadata"]["name"], "a-canary");
+        assert_eq!(copy["spec"]["replicas"], 2);
+        let both = json!({ "app": "a", TRACK: "canary" });
+        assert_eq!(at(&copy, &["spec", "selector", "matchLabels"]), Some(&both));
+        assert_eq!(at(&copy, &["spec", "template", "metadata", "labels"]), Some(&both));
+    }
+}

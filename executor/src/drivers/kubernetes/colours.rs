@@ -1,0 +1,143 @@
+//! Blue and green: each release runs in Deployments of its own colour, and the Service says which colour is served.
+
+use super::apply::{apply, held, wait};
+use super::head::Head;
+use super::object::{Id, at, map_at, text};
+use super::problem::policy;
+use super::release::Release;
+use super::steps::{Deployment, Outputs, deploy, extra, restarts, service};
+use super::target::Target;
+use crate::driver::Attempt;
+use lockstep_plan::Failure;
+use serde_json::Value as Json;
+
+/// Tells the colours' pods apart.
+const COLOUR: &str = "lockstep/colour";
+
+/// Brings the new release up in the colour that does not serve, and waits; what is served stays the same.
+pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
+    let mut objects = service(target, attempt).await?;
+    let before = Head::read(target).await?;
+    let serving = match &before.current {
+        Some(name) => Release::read(target, name).await?.colour,
+        None => None,
+    };
+    let colour = if serving.as_deref() == Some("blue") { "green" } else { "blue" };
+    if !objects.iter().any(|object| object["kind"] == "Deployment") {
+        return Err(policy("the service's manifests hold no Deployment, and only these can be staged"));
+    }
+    paint(&mut objects, colour);
+    target.say(&format!("staging {colour}"));
+    let release = Release { objects, extra: extra(target, &before).await?, colour: Some(colour.into()) };
+    let staging = Deployment { applied: |_, object| !switches(object), completes: false };
+    deploy(target, attempt, &release, staging).await
+}
+
+/// Has the staged release served.
+pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let before = Head::read(target).await?;
+    let ours = before.run == target.run;
+    let Some(name) = before.latest().filter(|_| ours) else { return Err(nothing_staged(target)) };
+    let name = name.to_string();
+    let release = Release::read(target, &name).await?;
+    let Some(colour) = &release.colour else { return Err(nothing_staged(target)) };
+    target.say(&format!("switching to {colour}"));
+    let head = Head::take(target, |_| Ok(())).await?;
+    let work = async {
+        // The pods first: what serves nobody yet may have been changed since it was staged.
+        let staged = release.all().filter(|object| !switches(object));
+        let applied = apply(target, staged, head.epoch, false).await?;
+        wait(target, &applied, restarts(attempt)).await?;
+        apply(target, release.all().filter(|object| switches(object)), head.epoch, false).await
+    };
+    held(target, head.epoch, work).await?;
+    Head::release(target, head.epoch, |head| head.complete(&name)).await.map(drop)
+}
+
+fn nothing_staged(target: &Target) -> Failure {
+    policy(format!(
+        "nothing of this run is staged for `{}` in {}: a `kubernetes.stage` step has to come before the swap",
+        target.instance,
+        target.place()
+    ))
+}
+
+/// Whether applying an object changes what is served.
+fn switches(object: &Json) -> bool {
+    match object["kind"].as_str() {
+        Some("Service") => text(object, &["spec", "selector", COLOUR]).is_some(),
+        Some("Ingress" | "HTTPRoute" | "GRPCRoute" | "TCPRoute") => true,
+        _ => false,
+    }
+}
+
+/// Gives Deployments, what scales them and the Services in front of them a colour.
+fn paint(objects: &mut [Json], colour: &str) {
+    let mut names = Vec::new();
+    let mut pods: Vec<Json> = Vec::new();
+    for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        let name = Id::of(object).name;
+        pods.extend(at(object, &["spec", "template", "metadata", "labels"]).cloned());
+        object["metadata"]["name"] = format!("{name}-{colour}").into();
+        names.push(name);
+        for path in [
+            &["metadata", "labels"][..],
+            &["spec", "selector", "matchLabels"],
+            &["spec", "template", "metadata", "labels"],
+        ] {
+            if let Some(labels) = map_at(object, path) {
+                labels.insert(COLOUR.into(), colour.into());
+            }
+        }
+    }
+    for object in objects.iter_mut() {
+        match object["kind"].as_str() {
+            Some("Service") => {
+                let selector = at(object, &["spec", "selector"]).and_then(Json::as_object);
+                let fits = selector.is_some_and(|selector| {
+                    !selector.is_empty()
+                        && pods.iter().any(|labels| {
+                            selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+                        })
+                });
+                if fits && let Some(selector) = map_at(object, &["spec", "selector"]) {
+                    selector.insert(COLOUR.into(), colour.into());
+                }
+            }
+            Some("HorizontalPodAutoscaler") => {
+                let of = text(object, &["spec", "scaleTargetRef", "name"]).map(str::to_string);
+                if let Some(of) = of.filter(|of| names.contains(of)) {
+                    object["metadata"]["name"] = format!("{}-{colour}", Id::of(object).name).into();
+                    object["spec"]["scaleTargetRef"]["name"] = format!("{of}-{colour}").into();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn services_select_the_colour_of_their_pods() {
+        let mut objects = vec![
+            json!({ "kind": "Service", "metadata": { "name": "a" }, "spec": { "selector": { "app": "a" } } }),
+            json!({ "kind": "Service", "metadata": { "name": "b" }, "spec": { "selector": { "app": "b" } } }),
+            json!({ "kind": "Deployment", "metadata": { "name": "a" },
+                    "spec": { "template": { "metadata": { "labels": { "app": "a", "x": "y" } } } } }),
+            json!({ "kind": "HorizontalPodAutoscaler", "metadata": { "name": "h" },
+                    "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "a" } } }),
+        ];
+        paint(&mut objects, "green");
+        assert_eq!(objects[0]["spec"]["selector"], json!({ "app": "a", COLOUR: "green" }));
+        assert_eq!(objects[1]["spec"]["selector"], json!({ "app": "b" }));
+        assert_eq!(objects[2]["metadata"]["name"], "a-green");
+        assert_eq!(objects[2]["spec"]["selector"]["matchLabels"][COLOUR], "green");
+        assert_eq!(objects[3]["spec"]["scaleTargetRef"]["name"], "a-green");
+        let switching: Vec<bool> = objects.iter().map(switches).collect();
+        assert_eq!(switching, [true, false, false, false]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Returning to the release that ran before.
+
+use super::apply::{apply, delete_others, held, wait};
+use super::head::Head;
+use super::problem::{policy, wrong};
+use super::release::Release;
+use super::steps::RESTARTS;
+use super::target::Target;
+use crate::driver::Attempt;
+use lockstep_plan::{Failure, Value};
+
+/// Returns to the recorded release, or to nothing.
+pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let Some(Value::Map(record)) = &attempt.call.record else {
+        return Err(wrong("it was not recorded what ran here before, so nothing can be returned to"));
+    };
+    let to =
+        record.get("release").and_then(Value::as_text).filter(|name| !name.is_empty()).map(str::to_string);
+    let before = Head::read(target).await?;
+    if before.run != target.run {
+        let untouched = before.pending.is_none() && (before.run.is_empty() || before.current == to);
+        if untouched {
+            target.say("nothing was changed here");
+            return Ok(());
+        }
+        return Err(overtaken(target, &before));
+    }
+    let release = match &to {
+        Some(name) => Release::read(target, name).await?,
+        None => Release::default(),
+    };
+    let taken = Head::take(target, |head| {
+        if head.run != target.run {
+            return Err(overtaken(target, head));
+        }
+        head.pending = head.pending.take().or_else(|| head.current.clone());
+        Ok(())
+    });
+    let head = taken.await?;
+    let work = async {
+        match &to {
+            Some(name) => target.say(&format!("returning to release {name}")),
+            None => target.say("returning to nothing: no release ran here before"),
+        }
+        let applied = apply(target, release.all(), head.epoch, false).await?;
+        wait(target, &applied, RESTARTS).await?;
+        let stored: Vec<String> =
+            Release::names(target).await?.into_iter().filter(|name| Some(name) != to.as_ref()).collect();
+        delete_others(target, &stored, &[&release], head.epoch).await
+    };
+    held(target, head.epoch, work).await?;
+    Head::release(target, head.epoch, |head| {
+        head.current.clone_from(&to);
+        head.pending = None;
+        head.canary = None;
+    })
+    .await
+    .map(drop)
+}
+
+/// What a later run has put here is not this run's to take away.
+fn overtaken(target: &Target, head: &Head) -> Failure {
+    policy(format!(
+        "`{}` in {} has been changed by run {} since; it is left as it is",
+        target.instance,
+        target.place(),
+        head.run
+    ))
+}

@@ -1,0 +1,154 @@
+//! Steps on what is in place: more objects, more or fewer pods, a restart, or none of it any more.
+
+use super::apply::{autoscaled, held, wait};
+use super::cluster::Call;
+use super::head::Head;
+use super::manifest;
+use super::object::Id;
+use super::problem::{policy, wrong};
+use super::release::Release;
+use super::steps::{Deployment, deploy, extra, restarts, service, settled};
+use super::target::Target;
+use super::template::Scope;
+use crate::driver::Attempt;
+use http::Method;
+use jiff::Timestamp;
+use lockstep_plan::{Failure, Value};
+use serde_json::{Value as Json, json};
+
+/// Who restarts: a manager of its own, so that later applies leave the mark as it is and no pod starts again for it.
+const RESTARTER: &str = "lockstep-restart";
+
+/// The release in place, or on its way there by this run.
+async fn in_place(target: &Target, head: &Head) -> Result<Release, Failure> {
+    let name = if head.run == target.run { head.latest() } else { head.current.as_deref() };
+    match name {
+        Some(name) => Release::read(target, name).await,
+        None => Err(policy(format!(
+            "no release of `{}` is in place in {}: deploy one first",
+            target.instance,
+            target.place()
+        ))),
+    }
+}
+
+/// Whether a workload has a number of replicas to set.
+fn scales(object: &Json) -> bool {
+    ["Deployment", "StatefulSet"].contains(&object["kind"].as_str().unwrap_or_default())
+}
+
+/// Sets the number of replicas of every Deployment and StatefulSet.
+pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let Some(Value::Int(replicas)) = attempt.call.arguments.get("replicas") else {
+        return Err(wrong("`replicas` is missing"));
+    };
+    let head = Head::read(target).await?;
+    let mut release = in_place(target, &head).await?;
+    let objects: Vec<&Json> = release.all().collect();
+    for scaled in autoscaled(target, &objects).await? {
+        if release.holds(&scaled) {
+            return Err(policy(format!(
+                "an autoscaler says how many replicas {scaled} in {} has: set its limits instead",
+                target.place()
+            )));
+        }
+    }
+    for object in release.objects.iter_mut().chain(&mut release.extra).filter(|object| scales(object)) {
+        object["spec"]["replicas"] = (*replicas).into();
+    }
+    let scaling = Deployment {
+        applied: |_, object| scales(object),
+        completes: release.colour.is_none() || head.pending.is_none(),
+    };
+    deploy(target, attempt, &release, scaling).await.map(drop)
+}
+
+/// Applies further manifests, which belong to the release from now on.
+pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let patterns = manifest::patterns(attempt.call.arguments.get("manifests"));
+    let scope = Scope::of(&attempt.call, &attempt.context.run);
+    let more = settled(target, manifest::load(&attempt.context.module, &patterns, &scope)?).await?;
+    let head = Head::read(target).await?;
+    let mut release = match in_place(target, &head).await {
+        Ok(release) => release,
+        Err(_) if head.latest().is_none() => Release::default(),
+        Err(failure) => return Err(failure),
+    };
+    release.extra = extra(target, &head).await?;
+    let ids: Vec<Id> = more.iter().map(Id::of).collect();
+    for objects in [&mut release.objects, &mut release.extra] {
+        objects.retain(|object| !ids.iter().any(|id| id.same(&Id::of(object))));
+    }
+    release.extra.extend(more);
+    let adding = Deployment {
+        applied: |release, object| release.extra.contains(object),
+        completes: release.colour.is_none() || head.pending.is_none(),
+    };
+    deploy(target, attempt, &release, adding).await.map(drop)
+}
+
+/// Replaces the pods of every workload, one after another, by the same again.
+pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let head = Head::read(target).await?;
+    let release = in_place(target, &head).await?;
+    let head = Head::take(target, |head| {
+        head.run.clone_from(&target.run);
+        Ok(())
+    });
+    let head = head.await?;
+    // The same whenever the attempt is repeated.
+    let at = i64::try_from(attempt.commanded_at).unwrap_or(0);
+    let at = Timestamp::from_millisecond(at).map_err(|error| wrong(error.to_string()))?.to_string();
+    let work = async {
+        let mut restarted = Vec::new();
+        for object in release.all().filter(|object| Id::of(object).is_workload() && object["kind"] != "Job") {
+            target.go_on()?;
+            let id = Id::of(object);
+            let mark = json!({
+                "apiVersion": id.version, "kind": id.kind, "metadata": { "name": id.name },
+                "spec": { "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": at } } } },
+            });
+            if target.get(&id).await?.is_none() {
+                return Err(wrong(format!("{id} is not in {}: deploy it again", target.place())));
+            }
+            let (collection, _) = target.collection(&id).await?;
+            let uri = format!("{collection}/{}?fieldManager={RESTARTER}&force=true", id.name);
+            let body = Some(("application/apply-patch+yaml", mark.to_string().into_bytes()));
+            let patched = target.call(&Call { method: Method::PATCH, uri, body }).await;
+            restarted.push(patched.map_err(|problem| target.failure(&format!("restart {id}"), &problem))?);
+            target.say(&format!("restarting {id}"));
+        }
+        wait(target, &restarted, restarts(attempt)).await
+    };
+    held(target, head.epoch, work).await?;
+    Head::release(target, head.epoch, |_| {}).await.map(drop)
+}
+
+/// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe.
+pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
+    let head = Head::read(target).await?;
+    let objects: Vec<Json> = match head.latest() {
+        Some(name) => Release::read(target, name).await?.all().cloned().collect(),
+        None => service(target, attempt).await?,
+    };
+    let head = Head::take(target, |head| {
+        head.run.clone_from(&target.run);
+        head.pending = head.pending.take().or_else(|| head.current.clone());
+        Ok(())
+    });
+    let head = head.await?;
+    let work = async {
+        for object in objects.iter().rev() {
+            target.go_on()?;
+            target.delete(&Id::of(object), head.epoch).await?;
+        }
+        Ok(())
+    };
+    held(target, head.epoch, work).await?;
+    Head::release(target, head.epoch, |head| {
+        head.current = None;
+        head.pending = None;
+    })
+    .await
+    .map(drop)
+}

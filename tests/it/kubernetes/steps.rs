@@ -1,0 +1,189 @@
+//! The other steps: canaries, colours, more objects, scaling, restarts, jobs, deleting; each undone where it can be.
+
+use super::support::{IMAGE, MANIFEST, World, world};
+use crate::support::said;
+
+/// Fails in the second region when the pipeline says so, and takes everything back in both.
+const END: &str = "
+  phase wrap_up {
+    step break_it = shell { only if broken, script = \"exit 1\" }
+    barrier all { timeout = 5m }
+  }";
+
+fn with_end(phases: &str) -> String {
+    format!("{phases}{END}")
+}
+
+fn ready(world: &World, region: usize, name: &str) -> Option<i64> {
+    world.get(region, "apps/v1", "Deployment", name)?["status"]["readyReplicas"].as_i64()
+}
+
+#[test]
+fn a_canary_grows_and_is_promoted() {
+    let phases = with_end(
+        "phase first  { step canary = kubernetes.canary { share = 34%, timeout = 1m } }
+         phase more   { step canary = kubernetes.canary { replicas = 3, timeout = 1m } }
+         phase look   { step look = shell { script = \"test ! -e hold || exit 1\" } }
+         phase finish { step promote = kubernetes.promote { timeout = 1m } }",
+    );
+    let first = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let Some(world) = world("canary", "canary", &phases) else { return };
+    // Nothing runs yet that a canary could stand beside.
+    let refused = world.run(&["version=3.9"]).exits(1);
+    assert!(refused.out.contains("deploy one with `kubernetes.rolling` first"), "{}", refused.out);
+    world.rewrite("canary", "rolling", &phases, first);
+    world.run(&["version=3.9"]).exits(0);
+    world.rewrite("rolling", "canary", first, &phases);
+
+    // Given up while the canary runs.
+    std::fs::write(world.sandbox.module().join("hold"), "").unwrap();
+    let settings = world.names(1, "v1", "ConfigMap");
+    world.run(&["version=3.10"]).exits(1);
+    for region in [1, 2] {
+        assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"]);
+        assert_eq!(world.names(region, "v1", "ConfigMap"), settings);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+    std::fs::remove_file(world.sandbox.module().join("hold")).unwrap();
+
+    // Promoted, but taken back by the other region's failure after it.
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    assert_eq!(world.names(1, "apps/v1", "Deployment"), ["shop"]);
+
+    let promoted = world.run(&["version=3.10"]).exits(0);
+    assert!(promoted.err.contains("applied Deployment `shop-canary`"), "{}", promoted.err);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+        assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"], "the canary has done its duty");
+    }
+}
+
+#[test]
+fn a_canary_has_its_share_of_pods() {
+    let phases = "
+        phase one   { step a = kubernetes.rolling { timeout = 1m } }
+        phase two   { step b = kubernetes.canary { share = 34%, timeout = 1m } }
+        phase three { step look = shell { script = \"exit 0\" } }";
+    let Some(world) = world("share", "multi_service", phases) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(ready(&world, 1, "shop-canary"), Some(2), "34% of three, rounded up");
+    let template = &world.deployment(1, "shop-canary")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(template["app"], "shop", "the Service's selector fits it");
+    let delete = "phase two { step gone = kubernetes.canary_delete {} }";
+    world.rewrite("multi_service", "multi_service", phases, delete);
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.names(1, "apps/v1", "Deployment"), ["shop"]);
+}
+
+#[test]
+fn colours_take_turns() {
+    let phases = with_end(
+        "phase up   { step stage = kubernetes.stage { timeout = 1m } }
+         phase over { step swap = kubernetes.swap { timeout = 1m } }",
+    );
+    let Some(world) = world("colours", "blue_green", &phases) else { return };
+    let colour = |region: usize| {
+        let service = world.get(region, "v1", "Service", "shop").unwrap();
+        service["spec"]["selector"]["lockstep/colour"].as_str().unwrap().to_string()
+    };
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!((colour(1), colour(2)), ("blue".into(), "blue".into()));
+    let blue = world.deployment(1, "shop-blue")["spec"].to_string();
+
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.err.contains("switching to green"), "it had been swapped");
+    for region in [1, 2] {
+        assert_eq!(colour(region), "blue");
+        assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop-blue"]);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+    assert_eq!(world.deployment(1, "shop-blue")["spec"].to_string(), blue);
+
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(colour(region), "green");
+        assert_eq!(ready(&world, region, "shop-green"), Some(3));
+        assert_eq!(ready(&world, region, "shop-blue"), Some(3), "kept, so that it can be returned to");
+    }
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(colour(1), "blue");
+}
+
+#[test]
+fn scaling_and_more_objects_are_undone() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end(
+        "phase one {
+           step more  = kubernetes.apply { manifests = [\"more.yaml\"] }
+           step scale = kubernetes.scale { replicas = 5, timeout = 1m }
+           step again = kubernetes.restart { timeout = 1m }
+         }",
+    );
+    let Some(world) = world("scaled", "rolling", rolling) else { return };
+    let more =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\ndata: { for: \"${infra.name}\" }\n";
+    std::fs::write(world.sandbox.module().join("more.yaml"), more).unwrap();
+    world.run(&["version=3.9"]).exits(0);
+    let before = world.deployment(2, "shop")["spec"].clone();
+    world.rewrite("rolling", "basic", rolling, &phases);
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    for region in [1, 2] {
+        assert_eq!(ready(&world, region, "shop"), Some(3));
+        assert!(world.get(region, "v1", "ConfigMap", "more").is_none());
+    }
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(ready(&world, region, "shop"), Some(5));
+        let more = world.get(region, "v1", "ConfigMap", "more").unwrap();
+        assert_eq!(more["data"]["for"], format!("region{region}"));
+        let template = &world.deployment(region, "shop")["spec"]["template"];
+        let mark = template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].as_str();
+        assert!(mark.is_some_and(|mark| mark.ends_with('Z')), "{mark:?}");
+        assert_eq!(template["spec"], before["template"]["spec"]);
+    }
+}
+
+#[test]
+fn what_was_deleted_comes_back() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end("phase one { step gone = kubernetes.delete {} }");
+    let Some(world) = world("deleted", "rolling", rolling) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    world.rewrite("rolling", "basic", rolling, &phases);
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
+    world.run(&["version=3.9"]).exits(0);
+    for kind in [("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ConfigMap")] {
+        assert!(world.names(1, kind.0, kind.1).is_empty(), "{kind:?}");
+    }
+}
+
+#[test]
+fn jobs_run_to_their_end() {
+    let phases = "phase one { step migrate = kubernetes.job { manifest = \"job.yaml\", timeout = 1m } }";
+    let Some(world) = world("jobs", "basic", phases) else { return };
+    let job = |behaviour: &str, command: &str| {
+        let text = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: migrate }}\nspec:\n  backoffLimit: 0\n  template:\n    \
+             metadata: {{ annotations: {{ fakenode/behaviour: {behaviour}, fakenode/logs: \"{behaviour} for \
+             ${{service.artifact.tag}}\" }} }}\n    spec:\n      restartPolicy: Never\n      containers:\n        - {{ name: \
+             m, image: \"busybox:1.37\", command: [sh, -c, \"{command}\"] }}\n"
+        );
+        std::fs::write(world.sandbox.module().join("job.yaml"), text).unwrap();
+    };
+    job("succeed", "echo succeed for 3.9");
+    world.run(&["version=3.9"]).exits(0);
+    let logs = said(world.sandbox.dsl("logs").arg("last")).exits(0);
+    assert!(logs.out.contains("region1.one.migrate (attempt 1)\nsucceed for 3.9\n"), "{}", logs.out);
+    job("fail", "echo fail for 3.9; exit 1");
+    let failed = world.run(&["version=3.9"]).exits(1);
+    for part in ["Job `migrate-", "has ended with exit status 1", "fail for 3.9"] {
+        assert!(failed.err.contains(part), "{part} is not in\n{}", failed.err);
+    }
+    assert_eq!(world.names(1, "batch/v1", "Job").len(), 2, "one for each attempt");
+    std::fs::write(world.sandbox.module().join("job.yaml"), MANIFEST).unwrap();
+    let wrong = world.run(&["version=3.9"]).exits(1);
+    assert!(wrong.out.contains("has to be one Job"), "{}", wrong.out);
+}
