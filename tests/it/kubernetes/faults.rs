@@ -1,6 +1,7 @@
 //! Rollouts that cannot succeed are given up early, with what the pods say; runs that are killed are gone on with.
 
 use super::support::{IMAGE, MANIFEST, world};
+use crate::support::repository;
 
 const ROLLOUT: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m } }";
 
@@ -66,4 +67,40 @@ fn a_killed_run_is_gone_on_with() {
     for region in [1, 2] {
         assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
     }
+}
+
+#[test]
+fn missing_permissions_are_printed_as_a_role_before_anything_changes() {
+    let phases = format!("{ROLLOUT} phase end {{ barrier all {{ timeout = 2m }} }}");
+    let Some(world) = world("permissions", "rolling", &phases) else { return };
+    let Some(deployer) = world.deployer(2) else { return };
+    world.edit(
+        "main.lockstep",
+        &format!("context = \"{}\"", world.context(2)),
+        &format!("context = \"{deployer}\""),
+    );
+    let refused = world.run(&["version=3.9"]).exits(1);
+    for part in [
+        "region2.deploy.rollout",
+        "permissions are missing in namespace",
+        "{ apiGroups: [apps], resources: [deployments], verbs: [create, delete, get, list, patch, watch] }",
+        "{ apiGroups: [\"\"], resources: [pods/log], verbs: [get] }",
+    ] {
+        assert!(refused.err.contains(part), "{part} is not in\n{}", refused.err);
+    }
+    assert!(world.names(1, "apps/v1", "Deployment").is_empty(), "the other region has been rolled back");
+
+    // The Role of the documentation suffices, for deploying and for going back.
+    world.grant(2, &documented_role());
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    world.run(&["version=1", "image=registry.k8s.io/does-not-exist"]).exits(1);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+/// The Role that docs/kubernetes.md says is needed.
+fn documented_role() -> String {
+    let page = std::fs::read_to_string(repository().join("docs/kubernetes.md")).unwrap();
+    let block = page.split("```yaml\n").find(|block| block.contains("kind: Role")).unwrap();
+    block.split("```").next().unwrap().to_string()
 }

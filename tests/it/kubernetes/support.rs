@@ -226,8 +226,40 @@ impl Drop for World {
     }
 }
 
-/// The contexts' names, for messages.
 impl World {
+    /// The context of a user without any rights, where the test clusters have one.
+    pub fn deployer(&self, region: usize) -> Option<String> {
+        let name = format!("{}-deployer", self.contexts[region - 1]);
+        let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let found = file.contexts.into_iter().any(|context| context.name == name);
+        if !found {
+            eprintln!("SKIPPED: the kubeconfig has no context `{name}` of a user without rights");
+        }
+        found.then_some(name)
+    }
+
+    /// Lets that user do what a Role says.
+    pub fn grant(&self, region: usize, role: &str) {
+        let role = role.replace("NAMESPACE", &self.namespace);
+        let role: Json = serde_saphyr::from_str(&role).unwrap();
+        self.apply_as(region, "admin", &role);
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "lockstep" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lockstep" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "test:deployers" }],
+        });
+        self.apply_as(region, "admin", &binding);
+    }
+
+    /// Replaces text in a file of the module.
+    pub fn edit(&self, file: &str, old: &str, new: &str) {
+        let path = self.sandbox.module().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "`{old}` is not in {file}");
+        fs::write(path, text.replace(old, new)).unwrap();
+    }
+
+    /// The context's name, for messages.
     pub fn context(&self, region: usize) -> &str {
         &self.contexts[region - 1]
     }

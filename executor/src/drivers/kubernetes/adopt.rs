@@ -4,6 +4,7 @@
 use super::head::Head;
 use super::manifest::settle;
 use super::object::{INSTANCE, Id, at, text};
+use super::permissions;
 use super::release::Release;
 use super::steps::rendered;
 use super::target::Target;
@@ -17,12 +18,14 @@ pub(super) async fn found(
     call: &Call,
     context: &Context,
 ) -> Result<Option<String>, Failure> {
+    let wanted = rendered(call, context)?;
+    permissions::check(target, &wanted).await?;
     let head = Head::read(target).await?;
     if head.current.is_some() {
         return Ok(head.current);
     }
     let mut objects = Vec::new();
-    for mut object in rendered(call, context)? {
+    for mut object in wanted {
         settle(&mut object, &target.namespace)?;
         if let Some(live) = target.get(&Id::of(&object)).await?
             && text(&live, &["metadata", "labels", INSTANCE]).is_none()

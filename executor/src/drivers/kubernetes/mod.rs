@@ -13,6 +13,7 @@ mod head;
 mod job;
 mod manifest;
 mod object;
+mod permissions;
 mod pods;
 mod problem;
 mod release;

@@ -1,0 +1,196 @@
+//! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that is missing.
+
+use super::cluster::Call;
+use super::object::Id;
+use super::target::Target;
+use http::Method;
+use lockstep_plan::{Failure, Kind};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What may be done with a kind of object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Need {
+    group: String,
+    /// `pods/log`
+    resource: String,
+    verb: String,
+}
+
+/// What every deployment needs, whatever it consists of.
+const OWN: [(&str, &str, &[&str]); 3] = [
+    ("coordination.k8s.io", "leases", &["get", "create", "update"]),
+    ("", "secrets", &["get", "list", "create", "deletecollection"]),
+    ("autoscaling", "horizontalpodautoscalers", &["list"]),
+];
+
+/// What waiting for workloads needs.
+const WAITING: [(&str, &str, &[&str]); 4] = [
+    ("", "pods", &["list", "watch"]),
+    ("", "pods/log", &["get"]),
+    ("", "events", &["list"]),
+    ("apps", "replicasets", &["get"]),
+];
+
+/// What applying needs, and deleting when it is rolled back.
+const APPLYING: [&str; 4] = ["get", "create", "patch", "delete"];
+
+/// A rule of those that the API server says hold for us.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    #[serde(default)]
+    verbs: Vec<String>,
+    #[serde(default)]
+    api_groups: Vec<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
+}
+
+impl Rule {
+    fn allows(&self, need: &Need) -> bool {
+        let has = |list: &[String], wanted: &str| list.iter().any(|item| item == wanted || item == "*");
+        // A rule for some names only is left to a question of its own.
+        self.resource_names.is_empty()
+            && has(&self.verbs, &need.verb)
+            && has(&self.api_groups, &need.group)
+            && has(&self.resources, &need.resource)
+    }
+}
+
+/// Fails, with the Role that is missing, unless everything is allowed that deploying these objects needs.
+pub(super) async fn check(target: &Target, objects: &[Json]) -> Result<(), Failure> {
+    let mut needs = BTreeSet::new();
+    let mut add = |group: &str, resource: &str, verbs: &[&str]| {
+        for verb in verbs {
+            needs.insert(Need { group: group.into(), resource: resource.into(), verb: (*verb).to_string() });
+        }
+    };
+    OWN.iter().chain(&WAITING).for_each(|(group, resource, verbs)| add(group, resource, verbs));
+    for object in objects {
+        let id = Id::of(object);
+        let (_, resource) = target.collection(&id).await?;
+        if !resource.namespaced {
+            continue;
+        }
+        let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
+        add(group, &resource.name, &APPLYING);
+        if id.is_workload() {
+            add(group, &resource.name, &["list", "watch"]);
+        }
+    }
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": { "namespace": target.namespace },
+    });
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let mut answer = target
+        .call(&Call::json(Method::POST, uri, &review))
+        .await
+        .map_err(|problem| target.failure("look at the permissions", &problem))?;
+    let rules: Vec<Rule> =
+        serde_json::from_value(answer["status"]["resourceRules"].take()).unwrap_or_default();
+    let mut missing = Vec::new();
+    // The list may be incomplete: what it does not hold is asked for by itself.
+    for need in needs.into_iter().filter(|need| !rules.iter().any(|rule| rule.allows(need))) {
+        if !allowed(target, &need).await? {
+            missing.push(need);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "permissions are missing in {}, and nothing was changed; bind this Role:\n{}",
+        target.place(),
+        role(&target.namespace, &missing)
+    );
+    Err(Failure::new(Kind::Authorization, message))
+}
+
+async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
+    let (resource, subresource) = need.resource.split_once('/').unwrap_or((&need.resource, ""));
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": { "resourceAttributes": {
+            "namespace": target.namespace, "group": need.group, "resource": resource, "subresource": subresource,
+            "verb": need.verb,
+        } },
+    });
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = target.call(&Call::json(Method::POST, uri, &review)).await;
+    let answer = answer.map_err(|problem| target.failure("look at the permissions", &problem))?;
+    Ok(answer["status"]["allowed"] == true)
+}
+
+/// A Role that grants it, a line for each kind.
+fn role(namespace: &str, needs: &[Need]) -> String {
+    let mut verbs: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for need in needs {
+        verbs.entry((&need.group, &need.resource)).or_default().push(&need.verb);
+    }
+    let mut role = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{ name: lockstep, namespace: {namespace} }}\nrules:"
+    );
+    for ((group, resource), verbs) in verbs {
+        let group = if group.is_empty() { "\"\"" } else { group };
+        let verbs = verbs.join(", ");
+        role.push_str(&format!(
+            "\n  - {{ apiGroups: [{group}], resources: [{resource}], verbs: [{verbs}] }}"
+        ));
+    }
+    role
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(group: &str, resource: &str, verb: &str) -> Need {
+        Need { group: group.into(), resource: resource.into(), verb: verb.into() }
+    }
+
+    #[test]
+    fn rules_allow_what_they_name() {
+        let rule: Rule = serde_json::from_value(json!({
+            "verbs": ["get", "list"], "apiGroups": ["apps"], "resources": ["deployments"] }))
+        .unwrap();
+        assert!(rule.allows(&need("apps", "deployments", "list")));
+        for other in [
+            need("", "deployments", "get"),
+            need("apps", "deployments", "patch"),
+            need("apps", "pods", "get"),
+        ] {
+            assert!(!rule.allows(&other), "{other:?}");
+        }
+        let all: Rule =
+            serde_json::from_value(json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }))
+                .unwrap();
+        assert!(all.allows(&need("", "pods/log", "get")));
+        let named =
+            json!({ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"] });
+        assert!(!serde_json::from_value::<Rule>(named).unwrap().allows(&need("", "pods", "get")));
+    }
+
+    #[test]
+    fn the_missing_role_is_one_that_can_be_applied() {
+        let role = role(
+            "shop",
+            &[
+                need("", "pods/log", "get"),
+                need("apps", "deployments", "get"),
+                need("apps", "deployments", "patch"),
+            ],
+        );
+        let parsed: Json = serde_saphyr::from_str(&role).unwrap();
+        assert_eq!(parsed["metadata"]["namespace"], "shop");
+        assert_eq!(
+            parsed["rules"],
+            json!([{ "apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"] },
+                   { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"] }])
+        );
+    }
+}
