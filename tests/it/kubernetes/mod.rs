@@ -6,6 +6,8 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod faults;
+mod proxy;
 mod rolling;
 mod steps;
 mod support;
+mod weather;

@@ -1,5 +1,6 @@
 //! A namespace of its own in each of two clusters, a module that deploys to them, and a look at what is there.
 
+use super::proxy::{Fault, Proxy, Rule};
 use crate::support::{Said, Sandbox, said};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -77,6 +78,7 @@ pub struct World {
     kubeconfig: PathBuf,
     contexts: [String; 2],
     clients: [Client; 2],
+    proxies: Vec<Proxy>,
     runtime: Runtime,
 }
 
@@ -112,7 +114,7 @@ pub fn world(test: &str, strategy: &str, phases: &str) -> Option<World> {
         .replace("STRATEGY", strategy)
         .replace("PHASES", phases);
     let sandbox = Sandbox::of_source(&source);
-    let world = World { sandbox, namespace, kubeconfig, contexts, clients, runtime };
+    let world = World { sandbox, namespace, kubeconfig, contexts, clients, proxies: Vec::new(), runtime };
     world.manifest(MANIFEST);
     for client in &world.clients {
         let object = json!({ "metadata": { "name": world.namespace } });
@@ -129,6 +131,29 @@ impl World {
         let folder = self.sandbox.module().join("k8s");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("shop.yaml"), text).unwrap();
+    }
+
+    /// Has the program see the clusters through proxies with these rules from now on.
+    pub fn proxy(&mut self, rules: [Rule; 2]) {
+        let upstreams = self.clients.iter().cloned().zip(rules);
+        self.proxies =
+            upstreams.map(|(client, rule)| self.runtime.block_on(Proxy::start(client, rule))).collect();
+        let named = |kind: &str, make: &dyn Fn(usize) -> Json| -> Json {
+            (0..2).map(|index| json!({ "name": self.contexts[index], kind: make(index) })).collect()
+        };
+        let file = json!({
+            "apiVersion": "v1", "kind": "Config",
+            "clusters": named("cluster", &|index| json!({ "server": self.proxies[index].address })),
+            "contexts": named("context", &|index| json!({ "cluster": self.contexts[index], "user": "nobody" })),
+            "users": [{ "name": "nobody", "user": {} }],
+        });
+        self.kubeconfig = self.sandbox.module().join("kubeconfig.json");
+        fs::write(&self.kubeconfig, file.to_string()).unwrap();
+    }
+
+    /// What the proxies have seen.
+    pub fn seen(&self) -> Vec<(hyper::Method, String, Fault)> {
+        self.proxies.iter().flat_map(|proxy| proxy.seen.lock().unwrap().clone()).collect()
     }
 
     /// Replaces strategy and phases of the workflow.

@@ -1,0 +1,103 @@
+//! Deployments through a proxy that loses, delays and refuses: they end as they would on a good day.
+
+use super::proxy::{Fault, Rule};
+use super::support::{IMAGE, World, world};
+use hyper::Method;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+const PHASES: &str = "
+  phase deploy {
+    step rollout = kubernetes.rolling { timeout = 2m }
+    step break_it = shell { only if broken, script = \"exit 1\" }
+  }
+  phase end { barrier all { timeout = 5m } }";
+
+/// Both regions are deployed to, then fail, then are deployed to, with that rule in front of both; everything ends right.
+fn lives_through(test: &str, rule: Rule) -> Option<World> {
+    let mut world = world(test, "rolling", PHASES)?;
+    world.proxy([rule.clone(), rule]);
+    world.run(&["version=3.9"]).exits(0);
+    let old = [1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string());
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    for region in [1, 2] {
+        assert_eq!(world.deployment(region, "shop")["spec"].to_string(), old[region - 1]);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1);
+    }
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    }
+    Some(world)
+}
+
+#[test]
+fn answers_that_are_lost_after_the_write() {
+    // Every fifth write is carried out, but the answer says that the gateway gave up, or never comes.
+    let writes = AtomicUsize::new(0);
+    let rule: Rule = Arc::new(move |method, _, _| {
+        if *method == Method::GET {
+            return Fault::None;
+        }
+        match writes.fetch_add(1, Ordering::Relaxed) % 10 {
+            4 => Fault::Lost(504),
+            9 => Fault::CutAfter,
+            _ => Fault::None,
+        }
+    });
+    let Some(world) = lives_through("lost", rule) else { return };
+    assert!(world.seen().iter().any(|(_, _, fault)| *fault == Fault::CutAfter));
+}
+
+#[test]
+fn servers_that_are_busy_and_watches_that_break_off() {
+    let rule: Rule = Arc::new(|method, path, number| match number % 7 {
+        _ if path.contains("watch=1") => Fault::Short(150),
+        2 => Fault::Answer(429, Some(1)),
+        4 => Fault::Answer(if *method == Method::GET { 500 } else { 503 }, None),
+        5 => Fault::Cut,
+        6 => Fault::Slow(200),
+        _ => Fault::None,
+    });
+    let Some(world) = lives_through("busy", rule) else { return };
+    assert!(world.seen().iter().any(|(_, _, fault)| *fault == Fault::Answer(429, Some(1))));
+}
+
+#[test]
+fn a_region_that_cannot_be_reached_for_a_while() {
+    let Some(mut world) = world("partition", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    // From the moment at which the second region's Deployment is written, it is gone for 12 calls.
+    let (gone, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let rule: Rule = Arc::new(move |method, path, _| {
+        if *method == Method::PATCH && path.contains("/deployments/") {
+            gone.store(true, Ordering::Relaxed);
+        }
+        match gone.load(Ordering::Relaxed) && calls.fetch_add(1, Ordering::Relaxed) < 12 {
+            true => Fault::Cut,
+            false => Fault::None,
+        }
+    });
+    world.proxy([Arc::new(|_, _, _| Fault::None), rule]);
+    let failed = world.run(&["version=3.10"]).exits(1);
+    assert!(failed.out.contains("region2.deploy.rollout failed (connectivity)"), "{}", failed.out);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+}
+
+#[test]
+fn few_calls_are_made() {
+    let Some(mut world) = world("calls", "rolling", PHASES) else { return };
+    world.proxy([Arc::new(|_, _, _| Fault::None), Arc::new(|_, _, _| Fault::None)]);
+    world.run(&["version=3.9"]).exits(0);
+    let before = world.seen().len();
+    world.run(&["version=3.10"]).exits(0);
+    let seen = world.seen();
+    let of_one = (seen.len() - before) / 2;
+    eprintln!("{of_one} calls for one target");
+    // Three objects: read and written, six; three lists of kinds; a list and a watch for the workload and its pods, four.
+    // The rest looks at permissions, keeps the release and the Lease, and removes what came before.
+    assert!(of_one <= 36, "{of_one} calls: {seen:#?}");
+}
