@@ -137,6 +137,9 @@ pub struct PlanArgs {
     /// How to write it
     #[arg(long, value_enum, default_value_t = TextFormat::Text)]
     pub format: TextFormat,
+    /// Show what would change on each target, by asking it; nothing is changed
+    #[arg(long, conflicts_with = "format")]
+    pub diff: bool,
     /// Where to write it [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,

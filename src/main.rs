@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod clock;
 mod completions;
+mod diff;
 mod events;
 mod explain;
 mod failure;

@@ -1,6 +1,7 @@
 //! `dsl plan`: shows what a pipeline would do.
 
 use crate::args::{PlanArgs, TextFormat};
+use crate::diff;
 use crate::failure::{Failure, print, to_json};
 use crate::source::lower;
 use lockstep_plan::export::{plan_json, plan_text};
@@ -8,8 +9,9 @@ use std::collections::BTreeMap;
 
 /// Writes the plan to standard output or a file.
 pub fn run(args: &PlanArgs) -> Result<u8, Failure> {
-    let (lowered, _) = lower(&args.pipeline, BTreeMap::new())?;
+    let (lowered, module) = lower(&args.pipeline, BTreeMap::new())?;
     let text = match args.format {
+        _ if args.diff => diff::text(&lowered.plan, &module)?,
         TextFormat::Text => plan_text(&lowered.plan),
         TextFormat::Json => to_json(&plan_json(&lowered.plan))?,
     };

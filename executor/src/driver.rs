@@ -56,6 +56,13 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// What deploying the call's service to its target would change, without changing anything; none where the provider has
+    /// no way to tell.
+    fn preview(&self, call: Call, context: Arc<Context>) -> Option<Work<Result<Vec<Change>, Failure>>> {
+        let _ = (call, context);
+        None
+    }
+
     /// What the call's target runs now, in the form that the provider's undo takes.
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
         let _ = context;
@@ -63,6 +70,17 @@ pub trait Driver: Send + Sync {
         let message = format!("provider `{provider}` cannot tell what a target runs");
         Box::pin(async move { Err(Failure::new(Kind::Policy, message)) })
     }
+}
+
+/// Something that a deployment would make, change or remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What it is, for people.
+    pub what: String,
+    /// As it is; none when it is not there.
+    pub before: Option<String>,
+    /// As it would be; none when it would be removed.
+    pub after: Option<String>,
 }
 
 /// What became of an attempt.

@@ -130,3 +130,35 @@ fn what_left_the_manifests_is_removed_once_it_cannot_be_needed() {
     assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
     assert_eq!(world.names(1, "v1", "ConfigMap").len(), 2, "one in use, one to return to");
 }
+
+#[test]
+fn what_would_change_is_shown_and_nothing_is_changed() {
+    let Some(world) = world("diff", "rolling", STORY) else { return };
+    let first = world.diff(&["version=3.9"]).exits(0);
+    for part in [
+        "shop on test.region1:\n--- nothing\n+++ ConfigMap `shop-settings-",
+        "+++ Deployment `shop`",
+        "shop on test.region2:",
+    ] {
+        assert!(first.out.contains(part), "{part} is not in\n{}", first.out);
+    }
+    assert!(world.names(1, "apps/v1", "Deployment").is_empty());
+    world.run(&["version=3.9"]).exits(0);
+    let same = world.diff(&["version=3.9"]).exits(0);
+    assert_eq!(
+        same.out,
+        "shop on test.region1: nothing would change\nshop on test.region2: nothing would change\n"
+    );
+    let before = world.deployment(1, "shop");
+    let changed = world.diff(&["version=3.10"]).exits(0);
+    for (sign, tag) in [("-", "3.9"), ("+", "3.10")] {
+        let image = format!("{IMAGE}:{tag}");
+        let found = changed.out.lines().any(|line| line.starts_with(sign) && line.contains(&image));
+        assert!(found, "{sign} {image} is not in\n{}", changed.out);
+    }
+    assert!(changed.out.contains("+++ nothing, once it is not needed"), "{}", changed.out);
+    assert_eq!(
+        world.deployment(1, "shop")["metadata"]["resourceVersion"],
+        before["metadata"]["resourceVersion"]
+    );
+}

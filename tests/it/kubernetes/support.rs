@@ -178,6 +178,13 @@ impl World {
         said(&mut self.command(arguments))
     }
 
+    /// `dsl plan MODULE release … --diff`
+    pub fn diff(&self, arguments: &[&str]) -> Said {
+        let mut command = self.sandbox.dsl("plan");
+        command.arg(self.sandbox.module()).arg("release").args(arguments).arg("--diff");
+        said(command.env("KUBECONFIG", &self.kubeconfig))
+    }
+
     /// Goes on with the last run.
     pub fn resume(&self) -> Said {
         said(self.sandbox.dsl("resume").arg("last").env("KUBECONFIG", &self.kubeconfig))

@@ -52,7 +52,7 @@ pub(super) async fn apply<'a>(
 }
 
 /// How many replicas there are is the autoscaler's to say: what is there now is kept.
-fn leave_replicas(wanted: &mut Json, live: Option<&Json>) {
+pub(super) fn leave_replicas(wanted: &mut Json, live: Option<&Json>) {
     let now = live.and_then(|live| at(live, &["spec", "replicas"])).cloned();
     if let Some(spec) = wanted.get_mut("spec").and_then(Json::as_object_mut) {
         match now {

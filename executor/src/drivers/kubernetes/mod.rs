@@ -15,6 +15,7 @@ mod manifest;
 mod object;
 mod permissions;
 mod pods;
+mod preview;
 mod problem;
 mod release;
 mod rollback;
@@ -27,7 +28,7 @@ mod wait;
 mod watch;
 mod workloads;
 
-use crate::driver::{Attempt, Cancel, Context, Driver, Probe, Work};
+use crate::driver::{Attempt, Cancel, Change, Context, Driver, Probe, Work};
 use cluster::Cluster;
 use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Value};
 use problem::wrong;
@@ -138,6 +139,14 @@ impl Driver for Kubernetes {
 
     fn repeatable(&self, _: &str) -> bool {
         true
+    }
+
+    fn preview(&self, call: Call, context: Arc<Context>) -> Option<Work<Result<Vec<Change>, Failure>>> {
+        let driver = self.clone();
+        Some(Box::pin(async move {
+            let target = driver.target(&call, &context, Cancel::never(), INSPECTION).await?;
+            preview::changes(&target, &call, &context).await
+        }))
     }
 
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {

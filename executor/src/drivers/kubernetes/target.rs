@@ -144,10 +144,31 @@ impl Target {
         force: bool,
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
+        let force = if force { "&force=true" } else { "" };
+        self.patch(object, epoch, force, adjust).await
+    }
+
+    /// What applying an object would make of it.
+    pub async fn dry_run(
+        &self,
+        object: &Json,
+        epoch: u64,
+        adjust: impl Fn(&mut Json, Option<&Json>),
+    ) -> Result<Json, Failure> {
+        // Conflicts are for the run to tell; what would come of it is of interest all the same.
+        self.patch(object, epoch, "&force=true&dryRun=All", adjust).await
+    }
+
+    async fn patch(
+        &self,
+        object: &Json,
+        epoch: u64,
+        options: &str,
+        adjust: impl Fn(&mut Json, Option<&Json>),
+    ) -> Result<Json, Failure> {
         let id = Id::of(object);
         let path = self.path(&id).await?;
-        let force = if force { "&force=true" } else { "" };
-        let uri = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict{force}");
+        let uri = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict{options}");
         for _ in 0..WRITES {
             let live = self.get(&id).await?;
             let mut wanted = object.clone();
