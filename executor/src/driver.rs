@@ -57,9 +57,9 @@ pub trait Driver: Send + Sync {
     }
 
     /// What deploying the call's service to its target would change, without changing anything; none where the provider has
-    /// no way to tell.
-    fn preview(&self, call: Call, context: Arc<Context>) -> Option<Work<Result<Vec<Change>, Failure>>> {
-        let _ = (call, context);
+    /// no way to tell. Relative paths start from `module`.
+    fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
+        let _ = (call, module);
         None
     }
 

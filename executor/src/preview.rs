@@ -1,13 +1,11 @@
 //! What a plan would change where it deploys to, as far as its drivers can tell without changing anything.
 
-use crate::driver::{Change, Context, Drivers};
-use crate::secrets::Secrets;
+use crate::driver::{Change, Drivers};
 use lockstep_plan::{
     Call, CallService, CallTarget, Expr, Failure, Kind, NoFacts, Plan, Role, ServiceId, TargetId, Value,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// A service and a target that a plan brings together.
 #[derive(Debug)]
@@ -23,12 +21,6 @@ pub struct Preview {
 /// Asks the drivers of every service and target that changing steps of the plan bring together, in the plan's order.
 /// Relative paths start from `module`.
 pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Preview> {
-    let context = Arc::new(Context {
-        run: "preview".into(),
-        epoch: 0,
-        module: module.into(),
-        secrets: Secrets::default(),
-    });
     let mut pairs: Vec<(ServiceId, TargetId)> = Vec::new();
     for step in plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes) {
         if let (Some(service), Some(target)) = (step.action.service, step.action.target)
@@ -62,7 +54,7 @@ pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Previ
             })
         };
         let changes = match (drivers.provider(&target.provider), call()) {
-            (Some(driver), Ok(call)) => match driver.preview(call, context.clone()) {
+            (Some(driver), Ok(call)) => match driver.preview(call, module.to_path_buf()) {
                 Some(work) => Some(work.await),
                 None => None,
             },

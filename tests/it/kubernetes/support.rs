@@ -228,9 +228,16 @@ impl World {
 
     /// The pod template and selector's image that serves: the ReplicaSet with pods.
     pub fn serving(&self, region: usize, app: &str) -> Vec<(String, i64)> {
+        self.serving_in(region, &self.namespace, app)
+    }
+
+    /// The same, in some other namespace.
+    pub fn serving_in(&self, region: usize, namespace: &str, app: &str) -> Vec<(String, i64)> {
         let parameters = ListParams::default().labels(&format!("app={app}"));
-        let list =
-            self.runtime.block_on(self.api(region, "apps/v1", "ReplicaSet").list(&parameters)).unwrap();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "ReplicaSet"));
+        let client = self.clients[region - 1].clone();
+        let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
+        let list = self.runtime.block_on(api.list(&parameters)).unwrap();
         let mut serving: Vec<(String, i64)> = list
             .items
             .iter()

@@ -8,17 +8,13 @@ use super::permissions;
 use super::release::Release;
 use super::steps::rendered;
 use super::target::Target;
-use crate::driver::Context;
 use lockstep_plan::{Call, Failure};
 use serde_json::{Map, Value as Json, json};
+use std::path::Path;
 
 /// The name of the release that a rollback has to return to; none where there is nothing to return to.
-pub(super) async fn found(
-    target: &Target,
-    call: &Call,
-    context: &Context,
-) -> Result<Option<String>, Failure> {
-    let wanted = rendered(call, context)?;
+pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result<Option<String>, Failure> {
+    let wanted = rendered(call, module, &target.run)?;
     permissions::check(target, &wanted).await?;
     let head = Head::read(target).await?;
     if head.current.is_some() {

@@ -80,10 +80,11 @@ impl Kubernetes {
         Ok(cluster)
     }
 
+    /// The call's target, for the work of a run's life.
     async fn target(
         &self,
         call: &Call,
-        context: &Context,
+        (run, life): (&str, u64),
         cancel: Cancel,
         limit: Duration,
     ) -> Result<Target, Failure> {
@@ -93,8 +94,8 @@ impl Kubernetes {
             cluster: self.cluster(setting("context")).await?,
             namespace: setting("namespace").to_string(),
             instance: Target::instance(target, service),
-            run: context.run.clone(),
-            life: context.epoch,
+            run: run.to_string(),
+            life,
             output: None,
             cancel,
             deadline: Instant::now() + limit,
@@ -105,7 +106,8 @@ impl Kubernetes {
         let passed = Duration::from_millis(crate::id::now().saturating_sub(attempt.commanded_at));
         let rest = attempt.timeout.saturating_sub(passed);
         let limit = rest.saturating_sub(RESERVE.min(rest / 10));
-        let target = self.target(&attempt.call, &attempt.context, attempt.cancel.clone(), limit).await?;
+        let run = (attempt.context.run.as_str(), attempt.context.epoch);
+        let target = self.target(&attempt.call, run, attempt.cancel.clone(), limit).await?;
         steps::carry_out(Target { output: Some(attempt.output.clone()), ..target }, attempt).await
     }
 }
@@ -141,19 +143,20 @@ impl Driver for Kubernetes {
         true
     }
 
-    fn preview(&self, call: Call, context: Arc<Context>) -> Option<Work<Result<Vec<Change>, Failure>>> {
+    fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
         let driver = self.clone();
         Some(Box::pin(async move {
-            let target = driver.target(&call, &context, Cancel::never(), INSPECTION).await?;
-            preview::changes(&target, &call, &context).await
+            let target = driver.target(&call, ("preview", 0), Cancel::never(), INSPECTION).await?;
+            preview::changes(&target, &call, &module).await
         }))
     }
 
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
         let driver = self.clone();
         Box::pin(async move {
-            let target = driver.target(&call, &context, Cancel::never(), INSPECTION).await?;
-            let release = adopt::found(&target, &call, &context).await?;
+            let target =
+                driver.target(&call, (&context.run, context.epoch), Cancel::never(), INSPECTION).await?;
+            let release = adopt::found(&target, &call, &context.module).await?;
             Ok(Value::Map(BTreeMap::from([(
                 "release".to_string(),
                 Value::Text(release.unwrap_or_default()),

@@ -6,18 +6,19 @@ use super::object::{EPOCH, Id, map_at};
 use super::release::Release;
 use super::steps::{rendered, settled};
 use super::target::Target;
-use crate::driver::{Change, Context};
+use crate::driver::Change;
 use crate::store::hash;
 use lockstep_plan::{Call, Failure};
 use serde_json::Value as Json;
+use std::path::Path;
 
 /// Of the metadata, what only the API server writes.
 const KEPT_BY_SERVER: [&str; 6] =
     ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"];
 
 /// Looks at all objects of the call's service, in the order in which they would be applied; then at what would be left over.
-pub(super) async fn changes(target: &Target, call: &Call, context: &Context) -> Result<Vec<Change>, Failure> {
-    let objects = settled(target, rendered(call, context)?).await?;
+pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Result<Vec<Change>, Failure> {
+    let objects = settled(target, rendered(call, module, &target.run)?).await?;
     let head = Head::read(target).await?;
     let scaled = autoscaled(target, &objects.iter().collect::<Vec<_>>()).await?;
     let mut changes = Vec::new();

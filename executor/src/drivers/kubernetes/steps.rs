@@ -9,10 +9,11 @@ use super::release::Release;
 use super::target::Target;
 use super::template::Scope;
 use super::{canary, colours, job, parties, rollback, versioned, workloads};
-use crate::driver::{Attempt, Context};
+use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The steps that are known.
 pub(super) const NAMES: [&str; 12] = [
@@ -58,10 +59,10 @@ pub(super) async fn carry_out(target: Target, attempt: &Attempt) -> Result<Outpu
 }
 
 /// The objects of the call's service, as its manifests have them.
-pub(super) fn rendered(call: &Call, context: &Context) -> Result<Vec<Json>, Failure> {
+pub(super) fn rendered(call: &Call, module: &Path, run: &str) -> Result<Vec<Json>, Failure> {
     let (_, service) = parties(call)?;
     let patterns = manifest::patterns(service.settings.get("manifests"));
-    manifest::load(&context.module, &patterns, &Scope::of(call, &context.run))
+    manifest::load(module, &patterns, &Scope::of(call, run))
 }
 
 /// Objects as they are applied: in the target's namespace, ConfigMaps and Secrets named by their content.
@@ -78,7 +79,7 @@ pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<V
 
 /// The service's objects, ready to be applied.
 pub(super) async fn service(target: &Target, attempt: &Attempt) -> Result<Vec<Json>, Failure> {
-    settled(target, rendered(&attempt.call, &attempt.context)?).await
+    settled(target, rendered(&attempt.call, &attempt.context.module, &target.run)?).await
 }
 
 /// From how many restarts on a new pod counts as broken.
