@@ -24,7 +24,7 @@ mod store;
 mod strike;
 mod tasks;
 
-pub use driver::{Attempt, Cancel, Context, Driver, Drivers, Key, Output, Probe, Work};
+pub use driver::{Attempt, Cancel, Change, Context, Driver, Drivers, Key, Output, Probe, Work};
 pub use drivers::{Http, Kubernetes, Local, Notify, Program, Shell, Verify, Wait};
 pub use error::Error;
 pub use http::install_tls;
