@@ -76,9 +76,10 @@ impl Call {
     }
 
     /// Whether it may be sent again when nobody knows what became of it. A patch here is always a server-side apply, which
-    /// says how the object shall be.
+    /// says how the object shall be; a review of permissions is a question, and leaves nothing behind.
     fn repeatable(&self) -> bool {
         matches!(self.method, Method::GET | Method::PATCH | Method::DELETE)
+            || self.uri.starts_with("/apis/authorization.k8s.io/")
     }
 
     fn request(&self) -> Result<Request<Body>, Problem> {
