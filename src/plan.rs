@@ -4,12 +4,13 @@ use crate::args::{PlanArgs, TextFormat};
 use crate::diff;
 use crate::failure::{Failure, print, to_json};
 use crate::source::lower;
+use lockstep_compiler::Purpose;
 use lockstep_plan::export::{plan_json, plan_text};
 use std::collections::BTreeMap;
 
 /// Writes the plan to standard output or a file.
 pub fn run(args: &PlanArgs) -> Result<u8, Failure> {
-    let (lowered, module) = lower(&args.pipeline, BTreeMap::new())?;
+    let (lowered, module) = lower(&args.pipeline, BTreeMap::new(), Purpose::Run)?;
     let text = match args.format {
         _ if args.diff => diff::text(&lowered.plan, &module)?,
         TextFormat::Text => plan_text(&lowered.plan),

@@ -8,6 +8,7 @@ use crate::outcome::exit_code;
 use crate::progress::Progress;
 use crate::source::lower;
 use crate::{state, table};
+use lockstep_compiler::Purpose;
 use lockstep_executor::{Drivers, End, Handle, Runner, Store, replay};
 use lockstep_plan::{Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         Some(path) => read_values(path)?,
         None => BTreeMap::new(),
     };
-    let (lowered, module) = lower(&args.pipeline, values)?;
+    let (lowered, module) = lower(&args.pipeline, values, Purpose::Run)?;
     if !args.yes {
         confirm(&lowered.plan)?;
     }

@@ -3,6 +3,7 @@
 use crate::args::{SimulateArgs, TextFormat};
 use crate::failure::{Failure, print, say, to_json};
 use crate::source::lower;
+use lockstep_compiler::Purpose;
 use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
 use lockstep_plan::{
     Answer, ApprovalId, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId, broken_promises,
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// Exit code 1 when a promise does not hold, or the run would never end.
 pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
-    let (lowered, _) = lower(&args.pipeline, BTreeMap::new())?;
+    let (lowered, _) = lower(&args.pipeline, BTreeMap::new(), Purpose::Rehearsal)?;
     let plan = &lowered.plan;
     let mut scenario = Scenario::default();
     for fail in &args.fail {

@@ -2,7 +2,7 @@
 
 use crate::args::PipelineArgs;
 use crate::failure::{Failure, say};
-use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Severity};
+use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Purpose, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Read};
@@ -200,8 +200,13 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// A pipeline's plan, and the directory of its module. Everything that is wrong with the source goes to standard error.
-pub fn lower(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(Lowered, PathBuf), Failure> {
+/// A pipeline's plan, and the directory of its module. Where something is wrong with the source, everything that is goes
+/// to standard error.
+pub fn lower(
+    args: &PipelineArgs,
+    values: BTreeMap<String, String>,
+    purpose: Purpose,
+) -> Result<(Lowered, PathBuf), Failure> {
     let dir = module_of(&args.path)?;
     let mut arguments = values;
     let mut given = BTreeSet::new();
@@ -222,9 +227,11 @@ pub fn lower(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(L
     let found = lockstep_compiler::check(&program);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         say(render(&program, &found, terminal).trim_end());
+    }
+    if found.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(Failure::Source);
     }
-    match lockstep_compiler::lower(&program, &dir, &args.pipeline, &arguments) {
+    match lockstep_compiler::lower_for(purpose, &program, &dir, &args.pipeline, &arguments) {
         Ok(lowered) => Ok((lowered, dir)),
         Err(found) => {
             // What is wrong with the command line has no place in the source.

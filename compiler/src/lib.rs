@@ -22,7 +22,7 @@ mod types;
 
 pub use diagnostic::{Diagnostic, Fix, Location, Severity};
 pub use disk::DiskLoader;
-pub use lower::{Lowered, Origins, lower, parse_duration};
+pub use lower::{Lowered, Origins, Purpose, lower, lower_for, parse_duration};
 pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
 };

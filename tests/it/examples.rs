@@ -91,3 +91,27 @@ fn every_wrong_example_is_exactly_that_wrong() {
         });
     }
 }
+
+/// What the checker refuses for a promise that breaks can be rehearsed all the same: that is how one sees it break.
+#[test]
+fn a_broken_promise_can_be_rehearsed() {
+    let example = repository().join("examples/wrong/all-or-nothing-violated");
+    let simulate = |options: &[&str]| {
+        said(dsl().arg("simulate").arg(&example).args(["release", "version=1.0.0"]).args(options))
+    };
+    let told = simulate(&["--fail", "shop.deploy.look"]).exits(1);
+    assert!(told.err.contains("all-or-nothing/violated"), "{}", told.err);
+    assert!(told.err.contains("the promise of group 1 does not hold"), "{}", told.err);
+    let told = simulate(&["--every-failure", "--format", "json"]).exits(1);
+    let matrix: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    let scenario = matrix["scenarios"]
+        .as_array()
+        .expect("scenarios")
+        .iter()
+        .find(|scenario| scenario["fail"] == serde_json::json!(["shop.deploy.look=application"]))
+        .expect("the step that can fail");
+    assert_eq!(scenario["stages"]["shop"]["outcome"], "rolled_back");
+    // A run that goes well keeps it, and a plan of it is still refused.
+    simulate(&[]).exits(0);
+    said(dsl().arg("plan").arg(&example).args(["release", "version=1.0.0"])).exits(2);
+}

@@ -22,8 +22,9 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             continue;
         }
         for phase in &workflow.phases {
-            // The workflow's block replaces the phases' ones.
+            // The workflow's block replaces the phases' ones. Of one that undoes nothing `rollback/empty` tells.
             let block = workflow.rollbacks.first().or(phase.rollbacks.first());
+            let block = block.filter(|block| !steps_of(&block.items).is_empty());
             for step in steps_of(&phase.items) {
                 let Some((provider, signature)) = model.find_step(model.module(file), &step.path) else {
                     continue;

@@ -55,12 +55,30 @@ pub struct Origins {
     pub phases: Vec<Vec<Location>>,
 }
 
+/// What a plan is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be carried out, or shown as what would be: nothing may be wrong with it.
+    Run,
+    /// To be played through. A promise that does not hold keeps nobody from looking at how it breaks.
+    Rehearsal,
+}
+
+impl Purpose {
+    /// Whether what was found is in the way.
+    pub fn forbids(self, diagnostic: &Diagnostic) -> bool {
+        diagnostic.severity == Severity::Error
+            && (self == Purpose::Run || diagnostic.rule != checks::all_or_nothing_violated::RULE.name)
+    }
+}
+
 /// Makes the plan of one pipeline of the module in directory `module`.
 ///
 /// # Errors
 /// Everything that keeps the program from having a meaning, and everything wrong with the arguments; what is
-/// returned may hold warnings besides, and always holds an error.
-pub fn lower(
+/// returned may hold warnings besides, and always holds an error that `purpose` forbids.
+pub fn lower_for(
+    purpose: Purpose,
     program: &Program,
     module: &Path,
     pipeline: &str,
@@ -74,7 +92,7 @@ pub fn lower(
     };
     let id = find_pipeline(&model, root, pipeline).map_err(|diagnostic| vec![*diagnostic])?;
     let found = checks::run(program);
-    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+    if found.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(found);
     }
     let mut sink = Vec::new();
@@ -91,11 +109,24 @@ pub fn lower(
         checks::judge(&model, id, &lowered, &mut sink);
     }
     checks::finish(program, &mut sink);
-    if sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+    if sink.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(sink);
     }
     lowered.plan.join_claims();
     Ok(lowered)
+}
+
+/// As [`lower_for`], for a plan that is carried out.
+///
+/// # Errors
+/// As [`lower_for`].
+pub fn lower(
+    program: &Program,
+    module: &Path,
+    pipeline: &str,
+    arguments: &BTreeMap<String, String>,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    lower_for(Purpose::Run, program, module, pipeline, arguments)
 }
 
 /// As [`lower`], but with every parameter of the pipeline left open, for the checks. Problems that only show up on
