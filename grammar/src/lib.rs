@@ -5,6 +5,7 @@
 pub mod ast;
 mod build;
 mod consequence;
+mod foreign;
 mod format;
 mod line_index;
 mod message;
@@ -16,6 +17,7 @@ mod scan;
 mod syntax;
 
 pub use build::template::{Template, parse_template};
+pub use foreign::foreign_value_help;
 pub use format::{Formatted, format};
 pub use line_index::{LineColumn, LineIndex};
 pub use recover::foreign_help;

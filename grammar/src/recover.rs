@@ -3,6 +3,7 @@
 use crate::SyntaxError;
 use crate::ast::Span;
 use crate::build::Build;
+use crate::foreign;
 use crate::message::{self, Token, human};
 use crate::place::{self, Place};
 use crate::syntax::{Pair, Rule};
@@ -16,9 +17,14 @@ impl<'s> Build<'s> {
     pub(crate) fn expected_words(&mut self, at: usize, what: &str) {
         let found = message::token(self.text, at);
         let span = self.place(found.start, found.end());
-        let error = foreign_operator(found, span).unwrap_or_else(|| {
+        let operator = if what == "`:`" { None } else { foreign_operator(found, span) };
+        let error = operator.unwrap_or_else(|| {
             let message = format!("expected {what}, found {}", found.describe());
-            reserved_help(message::unexpected(span, message, format!("expected {what}")), found)
+            let error = message::unexpected(span, message, format!("expected {what}"));
+            match foreign::advice(what, found, self.text) {
+                Some(help) if !message::is_reserved(found.text) || what != "a name" => error.help(help),
+                _ => reserved_help(error, found),
+            }
         });
         self.report(error);
     }
@@ -100,6 +106,17 @@ impl<'s> Build<'s> {
             .or_else(|| misspelt(word, next, place, span))
             .or_else(|| self.unassigned_member(word, next, place, span));
         let error = error.unwrap_or_else(|| {
+            if place == Place::File
+                && let Some(help) = foreign::top_level(word.text, next.text)
+            {
+                let message = format!("expected a declaration, found {}", word.describe());
+                return message::unexpected(span, message, "no declaration").help(help);
+            }
+            if place == Place::Record && word.text == "{" {
+                let message = "expected an entry `name = value`, found `{`";
+                return message::unexpected(span, message, "unexpected")
+                    .help("a name stands for its value by itself; in text write `${name}`");
+            }
             let what = message::alternatives(place.members().iter().map(|rule| human(*rule)));
             let message = format!("expected {what}, found {}", word.describe());
             let label =
@@ -160,7 +177,18 @@ impl<'s> Build<'s> {
         );
         let value = next.text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '[' | '_'));
         let at = Span { end: next_span.start, ..next_span };
-        Some(if value { error.replace("insert `=`", at, "= ") } else { error })
+        let block = matches!(next.text, "{" | "." | "(");
+        let error = match place {
+            Place::Phase | Place::Section | Place::Steps | Place::Rollback if block => {
+                return Some(error.help(format!("a step has a name: `step NAME = {} {{ … }}`", word.text)));
+            }
+            Place::Pipeline | Place::Parallel | Place::Lane if block => {
+                return Some(error.help(format!("a stage has a name: `stage NAME = {} {{ … }}`", word.text)));
+            }
+            _ => error,
+        };
+        let record = next.text == "{" && matches!(place, Place::Step | Place::Stage | Place::Record);
+        Some(if value || record { error.replace("insert `=`", at, "= ") } else { error })
     }
 }
 
@@ -176,9 +204,9 @@ fn reserved_help(error: SyntaxError, found: Token<'_>) -> SyntaxError {
 fn foreign_operator(found: Token<'_>, span: Span) -> Option<SyntaxError> {
     let text = found.text;
     let meant = match text {
-        "and" | "&" => "&&",
-        "or" | "|" => "||",
-        "not" => "!",
+        "and" | "AND" | "And" | "&" => "&&",
+        "or" | "OR" | "Or" | "|" => "||",
+        "not" | "NOT" => "!",
         "+" | "*" | "/" | "-" | "%" => {
             let error = message::unexpected(span, format!("`{text}` is not an operator"), "no such operator");
             return Some(
@@ -221,7 +249,7 @@ fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option
             format!("there is no `{}`", word.text),
             "stages and phases run in the order in which they stand; what runs at the same time stands in `parallel`",
         ),
-        "when" | "if" | "unless" | "condition" => spelled(
+        "when" | "if" | "unless" | "condition" | "elif" | "elsif" | "else" => spelled(
             format!("conditions are not written with `{}`", word.text),
             "write `only if CONDITION` or `skip if CONDITION` in the braces of what depends on it",
         ),
@@ -243,6 +271,10 @@ fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option
                 &format!("write each by itself: `{}`", example(if one == "job" { "stage" } else { one })),
             )
         }
+        "retry" | "retries" | "attempts" | "max_attempts" | "max_retries" => spelled(
+            format!("retries are not written with `{}`", word.text),
+            "write `on failure { retry 3 every 10s then rollback }` in the braces of what is tried again",
+        ),
         "foreach" | "for_each" | "loop" => {
             spelled(format!("there is no `{}`", word.text), "write `for x in LIST { … }`")
         }

@@ -53,10 +53,18 @@ impl<'s> Repaired<'s> {
 
     /// Where a range of the parsed text stands in the source.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
-        if self.inserted.is_empty() {
+        if let Cow::Borrowed(_) = self.text {
             return Span::new(start, end);
         }
-        Span::new(self.source_offset(start), self.source_offset(end))
+        // A quote of several bytes was replaced by one of one byte and spaces: whole characters are meant.
+        let (mut start, mut end) = (self.source_offset(start), self.source_offset(end));
+        while !self.source.is_char_boundary(start) {
+            start -= 1;
+        }
+        while !self.source.is_char_boundary(end) {
+            end += 1;
+        }
+        Span::new(start, end)
     }
 
     /// Where an offset of the source stands in the parsed text, after what was inserted before it.

@@ -25,6 +25,8 @@ pub fn report<'a>(
     };
     let help = if let Some(ours) = elsewhere(what, name) {
         Some(format!("did you mean `{ours}`?"))
+    } else if let Some(help) = lockstep_grammar::foreign_value_help(name).filter(|_| what == "name") {
+        Some(help.to_string())
     } else if matches!(what, "name" | "step") {
         suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
     } else {

@@ -27,6 +27,9 @@ impl<'s> Build<'s> {
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let (name, quoted) = self.key(&mut nodes)?;
+        if message::is_reserved(&name.text) && self.foreign_key(&name) {
+            return None;
+        }
         let value = self.value(&mut nodes, &name)?;
         Some(Entry { span, name, quoted, value, short: false })
     }
@@ -56,15 +59,34 @@ impl<'s> Build<'s> {
         let mut nodes = self.children(pair);
         let (name, _) = self.key(&mut nodes)?;
         let end = nodes.end;
-        let value = self.value(&mut nodes, &name)?;
+        if message::is_reserved(&name.text) && self.foreign_key(&name) {
+            return None;
+        }
         let keyword =
             matches!(name.text.as_str(), "phase" | "step" | "section" | "barrier" | "infrastructure");
+        if keyword && nodes.pairs.peek().is_some_and(|pair| pair.as_str() == ":") {
+            self.expected(end, &[Rule::name]);
+            self.damage();
+            return None;
+        }
+        let value = self.value(&mut nodes, &name)?;
         if keyword && matches!(value.kind, ExprKind::Construct(_) | ExprKind::Record(_)) {
             self.expected(end, &[Rule::name]);
             self.damage();
             return None;
         }
         Some(Setting { span, name, value })
+    }
+
+    /// `if = …`: advice in place of the report that the name is reserved, which is the last one.
+    fn foreign_key(&mut self, name: &Name) -> bool {
+        let Some(error) = crate::recover::foreign_entry(&name.text, name.span) else { return false };
+        if self.errors.last().is_some_and(|last| last.span == name.span) {
+            self.errors.pop();
+        }
+        self.report(error);
+        self.damage();
+        true
     }
 
     fn key(&mut self, nodes: &mut Nodes<'s>) -> Option<(Name, bool)> {
@@ -87,11 +109,21 @@ impl<'s> Build<'s> {
             return None;
         }
         self.assign(nodes);
+        let reported = self.errors.len();
         let value = self.assigned(nodes);
         if let Some(junk) = self.take(nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
-            // What follows the value may have been meant to be part of it.
+            // What follows the value was probably meant to be part of it, so nobody knows the value.
             self.damage();
+            // `script: echo hi` is one mistake: that of another language.
+            if colon && self.errors.len() == reported + 1 {
+                let junk = self.errors.pop();
+                if let (Some(error), Some(junk)) = (self.errors.last_mut(), junk) {
+                    error.help = junk.help;
+                    error.fix = None;
+                }
+            }
+            return None;
         }
         value
     }
@@ -117,11 +149,28 @@ impl<'s> Build<'s> {
     /// The value after `=`.
     pub(super) fn assigned(&mut self, nodes: &mut Nodes<'s>) -> Option<Expr> {
         if let Some(pair) = self.take(nodes, Rule::expr) {
+            if pair.as_str().starts_with("{{") {
+                let span = self.span(&pair);
+                self.report(
+                    message::spelling(span, "there is no `{{ … }}`", "not Lockstep")
+                        .help("a name stands for its value by itself; in text write `${name}`"),
+                );
+                self.damage();
+                return None;
+            }
             return self.expr(pair);
         }
         self.take(nodes, Rule::no_value);
         self.expected(nodes.end, &[Rule::value]);
         self.damage();
+        let next = self.text[nodes.end..].trim_start();
+        if next.starts_with("- ")
+            && let Some(error) = self.errors.last_mut()
+        {
+            // A list by dashes: the lines below belong to it.
+            error.help = Some("lists are not written with dashes: a list is `[a, b]`".into());
+            self.mute(nodes.end);
+        }
         None
     }
 

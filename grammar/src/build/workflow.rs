@@ -220,6 +220,7 @@ impl<'s> Build<'s> {
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
             self.damage();
+            return None;
         }
         Some(Condition { span, only, value: value? })
     }

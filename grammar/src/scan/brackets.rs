@@ -250,11 +250,11 @@ impl Scan<'_> {
             let at = Span::new(end, end);
             let text =
                 if one == "}" && last.line != self.line { format!("\n{closing}") } else { closing.clone() };
-            self.report(
-                message::unclosed(span, message, "never closed")
-                    .related(here, expected)
-                    .replace(fix, at, text),
-            );
+            let error = message::unclosed(span, message, "never closed").related(here, expected);
+            // Parameters may have swallowed the body; then they end before it, and nobody knows where.
+            let guess = unclosed.iter().any(|open| self.is_parameters(*open))
+                && self.source[last.at..end].ends_with('}');
+            self.report(if guess { error } else { error.replace(fix, at, text) });
         } else {
             self.report(message::unclosed(span, message, "never closed"));
         }
@@ -264,6 +264,11 @@ impl Scan<'_> {
         if !closing.is_empty() {
             self.edit(end, end, closing);
         }
+    }
+
+    /// Whether a `(` belongs to the head of a declaration.
+    fn is_parameters(&self, open: Open) -> bool {
+        open.kind == Kind::Parenthesis && super::declared_name(&self.source[open.line..open.at]).is_some()
     }
 
     /// The source ends. Whether that was all: something may have to be read again.

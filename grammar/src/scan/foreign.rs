@@ -4,6 +4,46 @@ use super::Scan;
 use crate::ast::Span;
 use crate::message;
 
+/// Where a `'…'` ends: `''` and `\'` in it are quotes of its own.
+fn single_quoted(rest: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += rest[at..].find(['\'', '\\'])?;
+        let next = rest[at + 1..].chars().next();
+        match (rest.as_bytes()[at], next) {
+            (b'\'', Some('\'')) if at > 0 => at += 2,
+            (b'\'', _) => return Some(at),
+            (_, None) => return None,
+            (_, Some(next)) => at += 1 + next.len_utf8(),
+        }
+    }
+}
+
+/// The inside of a text in other quotes as it is written here; nothing where other languages do not agree on what it says.
+fn rewritten(quote: char, text: &str) -> Option<String> {
+    let single = quote == '\'';
+    let mut out = String::with_capacity(text.len() + 2);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\'' if single && rest.peek() == Some(&'\'') => {
+                rest.next();
+                out.push('\'');
+            }
+            '\\' if single && rest.peek() == Some(&'\'') => {
+                rest.next();
+                out.push('\'');
+            }
+            '\\' => return None,
+            // Some interpolate in such quotes, some do not.
+            '$' if single && rest.peek() == Some(&'{') => return None,
+            '"' => out.push_str("\\\""),
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
 impl Scan<'_> {
     /// `# …`
     pub(super) fn hash_comment(&mut self) {
@@ -56,15 +96,19 @@ impl Scan<'_> {
         self.at = stop;
     }
 
-    /// `'…'` and the like.
-    pub(super) fn foreign_quote(&mut self, opening: char, closing: char) {
+    /// `'…'` and the like. Of several marks that may close it the first in this order that is there does.
+    pub(super) fn foreign_quote(&mut self, opening: char, closing: &[char]) {
         let start = self.at;
         let content = start + opening.len_utf8();
         let line_end = self.line_end(start);
-        let known = self.unpaired == Some((closing, line_end));
-        let length = if known { None } else { self.source[content..line_end].find(closing) };
-        let Some(length) = length else {
-            self.unpaired = Some((closing, line_end));
+        let known = self.unpaired == Some((opening, line_end));
+        let rest = if known { "" } else { &self.source[content..line_end] };
+        let end = match opening {
+            '\'' => single_quoted(rest).map(|length| (length, 1)),
+            _ => closing.iter().find_map(|mark| Some((rest.find(*mark)?, mark.len_utf8()))),
+        };
+        let Some((length, mark)) = end else {
+            self.unpaired = Some((opening, line_end));
             let span = Span::new(start, content);
             let error = message::spelling(
                 span,
@@ -78,24 +122,144 @@ impl Scan<'_> {
             return;
         };
         let stop = content + length;
-        let end = stop + closing.len_utf8();
+        let end = stop + mark;
         let span = Span::new(start, end);
         let text = &self.source[content..stop];
-        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");
-        self.report(
-            message::spelling(
-                span,
-                format!("text is written with `\"`, not with `{opening}`"),
-                "write `\"…\"`",
-            )
-            .replace("write `\"…\"`", span, format!("\"{escaped}\"")),
+        let error = message::spelling(
+            span,
+            format!("text is written with `\"`, not with `{opening}`"),
+            "write `\"…\"`",
         );
+        self.report(match rewritten(opening, text) {
+            Some(text) => error.replace("write `\"…\"`", span, format!("\"{text}\"")),
+            None => error.help(
+                "write `\\\"` for a quote, `\\\\` for a backslash and `\\${` for what is not to be interpolated",
+            ),
+        });
         // The copy keeps every byte in its place, so what would need an escape is lost there.
         let kept = text.replace(['\\', '"', '$'], "_");
         let before = " ".repeat(opening.len_utf8() - 1);
-        let after = " ".repeat(closing.len_utf8() - 1);
+        let after = " ".repeat(mark - 1);
         self.edit(start, end, format!("{before}\"{kept}\"{after}"));
         self.at = end;
+    }
+
+    /// `'''…'''`, over several lines. Whether it has an end.
+    pub(super) fn triple_quote(&mut self) -> bool {
+        let start = self.at;
+        let Some(length) = self.source[start + 3..].find("'''") else { return false };
+        let (content, stop) = (start + 3, start + 3 + length);
+        self.foreign_text(
+            start,
+            content,
+            content..stop,
+            stop + 3,
+            "text over several lines is written with `\"\"\"`",
+        );
+        true
+    }
+
+    /// `<<END`, and the lines up to `END`. Whether that is what stands here.
+    pub(super) fn heredoc(&mut self) -> bool {
+        let start = self.at;
+        let line_end = self.line_end(start);
+        let word = self.source[start + 2..line_end].trim_start_matches(['-', '~']).trim_end();
+        let word = word.trim_matches(['"', '\'']);
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !word.starts_with(|c: char| c.is_ascii_alphabetic()) || !word.chars().all(is_word) {
+            return false;
+        }
+        let content = (line_end + 1).min(self.bytes.len());
+        let mut at = content;
+        for line in self.source[content..].split_inclusive('\n') {
+            if line.trim() == word {
+                let end = at + line.trim_end().len();
+                self.foreign_text(start, content, content..at, end, "there is no `<<`");
+                return true;
+            }
+            at += line.len();
+        }
+        false
+    }
+
+    /// `name: |` or `name = >` at the end of a line, and the deeper lines that follow. `at` is on the newline.
+    pub(super) fn block_text(&mut self) -> bool {
+        let newline = self.at;
+        let line = self.source[self.line..newline].trim_end();
+        let Some(before) = line.trim_end_matches(['-', '+']).strip_suffix(['|', '>']) else { return false };
+        let before = before.trim_end_matches([' ', '\t']);
+        if !before.ends_with([':', '=']) {
+            return false;
+        }
+        let sign = self.line + before.len() - 1;
+        let content = newline + 1;
+        let mut end = content;
+        for line in self.source[content..].split_inclusive('\n') {
+            let code = line.trim_start_matches([' ', '\t']);
+            if !code.trim_end().is_empty() && line.len() - code.len() <= self.indent {
+                break;
+            }
+            end += line.len();
+        }
+        let end = content + self.source[content..end].trim_end().len();
+        // The copy holds `=""` instead.
+        if end <= content || newline - sign < 3 {
+            return false;
+        }
+        // The sign belongs to the same mistake.
+        self.foreign_text(
+            sign,
+            content,
+            content..end,
+            end,
+            "text over several lines is written with `\"\"\"`",
+        );
+        true
+    }
+
+    /// A text over several lines as other languages write it: from `start` to `end`, its characters in `inner`.
+    fn foreign_text(
+        &mut self,
+        start: usize,
+        content: usize,
+        inner: std::ops::Range<usize>,
+        end: usize,
+        message: &str,
+    ) {
+        let assigned = matches!(self.byte(start), b':' | b'=');
+        let first = self.source[start..content].lines().next().unwrap_or_default().trim_end().len();
+        let span = Span::new(start, start + first);
+        let text = &self.source[inner];
+        let error = message::spelling(span, message, "write `\"\"\"`")
+            .help("write `\"\"\"` before and after it; the indentation of the last line is dropped from all of them");
+        // Where nothing in it means something else here, it can stand as it is.
+        let plain = !text.contains(['\\', '$']) && !text.contains("\"\"\"") && text.contains('\n');
+        let lines = text.trim_matches(['\r', '\n']).lines();
+        let indent = lines
+            .clone()
+            .filter(|line| !line.trim().is_empty())
+            .map(|line| line.len() - line.trim_start_matches([' ', '\t']).len())
+            .min()
+            .unwrap_or(0);
+        let body: Vec<&str> = lines.collect();
+        let margin = body.first().map_or("", |line| line.get(..indent).unwrap_or_default());
+        let opening = if assigned { "= \"\"\"" } else { "\"\"\"" };
+        let fixed = format!("{opening}\n{}\n{margin}\"\"\"", body.join("\n"));
+        let whole = Span::new(start, end);
+        self.report(if plain { error.replace("write `\"\"\"`", whole, fixed) } else { error });
+        self.blank_from(start, end, if assigned { "=\"\"" } else { "\"\"" });
+        self.line = self.source[..end].rfind('\n').map_or(0, |newline| newline + 1);
+        self.code_end = end;
+        self.code_noted = true;
+        self.at = end;
+    }
+
+    /// Makes a range blank, except for its newlines and what it begins with from now on.
+    fn blank_from(&mut self, start: usize, end: usize, first: &str) {
+        let rest = self.bytes[start + first.len()..end].iter();
+        let rest = rest.map(|byte| if *byte == b'\n' { '\n' } else { ' ' });
+        let text: String = first.chars().chain(rest).collect();
+        self.edit(start, end, text);
     }
 
     /// `;`
@@ -130,13 +294,14 @@ impl Scan<'_> {
     /// A character beyond ASCII: typographic quotes, and blanks that look like spaces but are none.
     pub(super) fn foreign_character(&mut self) {
         let Some(character) = self.source[self.at..].chars().next() else { return };
-        let closing = match character {
-            '\u{201C}' | '\u{201D}' | '\u{201E}' => Some('\u{201D}'),
-            '\u{2018}' | '\u{2019}' => Some('\u{2019}'),
-            '\u{AB}' => Some('\u{BB}'),
-            _ => None,
+        let closing: &[char] = match character {
+            '\u{201C}' | '\u{201D}' => &['\u{201D}', '\u{201C}', '"'],
+            '\u{201E}' => &['\u{201C}', '\u{201D}', '"'],
+            '\u{2018}' | '\u{2019}' => &['\u{2019}', '\u{2018}', '\''],
+            '\u{AB}' => &['\u{BB}'],
+            _ => &[],
         };
-        if let Some(closing) = closing {
+        if !closing.is_empty() {
             return self.foreign_quote(character, closing);
         }
         let invisible =

@@ -171,6 +171,7 @@ const CODE: [bool; 256] = {
                     | b'`'
                     | b';'
                     | b'='
+                    | b'<'
                     | b'('
                     | b')'
                     | b'['
@@ -221,7 +222,9 @@ impl Scan<'_> {
                 _ => self.at += 1,
             },
             b'#' if !self.in_hole() => self.hash_comment(),
-            quote @ (b'\'' | b'`') => self.foreign_quote(char::from(quote), char::from(quote)),
+            b'\'' if self.bytes[at..].starts_with(b"'''") && !self.in_hole() && self.triple_quote() => {}
+            quote @ (b'\'' | b'`') => self.foreign_quote(char::from(quote), &[char::from(quote)]),
+            b'<' if self.byte(at + 1) == b'<' && !self.in_hole() && self.heredoc() => {}
             b';' => self.semicolon(),
             b'=' if self.byte(at + 1) == b'>' => self.fat_arrow(),
             b'{' => self.push(Kind::Brace, 1),
@@ -283,8 +286,17 @@ impl Scan<'_> {
         if let Some(first) = self.outer_text() {
             return self.broken_text(first);
         }
+        if matches!(self.last_mark(), b'|' | b'>' | b'-' | b'+') && self.block_text() {
+            return;
+        }
         self.note_code_end();
         self.line_start(self.at + 1);
+    }
+
+    /// The last byte of this line before its end.
+    fn last_mark(&self) -> u8 {
+        let line = &self.bytes[self.line..self.at];
+        line.iter().rev().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')).unwrap_or(0)
     }
 
     /// Notes where the code of this line ends: before `at`, which is on a newline or a comment.

@@ -1,0 +1,128 @@
+//! Advice for whoever writes as other languages do: what to say beside "expected this, found that".
+
+use crate::message::{Token, token};
+
+/// How a value is named here.
+const NAMES: &str = "a name stands for its value by itself; in text write `${name}`";
+const BRANCHES: &str = "write `if CONDITION then A else B`";
+
+/// Advice on a token that stands where `what` should.
+pub(crate) fn advice(what: &str, found: Token<'_>, text: &str) -> Option<String> {
+    let before = text[..found.start].trim_end();
+    let next = token(text, found.end()).text;
+    let help = match (what, found.text) {
+        ("a value", "$" | "${") => NAMES,
+        ("a value", "<") if next == "+" => NAMES,
+        ("a value", "=") if before.ends_with(['=', '!']) => "two signs compare: `==`, `!=`",
+        ("a value", ">") if before.ends_with('<') => "\"is not\" is written `!=`",
+        ("a value", "." | ".." | "@" | "~") => "text stands in quotes",
+        ("a comma or a new line", "=") => "`==` compares; `=` gives a value to the name before it",
+        ("a comma or a new line", "is" | "eq" | "equals") => "`==` compares",
+        ("a comma or a new line", "if" | "when" | "unless") => {
+            "write `if CONDITION then A else B`; a condition of its own is `only if CONDITION`"
+        }
+        ("a comma or a new line", "[") if before.ends_with(is_word) => "there is no indexing",
+        ("a comma or a new line", mark) if mark.starts_with('"') && touches(text, found) => {
+            "text has no prefix; `\"… ${name} …\"` interpolates"
+        }
+        ("a text", _) => {
+            "write `import \"../directory\"`; it is known by the last name of the path, or by `as NAME`"
+        }
+        ("`{`", "(") if before.ends_with(is_word) => "arguments stand in braces: `{ name = value }`",
+        ("`{`", "=") => "no `=` stands before a block",
+        ("`{`", ":" | "[") => "blocks are written with braces",
+        ("`every`", _) => "write `retry 3 every 10s then rollback`",
+        ("`then`" | "`else`", _) if has_if(text, found) => BRANCHES,
+        ("`failure`", _) => "write `on failure { … }`, or `on failure of timeout { … }` for one kind",
+        ("`:`", "?") => "an optional parameter is `name: type?`",
+        ("`:`", _) => "a parameter is `name: type` or `name: type = default`",
+        _ => return shape(what, found, text),
+    };
+    Some(help.into())
+}
+
+/// How the construct is written whose line this is.
+fn shape(what: &str, found: Token<'_>, text: &str) -> Option<String> {
+    if !matches!(what, "`=`" | "`{`" | "a name" | "`in`" | "a number") {
+        return None;
+    }
+    let form = match token(text, line_start(text, found)).text {
+        // In a provider, a step is written in another way.
+        "step" if what != "`=`" && !matches!(found.text, "{" | "=") => return None,
+        "step" => "step NAME = PROVIDER.STEP { … }",
+        "stage" => "stage NAME = WORKFLOW { … }",
+        "phase" => "phase NAME { … }",
+        "section" => "section NAME { … }",
+        "barrier" => "barrier NAME { timeout = 10m }",
+        "lane" => "lane NAME { … }",
+        "approval" => "approval NAME { from = GROUP, within = 1d }",
+        "for" => "for x in LIST { … }",
+        "parallel" => "parallel max N { … }",
+        "service" => "service NAME = PROVIDER { … }",
+        "environment" => "environment NAME { … }",
+        "infrastructure" => "infrastructure NAME = PROVIDER { … }",
+        "secret" => "secret NAME = env { name = \"…\" }",
+        "channel" => "channel NAME = slack { … }",
+        "group" => "group NAME { members = [\"…\"] }",
+        "resource" => "resource NAME { capacity = 1 }",
+        "workflow" => "workflow NAME(PARAMETERS) { … }",
+        "pipeline" => "pipeline NAME(PARAMETERS) { … }",
+        _ => return None,
+    };
+    Some(format!("write `{form}`"))
+}
+
+fn line_start(text: &str, found: Token<'_>) -> usize {
+    text[..found.start].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// Whether an `if` stands before it on its line.
+fn has_if(text: &str, found: Token<'_>) -> bool {
+    text[line_start(text, found)..found.start].split(|c| !is_word(c)).any(|word| word == "if")
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether a token stands directly behind a word.
+fn touches(text: &str, found: Token<'_>) -> bool {
+    text[..found.start].ends_with(is_word)
+}
+
+/// Advice about a name that other languages know as a value, like `null`.
+pub fn foreign_value_help(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "null" | "None" | "nil" | "undefined" | "NULL" => {
+            "there is no such value: leave the entry out; a parameter that may be left out is `name: type?`"
+        }
+        "var" | "vars" | "local" | "locals" | "params" | "parameters" | "inputs" | "input" | "each"
+        | "env" => "parameters and loop variables are read by their own names, without a prefix",
+        _ => return None,
+    })
+}
+
+/// Words that begin something in other languages, where a declaration should stand.
+pub(crate) fn top_level(word: &str, next: &str) -> Option<&'static str> {
+    Some(match word {
+        "def" | "func" | "fn" | "function" | "class" | "lambda" => {
+            "there are no functions of one's own: what varies is a parameter of a workflow or a service"
+        }
+        "module" => "a directory is a module; another one is brought in with `import \"../directory\"`",
+        "output" | "return" | "print" => {
+            "outputs belong to steps: a later step reads `NAME.output`, and `dsl status` shows them"
+        }
+        "data" | "terraform" | "plugin" | "packer" | "job" | "task" => {
+            "what is deployed is a `service`, where is an `environment`, how is a `workflow`, together is a `pipeline`"
+        }
+        "{" | "[" => "this is not JSON: a file holds declarations, like `service NAME = PROVIDER { … }`",
+        "<" => "this is not XML: comments begin with `//`",
+        "@" => "there are no annotations; retries and conditions stand in the braces of what they are about",
+        "from" => "write `import \"../directory\"`",
+        _ if next == ":" => {
+            "this is not YAML: a file holds declarations, like `service NAME = PROVIDER { … }`"
+        }
+        _ if next == "=" => "there are no values outside of declarations; what varies is a parameter",
+        _ => return None,
+    })
+}
