@@ -2,8 +2,9 @@
 
 use crate::args::{CheckArgs, CheckFormat};
 use crate::failure::{Failure, print, say, to_json};
+use crate::fix::{self, Fixed};
 use crate::source::{readable, render, select, summary};
-use crate::{fix, github, sarif};
+use crate::{github, sarif};
 use lockstep_compiler::{Program, Severity};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -12,11 +13,20 @@ use std::time::{Duration, Instant};
 /// Exit code 1 when there are errors, or warnings that were denied.
 pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let selection = select(&args.paths, args.stdin_filename.as_deref())?;
+    let fixes_input = args.fix && selection.input.is_some();
+    if fixes_input && args.format != CheckFormat::Human {
+        return Err(Failure::new("the fixed text goes to standard output, so nothing else can")
+            .help("leave out `--format`: what is found goes to standard error then"));
+    }
     let (program, mut found) = if args.fix {
-        if selection.input.is_some() {
-            return Err(Failure::new("standard input cannot be fixed in place").help("name a file"));
+        let Fixed { program, found, applied, texts } = fix::apply(&selection)?;
+        let input = selection.input.as_ref().map(|(name, _)| name);
+        for (path, text) in texts.iter().filter(|(path, _)| Some(*path) != input) {
+            fix::write(path, text)?;
         }
-        let (program, found, applied) = fix::apply(&selection)?;
+        if let Some((name, text)) = &selection.input {
+            print(texts.get(name).unwrap_or(text))?;
+        }
         if applied > 0 {
             say(&format!("{applied} fixed"));
         }
@@ -37,7 +47,11 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     });
     match args.format {
         CheckFormat::Human => {
-            print(&render(&program, &found, std::io::stdout().is_terminal()))?;
+            if fixes_input {
+                say(render(&program, &found, std::io::stderr().is_terminal()).trim_end());
+            } else {
+                print(&render(&program, &found, std::io::stdout().is_terminal()))?;
+            }
             say(&if found.is_empty() { "nothing found".into() } else { summary(&found) });
         }
         CheckFormat::Sarif => {

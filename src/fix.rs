@@ -2,56 +2,92 @@
 
 use crate::failure::Failure;
 use crate::source::Selection;
-use lockstep_compiler::{Diagnostic, DiskLoader, FileId, Loader, Program, Severity};
-use std::collections::BTreeMap;
+use lockstep_compiler::{Diagnostic, FileId, Loader, Program, Severity};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A fix may make room for another; more rounds than this mean that two of them undo each other.
 const ROUNDS: usize = 10;
 
-/// Applies fixes until none is left, and writes the files that changed. Gives what is still found, and how many were applied.
-pub fn apply(selection: &Selection) -> Result<(Program, Vec<Diagnostic>, usize), Failure> {
-    let mut overlay = Overlay { files: BTreeMap::new() };
-    let load = |overlay: &Overlay| {
+/// Of a round that does harm, this many fixes are tried one by one; each costs a check of everything.
+const SINGLES: usize = 64;
+
+/// What came of fixing.
+pub struct Fixed {
+    /// The program after it.
+    pub program: Program,
+    /// What is still found.
+    pub found: Vec<Diagnostic>,
+    /// How many fixes were applied.
+    pub applied: usize,
+    /// The texts that changed.
+    pub texts: BTreeMap<PathBuf, String>,
+}
+
+/// Applies fixes until none is left. Nothing is written: see [`write`].
+pub fn apply(selection: &Selection) -> Result<Fixed, Failure> {
+    let mut overlay = Overlay { files: BTreeMap::new(), below: selection };
+    let load = |overlay: &Overlay<'_>| {
         Program::load(overlay, &selection.modules).map_err(|error| Failure::new(error.to_string()))
     };
     let mut program = load(&overlay)?;
     let mut found = lockstep_compiler::check(&program);
     let mut applied = 0;
     for _ in 0..ROUNDS {
-        let (changed, count) = edit(&program, &found, selection);
-        if count == 0 {
-            break;
+        let fixes: Vec<&Diagnostic> = found.iter().filter(|diagnostic| diagnostic.fix.is_some()).collect();
+        let mut groups = vec![fixes.clone()];
+        // If all of them together do harm, the ones that do none are looked for.
+        groups.extend(fixes.iter().take(SINGLES).map(|fix| vec![*fix]));
+        let mut next = None;
+        for group in groups {
+            let (changed, taken) = edit(&program, &group, selection);
+            if taken.is_empty() {
+                continue;
+            }
+            let files = overlay.files.clone().into_iter().chain(changed).collect();
+            let after = Overlay { files, below: selection };
+            let fixed = load(&after)?;
+            let now = lockstep_compiler::check(&fixed);
+            if is_better(&found, &now, &taken) {
+                next = Some((after, fixed, now, taken.len()));
+                break;
+            }
         }
-        let next = Overlay { files: overlay.files.clone().into_iter().chain(changed).collect() };
-        let after = load(&next)?;
-        let now = lockstep_compiler::check(&after);
-        // A fix that leaves a file worse than it was is no fix; nothing of the round is kept then.
-        if errors(&now) > errors(&found) {
-            break;
-        }
-        (overlay, program, found) = (next, after, now);
+        let Some((after, fixed, now, count)) = next else { break };
+        (overlay, program, found) = (after, fixed, now);
         applied += count;
     }
-    for (path, text) in &overlay.files {
-        write(path, text)?;
-    }
-    Ok((program, found, applied))
+    Ok(Fixed { program, found, applied, texts: overlay.files })
 }
 
-fn errors(found: &[Diagnostic]) -> usize {
-    found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
+/// Whether fixes did what they say: each of them leaves one finding less of its rule, and no rule has more errors.
+fn is_better(before: &[Diagnostic], after: &[Diagnostic], taken: &[&'static str]) -> bool {
+    let count = |found: &[Diagnostic], rule: &str| found.iter().filter(|it| it.rule == rule).count();
+    let errors = |found: &[Diagnostic]| found.iter().filter(|it| it.severity == Severity::Error).count();
+    let syntax = |found: &[Diagnostic]| found.iter().filter(|it| it.rule.starts_with("syntax/")).count();
+    let fixed = |rule: &&&'static str| rule.starts_with("syntax/");
+    let repaired = taken.iter().filter(fixed).count();
+    // What could not be read before may hold mistakes of its own, which only show up now.
+    let read_more = repaired > 0 && syntax(after) + repaired <= syntax(before);
+    let rules: BTreeSet<&str> = taken.iter().copied().collect();
+    let gone = rules.iter().all(|rule| {
+        let due = taken.iter().filter(|taken| *taken == rule).count();
+        count(after, rule) + due <= count(before, rule)
+    });
+    if repaired > 0 { read_more } else { gone && errors(after) <= errors(before) }
 }
 
-/// The files as the fixes of this round make them. Of fixes that overlap, the first is taken.
+/// The files as fixes make them, and the rules of those that were taken. Of fixes that overlap, the first is.
 fn edit(
     program: &Program,
-    found: &[Diagnostic],
+    found: &[&Diagnostic],
     selection: &Selection,
-) -> (BTreeMap<PathBuf, String>, usize) {
+) -> (BTreeMap<PathBuf, String>, Vec<&'static str>) {
     let mut edits: BTreeMap<FileId, Vec<(usize, usize, &str)>> = BTreeMap::new();
-    let mut count = 0;
-    for fix in found.iter().filter_map(|diagnostic| diagnostic.fix.as_ref()) {
+    let mut taken_rules = Vec::new();
+    for diagnostic in found {
+        let Some(fix) = &diagnostic.fix else { continue };
         let free = fix.edits.iter().all(|(at, _)| {
             let (start, end) = (at.span.start as usize, at.span.end as usize);
             let taken = edits.get(&at.file).into_iter().flatten();
@@ -59,7 +95,7 @@ fn edit(
             apart && selection.wants(&program.file(at.file).path)
         });
         if free {
-            count += 1;
+            taken_rules.push(diagnostic.rule);
             for (at, text) in &fix.edits {
                 let (start, end) = (at.span.start as usize, at.span.end as usize);
                 edits.entry(at.file).or_default().push((start, end, text.as_str()));
@@ -76,29 +112,34 @@ fn edit(
         }
         changed.insert(file.path.clone(), text);
     }
-    (changed, count)
+    (changed, taken_rules)
 }
 
-/// In one step, so that a file is never half written.
+/// Writes a file in one step, so that it is never half written. What it may be read and written by stays; of a link, the
+/// file it leads to is written.
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let new = path.with_extension("lockstep.new");
-    let result = std::fs::write(&new, text)
-        .and_then(|()| std::fs::set_permissions(&new, std::fs::metadata(path)?.permissions()))
-        .and_then(|()| std::fs::rename(&new, path));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&new);
-    }
-    result.map_err(|error| Failure::io("write", path, &error))
+    let replace = || {
+        let target = std::fs::canonicalize(path)?;
+        let folder = target.parent().unwrap_or(Path::new("."));
+        let mut new = tempfile::Builder::new().prefix(".dsl-").suffix(".new").tempfile_in(folder)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().set_permissions(std::fs::metadata(&target)?.permissions())?;
+        new.as_file().sync_all()?;
+        new.persist(&target).map_err(|error| error.error)?;
+        Ok(())
+    };
+    replace().map_err(|error: std::io::Error| Failure::io("write", path, &error))
 }
 
-/// The disk with some files replaced.
-struct Overlay {
+/// What is selected, with some files replaced.
+struct Overlay<'s> {
     files: BTreeMap<PathBuf, String>,
+    below: &'s Selection,
 }
 
-impl Loader for Overlay {
+impl Loader for Overlay<'_> {
     fn read_module(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
-        let mut files = DiskLoader.read_module(dir)?;
+        let mut files = self.below.read_module(dir)?;
         for (path, text) in &mut files {
             if let Some(replaced) = self.files.get(path) {
                 text.clone_from(replaced);
@@ -118,6 +159,6 @@ impl Loader for Overlay {
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {
-        DiskLoader.identity(dir)
+        self.below.identity(dir)
     }
 }

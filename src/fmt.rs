@@ -27,10 +27,7 @@ pub fn run(args: &FmtArgs) -> Result<u8, Failure> {
             if args.check || args.diff {
                 show(path, text, &result, args)?;
             } else {
-                // The file a link leads to is written, not the link.
-                let target =
-                    std::fs::canonicalize(path).map_err(|error| Failure::io("find", path, &error))?;
-                fix::write(&target, &result.text)?;
+                fix::write(path, &result.text)?;
             }
         }
     }

@@ -1,17 +1,7 @@
 //! Every example is checked, planned and simulated.
 
-use crate::support::{dsl, repository, said};
+use crate::support::{dsl, examples, repository, said};
 use std::fs;
-use std::path::PathBuf;
-
-fn examples() -> Vec<PathBuf> {
-    let entries = fs::read_dir(repository().join("examples")).expect("there are examples");
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    folders.retain(|folder| folder.is_dir() && folder.file_name().is_some_and(|name| name != "wrong"));
-    folders.sort();
-    assert!(!folders.is_empty());
-    folders
-}
 
 #[test]
 fn examples_are_without_findings() {

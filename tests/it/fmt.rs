@@ -1,25 +1,11 @@
 //! `dsl fmt`, as a whole command.
 
-use crate::support::{Said, Sandbox, dsl, repository, said};
+use crate::support::{Sandbox, dsl, examples, fed, repository, said};
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 const UGLY: &str = "group   sre {members=[\"ana\"]}\n\n\n\n// why\ngroup dba {\nmembers=[\"bob\"]}";
 const NEAT: &str = "group sre { members = [\"ana\"] }\n\n// why\ngroup dba {\n  members = [\"bob\"]\n}\n";
 const FAULTY: &str = "group   sre {members=[\"ana\"]}\n\ngroup   dba {members=}\n";
-
-/// A command with something on its standard input.
-fn fed(command: &mut Command, input: &str) -> Said {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    child.stdin.take().expect("its standard input").write_all(input.as_bytes()).expect("it reads");
-    Said::of(child.wait_with_output().expect("it ends"))
-}
 
 fn main_file(sandbox: &Sandbox) -> String {
     fs::read_to_string(sandbox.module().join("main.lockstep")).expect("a file")
@@ -28,7 +14,7 @@ fn main_file(sandbox: &Sandbox) -> String {
 #[test]
 fn the_house_keeps_its_own_style() {
     let mut command = dsl();
-    command.current_dir(repository()).args(["fmt", "--check", "compiler/src/prelude", "examples/quickstart"]);
+    command.current_dir(repository()).args(["fmt", "--check", "compiler/src/prelude"]).args(examples());
     let told = said(&mut command).exits(0);
     assert_eq!(told.out, "");
 }

@@ -1,6 +1,7 @@
 //! A copy of the quickstart with its own state directory, and the program to run on it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -44,6 +45,28 @@ impl Said {
 /// Runs a command to its end.
 pub fn said(command: &mut Command) -> Said {
     Said::of(command.output().expect("the program starts"))
+}
+
+/// A command with something on its standard input.
+pub fn fed(command: &mut Command, input: &str) -> Said {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("its standard input").write_all(input.as_bytes()).expect("it reads");
+    Said::of(child.wait_with_output().expect("it ends"))
+}
+
+/// The folders of examples that are right.
+pub fn examples() -> Vec<PathBuf> {
+    let entries = fs::read_dir(repository().join("examples")).expect("there are examples");
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    folders.retain(|folder| folder.is_dir() && folder.file_name().is_some_and(|name| name != "wrong"));
+    folders.sort();
+    assert!(!folders.is_empty());
+    folders
 }
 
 /// A module in a folder of its own.
