@@ -149,7 +149,7 @@ impl Loader for Overlay<'_> {
     }
 
     fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
-        let mut files = DiskLoader.read_files(dir, pattern)?;
+        let mut files = self.below.read_files(dir, pattern)?;
         for (path, text) in &mut files {
             if let Some(replaced) = self.files.get(path) {
                 *text = Ok(replaced.clone());
