@@ -47,9 +47,9 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     });
     match args.format {
         CheckFormat::Human => {
-            if fixes_input {
+            if fixes_input && !found.is_empty() {
                 say(render(&program, &found, std::io::stderr().is_terminal()).trim_end());
-            } else {
+            } else if !fixes_input {
                 print(&render(&program, &found, std::io::stdout().is_terminal()))?;
             }
             say(&if found.is_empty() { "nothing found".into() } else { summary(&found) });

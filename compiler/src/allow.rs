@@ -45,7 +45,7 @@ pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
                 .filter(|index| found[*index].rule == name)
                 .collect();
             if matching.is_empty() {
-                reports.push(allow_unused::report(at, name));
+                reports.push(allow_unused::report(program, at, name));
             }
             silenced.extend(matching);
         }

@@ -1,5 +1,6 @@
 //! A program: the files of every module that is reached, read and parsed, the prelude among them.
 
+use crate::diagnostic::Location;
 use crate::parallel;
 use crate::templates::{self, Templates};
 use lockstep_grammar::ast::{Declaration, File, Span};
@@ -213,6 +214,23 @@ impl Program {
         self.modules.push(Module { dir: normalise(dir), files });
         self.identities.insert(identity, module);
         Ok(module)
+    }
+
+    /// What to delete so that something is gone: its whole line, if nothing else stands there, else the blanks before it, too.
+    pub(crate) fn removal(&self, at: Location) -> Location {
+        let SourceFile { text, lines, .. } = self.file(at.file);
+        let line = lines.line(lines.position(at.span.start).line);
+        let (start, end) = (at.span.start as usize, at.span.end as usize);
+        let before = text[line.start as usize..start].trim_end_matches([' ', '\t']);
+        let rest = &text[end..];
+        let after = rest.trim_start_matches([' ', '\t', '\r']);
+        let span = if before.is_empty() && (after.is_empty() || after.starts_with('\n')) {
+            let newline = usize::from(!after.is_empty());
+            Span::new(line.start as usize, end + rest.len() - after.len() + newline)
+        } else {
+            Span::new(line.start as usize + before.len(), end)
+        };
+        Location { file: at.file, span }
     }
 
     /// A file.

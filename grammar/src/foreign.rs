@@ -48,7 +48,10 @@ fn shape(what: &str, found: Token<'_>, text: &str) -> Option<String> {
     }
     let form = match token(text, line_start(text, found)).text {
         // In a provider, a step is written in another way.
-        "step" if what != "`=`" && !matches!(found.text, "{" | "=") => return None,
+        "step" if what == "a name" && !matches!(found.text, "{" | "=") => return None,
+        "step" if what == "`{`" && !text[line_start(text, found)..found.start].contains('=') => {
+            "step NAME(PARAMETERS) -> { OUTPUTS } { … }"
+        }
         "step" => "step NAME = PROVIDER.STEP { … }",
         "stage" => "stage NAME = WORKFLOW { … }",
         "phase" => "phase NAME { … }",

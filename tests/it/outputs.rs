@@ -14,7 +14,10 @@ fn json(told: &Said) -> Value {
 #[track_caller]
 fn is_sarif(text: &str) -> Value {
     let path = repository().join("tests/schemas/sarif-2.1.0.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).expect("the schema")).expect("JSON");
+    let schema = fs::read_to_string(path).expect("the schema");
+    // A bracket without its partner, which not every engine takes for a character.
+    let schema = schema.replace("[a-zA-Z]{2}]?$", "[a-zA-Z]{2}$");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a JSON Schema");
     let value: Value = serde_json::from_str(text).expect("JSON");
     let errors: Vec<String> =
@@ -80,7 +83,7 @@ fn columns_count_characters() {
         [
             // The comment; the `;` behind a tab; the parameter behind one.
             ("syntax/spelling", 3, 1, 9),
-            ("syntax/spelling", 3, 38, 39),
+            ("syntax/spelling", 3, 39, 40),
             ("name/unused", 4, 13, 19),
         ],
         "{value:#}"

@@ -1,6 +1,7 @@
 //! `allow/unused`: a comment that silences nothing.
 
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::program::Program;
 use crate::rules::{Rule, rules};
 use crate::suggest;
 
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// The comment names a rule that reports nothing on the next line.
-pub fn report(at: Location, name: &str) -> Diagnostic {
+pub fn report(program: &Program, at: Location, name: &str) -> Diagnostic {
     let known = rules().iter().any(|rule| rule.name == name) || name.starts_with("syntax/");
     let help = if known {
         "remove it; an `allow` silences reports whose first place is on the next line".to_string()
@@ -22,9 +23,11 @@ pub fn report(at: Location, name: &str) -> Diagnostic {
             format!("there is no such rule; did you mean `{near}`?")
         })
     };
-    Diagnostic::new(&RULE, at, format!("this `allow({name})` silences nothing"))
+    let report = Diagnostic::new(&RULE, at, format!("this `allow({name})` silences nothing"))
         .label("not needed")
-        .help(help)
+        .help(help);
+    // A name with a slip in it is better mended.
+    if known { report.fix("remove it", vec![(program.removal(at), String::new())]) } else { report }
 }
 
 /// `// allow(NAME): reason` without the reason.

@@ -75,7 +75,9 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
                     && let Some((name, span)) = import_name(import)
                     && !used.imports.contains(&(module, name.to_string()))
                 {
-                    sink.push(report(Location { file, span }, "import", &name));
+                    let line = model.program.removal(Location { file, span: import.span });
+                    let report = report(Location { file, span }, "import", &name);
+                    sink.push(report.fix("remove the import", vec![(line, String::new())]));
                 }
             }
         }
