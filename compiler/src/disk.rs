@@ -45,7 +45,13 @@ impl Loader for DiskLoader {
         };
         let plain = dir.join(pattern);
         if !pattern.contains(['*', '?', '[']) {
-            return Some(if plain.exists() { vec![read(plain)] } else { Vec::new() });
+            let here = plain.is_dir().then(|| in_folder(&plain));
+            return Some(match here {
+                Some(Ok(paths)) => paths.into_iter().map(read).collect(),
+                Some(Err(error)) => vec![(plain, Err(error))],
+                None if plain.exists() => vec![read(plain)],
+                None => Vec::new(),
+            });
         }
         let escaped = PathBuf::from(glob::Pattern::escape(&dir.to_string_lossy()));
         let found = match glob::glob(&escaped.join(pattern).to_string_lossy()) {
@@ -66,4 +72,18 @@ impl Loader for DiskLoader {
         let place = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         fs::canonicalize(place).unwrap_or_else(|_| crate::program::normalise(dir))
     }
+}
+
+/// The YAML and JSON files of a folder, sorted: what it stands for where files with placeholders are named.
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let known = path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json");
+        if known && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

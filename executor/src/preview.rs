@@ -2,7 +2,7 @@
 
 use crate::driver::{Change, Drivers};
 use lockstep_plan::{
-    Call, CallService, CallTarget, Expr, Failure, Kind, NoFacts, Plan, Role, ServiceId, TargetId, Value,
+    Action, Call, Facts, Failure, FailureFact, Kind, Plan, Role, RunFact, ServiceId, StepId, TargetId, Value,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,39 +21,22 @@ pub struct Preview {
 /// Asks the drivers of every service and target that changing steps of the plan bring together, in the plan's order.
 /// Relative paths start from `module`.
 pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Preview> {
-    let mut pairs: Vec<(ServiceId, TargetId)> = Vec::new();
+    let mut pairs: Vec<(ServiceId, TargetId, &Action)> = Vec::new();
     for step in plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes) {
         if let (Some(service), Some(target)) = (step.action.service, step.action.target)
-            && !pairs.contains(&(service, target))
+            && pairs.iter().all(|(its, there, _)| (*its, *there) != (service, target))
         {
-            pairs.push((service, target));
+            pairs.push((service, target, &step.action));
         }
     }
     let mut previews = Vec::new();
-    for (service, target) in pairs {
+    for (service, target, action) in pairs {
         let (service, target) = (&plan.services[service.index()], &plan.targets[target.index()]);
-        let call = || -> Result<Call, Failure> {
-            let service = CallService {
-                name: service.name.clone(),
-                artifact_type: service.artifact_type.clone(),
-                artifact: values(&service.artifact)?,
-                settings: values(&service.settings)?,
-            };
-            let target = CallTarget {
-                name: target.name.clone(),
-                provider: target.provider.clone(),
-                settings: values(&target.settings)?,
-            };
-            Ok(Call {
-                provider: target.provider.clone(),
-                step: String::new(),
-                arguments: BTreeMap::new(),
-                target: Some(target),
-                service: Some(service),
-                record: None,
-            })
-        };
-        let changes = match (drivers.provider(&target.provider), call()) {
+        let action =
+            Action { step: String::new(), arguments: BTreeMap::new(), files: Vec::new(), ..action.clone() };
+        let call = Call::of(plan, &action, &BeforeRun)
+            .map_err(|error| Failure::new(Kind::Application, format!("{error} before the pipeline runs")));
+        let changes = match (drivers.provider(&target.provider), call) {
             (Some(driver), Ok(call)) => match driver.preview(call, module.to_path_buf()) {
                 Some(work) => Some(work.await),
                 None => None,
@@ -66,15 +49,17 @@ pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Previ
     previews
 }
 
-fn values(settings: &BTreeMap<String, Expr>) -> Result<BTreeMap<String, Value>, Failure> {
-    settings
-        .iter()
-        .map(|(name, expr)| match expr.eval(&NoFacts) {
-            Ok(value) => Ok((name.clone(), value)),
-            Err(_) => {
-                let message = format!("`{name}` is only known when the pipeline runs");
-                Err(Failure::new(Kind::Application, message))
-            }
-        })
-        .collect()
+/// What is known before there is a run: nothing, but that it would have a name.
+struct BeforeRun;
+
+impl Facts for BeforeRun {
+    fn output(&self, _: StepId, _: &str) -> Option<Value> {
+        None
+    }
+    fn run(&self, fact: RunFact) -> Option<Value> {
+        (fact == RunFact::Id).then(|| Value::Text("preview".into()))
+    }
+    fn failure(&self, _: FailureFact) -> Option<Value> {
+        None
+    }
 }

@@ -335,6 +335,18 @@ pub struct Call {
     pub service: Option<CallService>,
     /// For a rollback step: what the target ran before the stage's first changing step.
     pub record: Option<Value>,
+    /// The files with placeholders that its arguments name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+}
+
+/// A file whose placeholders are filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Where it was read, relative to the pipeline's module.
+    pub path: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// A target as a driver sees it.
@@ -359,6 +371,9 @@ pub struct CallService {
     pub artifact: BTreeMap<String, Value>,
     /// Settings of the service.
     pub settings: BTreeMap<String, Value>,
+    /// The files with placeholders that the settings name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
 }
 
 /// How a stage ended.

@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing here reads a clock, a file or a random number.
 
+mod call;
 mod claims;
 mod describe;
 mod event;

@@ -47,6 +47,8 @@ ids! {
     ItemId;
     /// Index into [`Plan::claims`].
     ClaimId;
+    /// Index into [`Plan::templates`].
+    TemplateId;
 }
 
 /// A compiled pipeline. The order of every list is the source's.
@@ -97,6 +99,9 @@ pub struct Plan {
     /// What is held while stages work; made by [`Plan::join_claims`].
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// Files of other languages with placeholders, which services and steps name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<Template>,
 }
 
 /// What an environment says of who may act on it: names in [`Plan::groups`]. Nothing said: everybody.
@@ -378,6 +383,30 @@ pub struct Action {
     pub target: Option<TargetId>,
     /// The phase's service.
     pub service: Option<ServiceId>,
+    /// The files with placeholders that the arguments name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Filled>,
+    /// Those that the service's settings name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_files: Vec<Filled>,
+}
+
+/// A file with placeholders, as it was when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// Where it is, relative to the pipeline's module.
+    pub path: String,
+    /// What stands before, between and after its placeholders: one piece more than there are placeholders.
+    pub pieces: Vec<String>,
+}
+
+/// A template as one step has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// Which.
+    pub template: TemplateId,
+    /// What its placeholders stand for, in their order.
+    pub holes: Vec<Expr>,
 }
 
 /// Where something is deployed to.

@@ -246,8 +246,8 @@ impl<'p> Lowerer<'_, 'p> {
     }
 }
 
-/// The way from one directory to another, by their spelling.
-fn relative(from: &std::path::Path, to: &std::path::Path) -> std::path::PathBuf {
+/// The way from a directory to something, by their spelling.
+pub(super) fn relative(from: &std::path::Path, to: &std::path::Path) -> std::path::PathBuf {
     let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().count() - common;
     let down: std::path::PathBuf = to.components().skip(common).collect();

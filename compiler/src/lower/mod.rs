@@ -5,6 +5,7 @@ mod expr;
 mod pipeline;
 mod stage;
 mod step;
+mod templates;
 mod things;
 mod value;
 
@@ -15,9 +16,12 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::program::{FileId, ModuleId, Program};
 use lockstep_grammar::ast::DeclarationKind;
-use lockstep_plan::{BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, Value};
+use lockstep_plan::{
+    BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, TemplateId, Value,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 
 /// A plan, and where its elements come from.
 #[derive(Debug, Clone)]
@@ -172,6 +176,9 @@ pub struct Lowerer<'a, 'p> {
     /// For each target its environment.
     environments: Vec<DeclId>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
+    /// For each service what its parameters mean.
+    service_vars: Vec<Rc<Vec<(&'p str, value::Val)>>>,
+    templates: HashMap<FileId, TemplateId>,
     barriers: HashMap<(ItemId, &'p str, BarrierKind), BarrierId>,
     /// Names that secrets, channels, groups and resources have in the plan.
     named: HashMap<DeclId, String>,
@@ -225,6 +232,8 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             targets: HashMap::new(),
             environments: Vec::new(),
             services: HashMap::new(),
+            service_vars: Vec::new(),
+            templates: HashMap::new(),
             barriers: HashMap::new(),
             named: HashMap::new(),
             making: Vec::new(),

@@ -112,6 +112,8 @@ impl<'p> Lowerer<'_, 'p> {
                 arguments,
                 target: forward.action.target,
                 service: forward.action.service,
+                files: Vec::new(),
+                service_files: Vec::new(),
             },
             when: Vec::new(),
             timeout: step_timeout_default(signature).unwrap_or(STEP_TIMEOUT),
@@ -148,6 +150,8 @@ impl<'p> Lowerer<'_, 'p> {
                 arguments: BTreeMap::new(),
                 target,
                 service,
+                files: Vec::new(),
+                service_files: Vec::new(),
             };
         };
         let infos = self.model.params(provider.file, &signature.params.items);
@@ -165,12 +169,16 @@ impl<'p> Lowerer<'_, 'p> {
         }
         arguments.remove("timeout");
         self.program(provider);
+        let files = self.files(provider, &step.arguments, frame);
+        let service_files = self.service_files(provider, frame);
         Action {
             provider: self.model.name(provider).to_string(),
             step: signature.name.text.to_string(),
             arguments,
             target,
             service,
+            files,
+            service_files,
         }
     }
 

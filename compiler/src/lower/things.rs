@@ -265,6 +265,7 @@ impl<'p> Lowerer<'_, 'p> {
             _ => (String::new(), BTreeMap::new()),
         };
         let service = ServiceId(self.plan.services.len() as u32);
+        self.service_vars.push(frame.vars);
         self.plan.services.push(Service {
             name: self.model.name(id).to_string(),
             provider: self.model.name(provider.decl).to_string(),

@@ -1,7 +1,9 @@
 //! Placeholders in manifests: resolved, typed, and reported inside of the file that holds them.
 
 use crate::support::{program, rendered};
-use lockstep_compiler::{check, check_output};
+use lockstep_compiler::{check, check_output, lower};
+use lockstep_plan::{Call, Facts, FailureFact, File, RunFact, StepId, Value};
+use std::path::Path;
 
 const SERVICE: &str = r#"secret token = env { name = "TOKEN" }
 
@@ -119,6 +121,72 @@ fn paths_that_are_not_known_yet_stand_for_every_file_they_may_mean() {
             "name/unknown silver/web.yaml:1:6 `y` is not declared",
         ]
     );
+}
+
+#[test]
+fn a_plan_holds_manifests_with_what_their_placeholders_stand_for() {
+    let source = r#"service web(replicas: int, tag: string, note: string?) = kubernetes {
+  artifact  = docker_image { image = "registry.example.com/web", tag }
+  manifests = ["k8s/*.yaml"]
+}
+
+environment test {
+  kind = non_production
+  infrastructure one = kubernetes { namespace = "n1" }
+  infrastructure two = kubernetes { namespace = "n2" }
+}
+
+workflow ship(service: service<kubernetes>, infra: infrastructure<kubernetes>, text: string) {
+  phase p {
+    step out  = shell { script = "date" }
+    step more = kubernetes.apply { manifests = ["more.yaml"] }
+    step roll = kubernetes.rolling {}
+  }
+}
+
+pipeline release(tag: string) {
+  parallel {
+    stage one = ship { service = web { replicas = 2, tag }, infra = test.one, text = "first" }
+    stage two = ship { service = web { replicas = 5, tag, note = "hi" }, infra = test.two, text = "second" }
+  }
+}
+"#;
+    let manifest = "a: ${service.name}-${stage.name} \\${b}\nn: ${if replicas > 2 then \"many\" else \"few\"} ${tag} ${run.id} \
+                    ${default(note, \"none\")} ${infra.namespace}\n";
+    let more = "t: ${upper(text)} ${out.stdout}\n";
+    let program = program(&[("main.lockstep", source), ("k8s/web.yaml", manifest), ("more.yaml", more)]);
+    let arguments = [("tag".to_string(), "1.4".to_string())].into();
+    let plan = lower(&program, Path::new(""), "release", &arguments).unwrap().plan;
+    struct Known;
+    impl Facts for Known {
+        fn output(&self, _: StepId, name: &str) -> Option<Value> {
+            Some(Value::Text(format!("<{name}>")))
+        }
+        fn run(&self, _: RunFact) -> Option<Value> {
+            Some(Value::Text("r1".into()))
+        }
+        fn failure(&self, _: FailureFact) -> Option<Value> {
+            None
+        }
+    }
+    let call = |step: &str| {
+        let step = plan.step_named(step).unwrap();
+        Call::of(&plan, &plan.steps[step.index()].action, &Known).unwrap()
+    };
+    let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+    let roll = call("one.p.roll");
+    assert_eq!(
+        roll.service.unwrap().files,
+        [file("k8s/web.yaml", "a: web-one ${b}\nn: few 1.4 r1 none n1\n")]
+    );
+    assert_eq!(roll.files, []);
+    let more = call("two.p.more");
+    assert_eq!(more.files, [file("more.yaml", "t: SECOND <stdout>\n")]);
+    assert_eq!(
+        more.service.unwrap().files,
+        [file("k8s/web.yaml", "a: web-two ${b}\nn: many 1.4 r1 hi n2\n")]
+    );
+    assert_eq!(plan.templates.len(), 2, "each text is there once");
 }
 
 #[test]

@@ -107,6 +107,8 @@ pub fn plan(stages: Vec<S>) -> Plan {
                         arguments,
                         target: Some(TargetId(number as u32)),
                         service: Some(ServiceId(number as u32)),
+                        files: vec![],
+                        service_files: vec![],
                     };
                     let made = Step {
                         name: format!("{}.main.{name}", stage.name),

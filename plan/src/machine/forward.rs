@@ -1,10 +1,10 @@
 //! A stage on its way forward: positions, attempts, and what follows when an attempt ends.
 
-use super::state::{constant, evaluate};
+use super::state::constant;
 use super::{Machine, RunMode, StageMode, StepStatus};
 use crate::{
-    Answer, Call, CallService, CallTarget, Cause, Clock, Command, EvalError, Event, Failure, Happening, Kind,
-    NotifyEvent, Outcome, Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    Answer, Call, Cause, Clock, Command, EvalError, Event, Failure, Happening, Kind, NotifyEvent, Outcome,
+    Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
 };
 
 impl Machine<'_> {
@@ -366,38 +366,13 @@ impl super::State {
     pub(super) fn call(&self, plan: &Plan, step: StepId) -> Result<Call, EvalError> {
         let data = &plan.steps[step.index()];
         let facts = self.facts(plan, Some(data.stage));
-        let action = &data.action;
-        let target = match action.target.map(|target| &plan.targets[target.index()]) {
-            Some(target) => Some(CallTarget {
-                name: target.name.clone(),
-                provider: target.provider.clone(),
-                settings: evaluate(&target.settings, &facts)?,
-            }),
-            None => None,
-        };
-        let service = match action.service.map(|service| &plan.services[service.index()]) {
-            Some(service) => Some(CallService {
-                name: service.name.clone(),
-                artifact_type: service.artifact_type.clone(),
-                artifact: evaluate(&service.artifact, &facts)?,
-                settings: evaluate(&service.settings, &facts)?,
-            }),
-            None => None,
-        };
-        let record = match (data.role, action.target) {
+        let record = match (data.role, data.action.target) {
             (Role::Undo(_) | Role::Block, Some(target)) => {
-                self.records.get(&(data.stage, target, action.service)).cloned()
+                self.records.get(&(data.stage, target, data.action.service)).cloned()
             }
             _ => None,
         };
-        Ok(Call {
-            provider: action.provider.clone(),
-            step: action.step.clone(),
-            arguments: evaluate(&action.arguments, &facts)?,
-            target,
-            service,
-            record,
-        })
+        Ok(Call { record, ..Call::of(plan, &data.action, &facts)? })
     }
 
     /// The steps of the position where the stage is, forward or in its rollback.

@@ -27,6 +27,7 @@ mod sealing;
 mod state;
 
 pub use sealing::Changed;
+pub(crate) use state::evaluate;
 pub use state::*;
 
 pub(crate) use barriers::passes;

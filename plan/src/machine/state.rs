@@ -402,7 +402,7 @@ impl Facts for RunFacts<'_> {
 }
 
 /// Evaluates settings or arguments.
-pub(super) fn evaluate(
+pub(crate) fn evaluate(
     expressions: &BTreeMap<String, Expr>,
     facts: &dyn Facts,
 ) -> Result<BTreeMap<String, Value>, crate::EvalError> {

@@ -154,6 +154,8 @@ impl Builder {
                 arguments: BTreeMap::new(),
                 target: Some(target),
                 service: None,
+                files: Vec::new(),
+                service_files: Vec::new(),
             },
             when: when.into_iter().collect(),
             timeout: 600_000,

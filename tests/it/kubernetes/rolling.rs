@@ -162,3 +162,37 @@ fn what_would_change_is_shown_and_nothing_is_changed() {
         before["metadata"]["resourceVersion"]
     );
 }
+
+#[test]
+fn whatever_the_checker_lets_stand_in_a_manifest_is_filled_in() {
+    let phases = r#"
+      phase one {
+        step say     = shell { script = "printf hello" }
+        step more    = kubernetes.apply { manifests = ["more.yaml"] }
+        step rollout = kubernetes.rolling { timeout = 2m }
+      }"#;
+    let Some(world) = world("placeholders", "rolling", phases) else { return };
+    let settings = "greeting: \"hello from ${service.artifact.tag}\"";
+    let own =
+        "greeting: \"${if version == \\\"3.9\\\" then \\\"old\\\" else upper(image)} of ${stage.name}\"";
+    let own = own.replace("\\\"", "\"").replacen("greeting: \"", "greeting: '", 1);
+    let own = format!("{}'", own.strip_suffix('"').unwrap());
+    world.manifest(&MANIFEST.replace(settings, &own));
+    let more = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\ndata: { said: \"${say.stdout} ${broken}\" }\n";
+    std::fs::write(world.sandbox.module().join("more.yaml"), more).unwrap();
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        let names = world.names(region, "v1", "ConfigMap");
+        let settings = names.iter().find(|name| name.starts_with("shop-settings")).unwrap();
+        let settings = world.get(region, "v1", "ConfigMap", settings).unwrap();
+        assert_eq!(settings["data"]["greeting"], format!("old of region{region}"));
+        assert_eq!(world.get(region, "v1", "ConfigMap", "more").unwrap()["data"]["said"], "hello false");
+    }
+    // What the run does is settled when it begins: files that are gone or changed meanwhile do not matter.
+    let folder = world.sandbox.module().join("k8s");
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    assert!(world.sandbox.kill_at(&mut world.command(&["version=3.10"]), "applied ConfigMap `more`"));
+    std::fs::remove_dir_all(folder).unwrap();
+    world.resume().exits(0);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+}

@@ -29,7 +29,9 @@ const SHOWN: usize = 200;
 pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let path = attempt.text("manifest");
     let scope = Scope::of(&attempt.call, &attempt.context.run);
-    let objects = settled(target, manifest::load(&attempt.context.module, &[path], &scope)?).await?;
+    let objects =
+        settled(target, manifest::load(&attempt.context.module, &[path], &attempt.call.files, &scope)?)
+            .await?;
     let [job] = objects.as_slice() else {
         return Err(wrong(format!("`{path}` describes {} objects: it has to be one Job", objects.len())));
     };

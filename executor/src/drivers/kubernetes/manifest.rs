@@ -3,26 +3,34 @@
 use super::object::{Id, MANAGED_BY};
 use super::problem::{policy, wrong};
 use super::template::{self, Scope};
-use lockstep_plan::{Failure, Value};
+use lockstep_plan::{Failure, File, Value};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
-/// Reads the files that `patterns` name, relative to `module`, fills placeholders in, and gives their objects in the order
-/// in which they are to be applied.
-pub(super) fn load(module: &Path, patterns: &[&str], scope: &Scope) -> Result<Vec<Json>, Failure> {
+/// What the files that `patterns` name describe, in the order in which it is to be applied.
+///
+/// As a rule they came with the plan, filled in. Only what could not be known when it was made (files that a parameter names)
+/// is read now, relative to `module`, and filled in from `scope`.
+pub(super) fn load(
+    module: &Path,
+    patterns: &[&str],
+    filled: &[File],
+    scope: &Scope,
+) -> Result<Vec<Json>, Failure> {
     if patterns.is_empty() {
         return Err(wrong("the service has no `manifests`: name the files that describe it"));
     }
     let mut objects: Vec<(PathBuf, Json)> = Vec::new();
     for pattern in patterns {
-        for file in files(module, pattern)? {
-            let shown = file.strip_prefix(module).unwrap_or(&file).display().to_string();
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| wrong(format!("the manifest `{shown}` cannot be read: {error}")))?;
-            let text = template::render(&text, scope)
-                .map_err(|error| wrong(format!("the manifest `{shown}` cannot be filled in: {error}")))?;
-            for object in parse(&text).map_err(|error| wrong(format!("the manifest `{shown}`: {error}")))? {
-                objects.push((PathBuf::from(&shown), object));
+        let mut texts: Vec<File> = filled.iter().filter(|file| names(pattern, &file.path)).cloned().collect();
+        if texts.is_empty() {
+            for file in files(module, pattern)? {
+                texts.push(read(module, &file, scope)?);
+            }
+        }
+        for File { path, text } in texts {
+            for object in parse(&text).map_err(|error| wrong(format!("the manifest `{path}`: {error}")))? {
+                objects.push((PathBuf::from(&path), object));
             }
         }
     }
@@ -36,6 +44,29 @@ pub(super) fn load(module: &Path, patterns: &[&str], scope: &Scope) -> Result<Ve
     let mut objects: Vec<Json> = objects.into_iter().map(|(_, object)| object).collect();
     objects.sort_by_key(|object| rank(&Id::of(object)));
     Ok(objects)
+}
+
+/// Whether a pattern stands for a file: it names it, fits it, or names the folder that it lies in.
+fn names(pattern: &str, path: &str) -> bool {
+    const WHOLE: glob::MatchOptions = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: false,
+    };
+    let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+    pattern == path
+        || Path::new(pattern) == folder
+        || (pattern == "." && folder.as_os_str().is_empty())
+        || glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_with(path, WHOLE))
+}
+
+fn read(module: &Path, file: &Path, scope: &Scope) -> Result<File, Failure> {
+    let path = file.strip_prefix(module).unwrap_or(file).display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| wrong(format!("the manifest `{path}` cannot be read: {error}")))?;
+    let text = template::render(&text, scope)
+        .map_err(|error| wrong(format!("the manifest `{path}` cannot be filled in: {error}")))?;
+    Ok(File { path, text })
 }
 
 /// The texts of a list of paths.
@@ -205,17 +236,38 @@ mod tests {
         write("c.txt", "not a manifest");
         let scope = Scope::new([("service.name", "s")]);
         for pattern in [".", "*.yaml"] {
-            let objects = load(directory.path(), &[pattern], &scope).unwrap();
+            let objects = load(directory.path(), &[pattern], &[], &scope).unwrap();
             let ids: Vec<String> = objects.iter().map(|object| Id::of(object).to_string()).collect();
             assert_eq!(ids, ["Service `s`", "Deployment `d`"]);
         }
-        let twice = load(directory.path(), &["a.yaml", "*.yaml"], &scope).unwrap_err();
+        let twice = load(directory.path(), &["a.yaml", "*.yaml"], &[], &scope).unwrap_err();
         assert!(twice.message.contains("again in `a.yaml`"), "{twice:?}");
         assert!(
-            load(directory.path(), &["no.yaml"], &scope)
+            load(directory.path(), &["no.yaml"], &[], &scope)
                 .unwrap_err()
                 .message
                 .contains("no manifest `no.yaml`")
         );
+    }
+
+    #[test]
+    fn what_came_with_the_plan_is_not_read_again() {
+        let file = |path: &str, name: &str| File {
+            path: path.into(),
+            text: format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}}}"),
+        };
+        let filled = [file("k8s/a.yaml", "a"), file("k8s/more/b.yaml", "b"), file("../common/c.yml", "c")];
+        for (pattern, expected) in [
+            ("k8s/*.yaml", "a"),
+            ("k8s", "a"),
+            ("k8s/a.yaml", "a"),
+            ("k8s/m*/*.yaml", "b"),
+            ("k8s/more", "b"),
+            ("../common/*", "c"),
+        ] {
+            let objects = load(Path::new("nowhere"), &[pattern], &filled, &Scope::default()).unwrap();
+            let names: Vec<String> = objects.iter().map(|object| Id::of(object).name).collect();
+            assert_eq!(names, [expected], "{pattern}");
+        }
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn carry_out(target: Target, attempt: &Attempt) -> Result<Outpu
 pub(super) fn rendered(call: &Call, module: &Path, run: &str) -> Result<Vec<Json>, Failure> {
     let (_, service) = parties(call)?;
     let patterns = manifest::patterns(service.settings.get("manifests"));
-    manifest::load(module, &patterns, &Scope::of(call, run))
+    manifest::load(module, &patterns, &service.files, &Scope::of(call, run))
 }
 
 /// Objects as they are applied: in the target's namespace, ConfigMaps and Secrets named by their content.

@@ -67,7 +67,9 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
 pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let patterns = manifest::patterns(attempt.call.arguments.get("manifests"));
     let scope = Scope::of(&attempt.call, &attempt.context.run);
-    let more = settled(target, manifest::load(&attempt.context.module, &patterns, &scope)?).await?;
+    let more =
+        settled(target, manifest::load(&attempt.context.module, &patterns, &attempt.call.files, &scope)?)
+            .await?;
     let head = Head::read(target).await?;
     let mut release = match in_place(target, &head).await {
         Ok(release) => release,
