@@ -8,6 +8,7 @@ mod consequence;
 mod foreign;
 mod format;
 mod line_index;
+mod matcher;
 mod message;
 mod place;
 mod recover;

@@ -30,8 +30,8 @@ impl<'s> Build<'s> {
     }
 
     /// Something is left over where only one of these could stand.
-    pub(crate) fn junk(&mut self, pair: &Pair<'s>, rules: &[Rule]) {
-        let start = pair.as_span().start();
+    pub(crate) fn junk(&mut self, pair: &Pair<'_>, rules: &[Rule]) {
+        let start = pair.start();
         let before = self.text[..start].trim_end_matches([' ', '\t']);
         if let Some(rest) =
             before.strip_suffix("not").filter(|rest| !rest.ends_with(|c: char| c.is_alphanumeric()))
@@ -52,7 +52,7 @@ impl<'s> Build<'s> {
     }
 
     /// Reports what is left over before a closing bracket.
-    pub(crate) fn leftover(&mut self, nodes: &mut super::build::Nodes<'s>, rules: &[Rule]) {
+    pub(crate) fn leftover(&mut self, nodes: &mut super::build::Nodes<'_>, rules: &[Rule]) {
         let mut first = true;
         while let Some(pair) = self.take(nodes, Rule::bad) {
             if first {
@@ -64,17 +64,17 @@ impl<'s> Build<'s> {
     }
 
     /// A member that is none, or not here.
-    pub(crate) fn stray(&mut self, pair: &Pair<'s>, place: Place) {
+    pub(crate) fn stray(&mut self, pair: &Pair<'_>, place: Place) {
         self.damage();
         if pair.as_rule() != Rule::bad && pair.as_rule() != Rule::bad_line {
             self.misplaced(pair, place);
         } else {
-            self.unknown_member(pair.as_span().start(), place);
+            self.unknown_member(pair.start(), place);
         }
     }
 
-    fn misplaced(&mut self, pair: &Pair<'s>, place: Place) {
-        let start = pair.as_span().start();
+    fn misplaced(&mut self, pair: &Pair<'_>, place: Place) {
+        let start = pair.start();
         let word = message::token(self.text, start);
         let span = self.place(start, word.end());
         let name = match word.text {

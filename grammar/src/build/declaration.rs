@@ -11,13 +11,13 @@ use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
     /// A file, or a piece of it.
-    pub(super) fn file(&mut self, pair: Pair<'s>) {
+    pub(super) fn file(&mut self, pair: Pair<'_>) {
         let mut members = self.members(pair, Place::File);
         while let Some(member) = self.member(&mut members) {
             let docs = self.file_docs(member.docs);
             if self.headless && member.pair.as_rule() != Rule::EOI {
                 // What follows a declaration without a body was meant to be its body.
-                if !self.begins_declaration(member.pair.as_span().start()) {
+                if !self.begins_declaration(member.pair.start()) {
                     self.undocumented(docs);
                     members.due = false;
                     continue;
@@ -63,7 +63,7 @@ impl<'s> Build<'s> {
     }
 
     /// `import "../common" as shared`
-    fn import(&mut self, pair: Pair<'s>) -> Option<Import> {
+    fn import(&mut self, pair: Pair<'_>) -> Option<Import> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "import");
         let path = match self.take(&mut nodes, Rule::text) {
@@ -98,7 +98,7 @@ impl<'s> Build<'s> {
         Some(Import { span, path: text, path_span, alias })
     }
 
-    fn declaration(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Declaration> {
+    fn declaration(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Declaration> {
         let rule = pair.as_rule();
         let span = self.span(&pair);
         let word = match rule {
@@ -167,7 +167,7 @@ impl<'s> Build<'s> {
     }
 
     /// The rest of `= PATH { … }`.
-    pub(super) fn instance(&mut self, nodes: &mut Nodes<'s>) -> Option<Construct> {
+    pub(super) fn instance(&mut self, nodes: &mut Nodes<'_>) -> Option<Construct> {
         let (path, body) = self.construct(nodes, Rule::record);
         let record = body.map(|body| self.record(body));
         let path = path?;
@@ -177,14 +177,14 @@ impl<'s> Build<'s> {
     }
 
     /// The rest of `NAME { … }`.
-    pub(super) fn own_record(&mut self, nodes: &mut Nodes<'s>) -> Record {
+    pub(super) fn own_record(&mut self, nodes: &mut Nodes<'_>) -> Record {
         match self.body(nodes, Rule::record) {
             Some(body) => self.record(body),
             None => Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() },
         }
     }
 
-    fn environment(&mut self, pair: Pair<'s>) -> Environment {
+    fn environment(&mut self, pair: Pair<'_>) -> Environment {
         let mut environment = Environment::default();
         let mut members = self.members(pair, Place::Environment);
         while let Some(member) = self.member(&mut members) {
@@ -206,7 +206,7 @@ impl<'s> Build<'s> {
         environment
     }
 
-    fn infrastructure(&mut self, pair: Pair<'s>, span: Span, docs: Docs) -> Option<Infrastructure> {
+    fn infrastructure(&mut self, pair: Pair<'_>, span: Span, docs: Docs) -> Option<Infrastructure> {
         let mut nodes = self.keyworded(pair, "infrastructure");
         let name = self.label(&mut nodes);
         let value = self.instance(&mut nodes);
@@ -216,8 +216,8 @@ impl<'s> Build<'s> {
 
 impl<'s> Build<'s> {
     /// The children of a construct that starts with a keyword, which is not among them.
-    pub(super) fn keyworded(&mut self, pair: Pair<'s>, word: &str) -> Nodes<'s> {
-        let start = pair.as_span().start();
+    pub(super) fn keyworded<'t>(&mut self, pair: Pair<'t>, word: &str) -> Nodes<'t> {
+        let start = pair.start();
         let mut nodes = self.children(pair);
         nodes.end = start + word.len();
         nodes

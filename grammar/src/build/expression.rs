@@ -11,12 +11,12 @@ type Infix = (Operator, Span);
 
 impl<'s> Build<'s> {
     /// An expression. Nothing when part of it was not understood, which has been reported then.
-    pub(super) fn expr(&mut self, pair: Pair<'s>) -> Option<Expr> {
+    pub(super) fn expr(&mut self, pair: Pair<'_>) -> Option<Expr> {
         let span = self.span(&pair);
         let nodes = self.children(pair);
         // Every operator may nest the operands before it one deeper.
         let mut levels = 1;
-        if nodes.pairs.len() > 2 {
+        if nodes.pairs.clone().nth(1).is_some() {
             let operators =
                 nodes.pairs.clone().filter(|pair| matches!(pair.as_rule(), Rule::operator | Rule::not));
             levels += operators.count() as u32;
@@ -24,7 +24,7 @@ impl<'s> Build<'s> {
         self.nested(span, levels, |build| build.operands(nodes))
     }
 
-    fn operands(&mut self, mut nodes: Nodes<'s>) -> Option<Expr> {
+    fn operands(&mut self, mut nodes: Nodes<'_>) -> Option<Expr> {
         let mut complete = true;
         let mut operands = Vec::new();
         let mut operators: Vec<Infix> = Vec::new();
@@ -105,7 +105,7 @@ impl<'s> Build<'s> {
         left
     }
 
-    fn operator(pair: &Pair<'s>) -> Operator {
+    fn operator(pair: &Pair<'_>) -> Operator {
         match pair.as_str() {
             "||" => Operator::Or,
             "&&" => Operator::And,
@@ -138,7 +138,7 @@ impl<'s> Build<'s> {
     }
 
     /// An operand that starts with this pair.
-    fn operand(&mut self, pair: Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+    fn operand(&mut self, pair: Pair<'_>, nodes: &mut Nodes<'_>) -> Option<Expr> {
         if pair.as_rule() != Rule::not {
             return self.primary(pair, nodes);
         }
@@ -160,7 +160,7 @@ impl<'s> Build<'s> {
     }
 
     /// An expression that starts with this pair and has no operators.
-    pub(super) fn primary(&mut self, pair: Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+    pub(super) fn primary(&mut self, pair: Pair<'_>, nodes: &mut Nodes<'_>) -> Option<Expr> {
         let span = self.span(&pair);
         let kind = match pair.as_rule() {
             Rule::path => return self.named(&pair, nodes),
@@ -178,10 +178,9 @@ impl<'s> Build<'s> {
     }
 
     /// A path and what belongs to it.
-    fn named(&mut self, pair: &Pair<'s>, nodes: &mut Nodes<'s>) -> Option<Expr> {
+    fn named(&mut self, pair: &Pair<'_>, nodes: &mut Nodes<'_>) -> Option<Expr> {
         let span = self.span(pair);
-        let follows =
-            nodes.pairs.next_if(|next| matches!(next.as_rule(), Rule::star | Rule::record | Rule::arguments));
+        let follows = nodes.pairs.next_if(|next| matches!(next, Rule::star | Rule::record | Rule::arguments));
         let Some(next) = follows else {
             let kind = match pair.as_str() {
                 "true" => ExprKind::Bool(true),
@@ -190,7 +189,7 @@ impl<'s> Build<'s> {
             };
             return Some(Expr { span, kind });
         };
-        nodes.end = next.as_span().end();
+        nodes.end = next.end();
         let mut path = self.path(pair);
         let span = span.to(self.span(&next));
         let kind = match next.as_rule() {
@@ -211,7 +210,7 @@ impl<'s> Build<'s> {
     }
 
     /// What a list or a call holds.
-    pub(super) fn elements(&mut self, pair: Pair<'s>, place: Place) -> Vec<Expr> {
+    pub(super) fn elements(&mut self, pair: Pair<'_>, place: Place) -> Vec<Expr> {
         let mut elements = Vec::new();
         let mut members = self.members(pair, place);
         while let Some(member) = self.member(&mut members) {
@@ -225,8 +224,8 @@ impl<'s> Build<'s> {
     }
 
     /// One expression between brackets.
-    pub(super) fn bracketed(&mut self, pair: Pair<'s>, close: Rule) -> Option<Expr> {
-        let start = pair.as_span().start() + 1;
+    pub(super) fn bracketed(&mut self, pair: Pair<'_>, close: Rule) -> Option<Expr> {
+        let start = pair.start() + 1;
         let mut nodes = self.children(pair);
         nodes.end = start;
         let value = match self.take(&mut nodes, Rule::expr) {
@@ -242,7 +241,7 @@ impl<'s> Build<'s> {
     }
 
     /// `if c then a else b`
-    fn conditional(&mut self, pair: Pair<'s>) -> Option<Expr> {
+    fn conditional(&mut self, pair: Pair<'_>) -> Option<Expr> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "if");
         let condition = self.branch(&mut nodes);
@@ -264,7 +263,7 @@ impl<'s> Build<'s> {
         Some(Expr { span, kind: ExprKind::If { condition, then, otherwise } })
     }
 
-    fn branch(&mut self, nodes: &mut Nodes<'s>) -> Option<Expr> {
+    fn branch(&mut self, nodes: &mut Nodes<'_>) -> Option<Expr> {
         match self.take(nodes, Rule::expr) {
             Some(pair) => self.expr(pair),
             None => {

@@ -19,10 +19,10 @@ enum DeedKind {
 
 impl<'s> Build<'s> {
     /// `on failure of KIND under N% of hosts { ACTION }`
-    pub(super) fn failure(&mut self, pair: Pair<'s>) -> Option<Failure> {
+    pub(super) fn failure(&mut self, pair: Pair<'_>) -> Option<Failure> {
         let span = self.span(&pair);
         let blanks = pair.as_str().len() - 2 - pair.as_str()[2..].trim_start().len();
-        let start = pair.as_span().start() + 2 + blanks + "failure".len();
+        let start = pair.start() + 2 + blanks + "failure".len();
         let mut nodes = self.children(pair);
         nodes.end = start;
         let mut complete = true;
@@ -50,7 +50,7 @@ impl<'s> Build<'s> {
     }
 
     /// `under 20% of hosts`
-    fn under(&mut self, pair: Pair<'s>) -> Option<(u32, Span)> {
+    fn under(&mut self, pair: Pair<'_>) -> Option<(u32, Span)> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "under");
         let Some(number) = self.take(&mut nodes, Rule::number) else {
@@ -64,8 +64,8 @@ impl<'s> Build<'s> {
         Some((share?, span))
     }
 
-    fn action_body(&mut self, pair: Pair<'s>) -> Option<Action> {
-        let start = pair.as_span().start() + 1;
+    fn action_body(&mut self, pair: Pair<'_>) -> Option<Action> {
+        let start = pair.start() + 1;
         let mut nodes = self.children(pair);
         nodes.end = start;
         let Some(pair) = self.take(&mut nodes, Rule::action) else {
@@ -81,9 +81,9 @@ impl<'s> Build<'s> {
     }
 
     /// One action, and those after each `then`.
-    fn action(&mut self, pair: Pair<'s>) -> Option<Action> {
+    fn action(&mut self, pair: Pair<'_>) -> Option<Action> {
         let span = self.span(&pair);
-        let levels = pair.clone().into_inner().len() as u32;
+        let levels = pair.into_inner().count() as u32;
         self.nested(span, levels, |build| {
             let mut nodes = build.children(pair);
             let mut deeds = Vec::with_capacity(1);
@@ -136,7 +136,7 @@ impl<'s> Build<'s> {
         next
     }
 
-    fn deed(&mut self, pair: Pair<'s>) -> Option<Deed> {
+    fn deed(&mut self, pair: Pair<'_>) -> Option<Deed> {
         let span = self.span(&pair);
         let kind = match pair.as_rule() {
             Rule::retry => {
@@ -177,7 +177,7 @@ impl<'s> Build<'s> {
         Some(Deed { span, kind })
     }
 
-    fn every(&mut self, nodes: &mut Nodes<'s>) -> Option<Vec<u64>> {
+    fn every(&mut self, nodes: &mut Nodes<'_>) -> Option<Vec<u64>> {
         let Some(pair) = self.take(nodes, Rule::every) else {
             self.expected(nodes.end, &[Rule::every]);
             return None;
@@ -187,7 +187,7 @@ impl<'s> Build<'s> {
     }
 
     /// At least one duration.
-    fn durations(&mut self, nodes: &mut Nodes<'s>) -> Option<Vec<u64>> {
+    fn durations(&mut self, nodes: &mut Nodes<'_>) -> Option<Vec<u64>> {
         let mut durations = Some(Vec::with_capacity(1));
         let mut any = false;
         while let Some(number) = self.take(nodes, Rule::number) {
@@ -206,11 +206,11 @@ impl<'s> Build<'s> {
     }
 
     /// An action of one or two words.
-    fn verb(&mut self, pair: Pair<'s>, span: Span) -> Option<ActionKind> {
+    fn verb(&mut self, pair: Pair<'_>, span: Span) -> Option<ActionKind> {
         let mut nodes = self.children(pair);
         let word = self.next(&mut nodes)?;
         let object = self.next(&mut nodes);
-        let kind = match (word.as_str(), object.as_ref().map(Pair::as_str)) {
+        let kind = match (word.as_str(), object.map(Pair::as_str)) {
             ("ignore", None) => ActionKind::Ignore,
             ("succeed", None) => ActionKind::Succeed,
             ("fail", None) => ActionKind::Fail,

@@ -7,8 +7,8 @@ use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 /// The children of a pair that are separated by commas or newlines.
-pub(crate) struct Members<'s> {
-    nodes: Nodes<'s>,
+pub(crate) struct Members<'t> {
+    nodes: Nodes<'t>,
     place: Place,
     outer: Span,
     /// Documentation that stands before the first one.
@@ -30,14 +30,14 @@ pub(crate) struct Muted {
 }
 
 /// One of them, with the documentation above it.
-pub(crate) struct Member<'s> {
-    pub pair: Pair<'s>,
+pub(crate) struct Member<'t> {
+    pub pair: Pair<'t>,
     pub docs: Vec<Span>,
 }
 
 impl<'s> Build<'s> {
     /// Starts to read what stands between a pair's brackets.
-    pub(super) fn members(&mut self, pair: Pair<'s>, place: Place) -> Members<'s> {
+    pub(super) fn members<'t>(&mut self, pair: Pair<'t>, place: Place) -> Members<'t> {
         let outer = self.scope;
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
@@ -53,7 +53,7 @@ impl<'s> Build<'s> {
     }
 
     /// The next member. Says so where its separator is missing. To be called until there is none.
-    pub(super) fn member(&mut self, members: &mut Members<'s>) -> Option<Member<'s>> {
+    pub(super) fn member<'t>(&mut self, members: &mut Members<'t>) -> Option<Member<'t>> {
         let mut docs = std::mem::take(&mut members.docs);
         loop {
             let before = members.nodes.end;
@@ -70,14 +70,14 @@ impl<'s> Build<'s> {
                     && members.first
                     && self.base == 0;
                 if outer || text.starts_with("///") && !text.starts_with("////") {
-                    let span = pair.as_span();
+                    let span = pair;
                     docs.push(self.place(span.start(), span.start() + text.trim_end().len()));
                 } else {
                     self.comment(&pair);
                 }
                 continue;
             }
-            let span = pair.as_span();
+            let span = pair;
             members.nodes.end = span.end();
             members.muted = self.mute.take().or(members.muted);
             if let Some(muted) = members.muted {
@@ -118,7 +118,7 @@ impl<'s> Build<'s> {
     }
 
     /// Checks what stands between two members.
-    fn separator(&mut self, from: usize, to: usize, members: &Members<'s>, rule: Rule) {
+    fn separator(&mut self, from: usize, to: usize, members: &Members<'_>, rule: Rule) {
         let gap = &self.text.as_bytes()[from..to];
         if gap == b"\n" || gap == b", " {
             if members.first && gap == b", " {

@@ -17,15 +17,12 @@ mod types;
 mod workflow;
 
 use crate::ast::{Docs, File, Name, Path, Span};
+use crate::matcher::{self, Unreadable};
 use crate::message;
 use crate::repair::Repaired;
-use crate::syntax::{Pair, Rule, Syntax};
+use crate::syntax::{Node, Pair, Pairs, Rule};
 use crate::{Comment, SyntaxError};
 use compact_str::CompactString;
-use pest::Parser;
-use pest::error::InputLocation;
-use pest::iterators::Pairs;
-use std::iter::Peekable;
 
 use member::Muted;
 
@@ -54,11 +51,13 @@ pub(crate) struct Build<'s> {
     headless: bool,
     /// Where a body is missing at the end of a line, and how far that line is indented.
     pub missing_bodies: Vec<(u32, usize)>,
+    /// Room for the nodes of a piece, kept from one to the next.
+    nodes: Vec<Node>,
 }
 
 /// The children of a pair.
-pub(crate) struct Nodes<'s> {
-    pairs: Peekable<Pairs<'s, Rule>>,
+pub(crate) struct Nodes<'t> {
+    pairs: Pairs<'t>,
     /// Where the last child ended, as an offset into the repaired text.
     end: usize,
 }
@@ -79,6 +78,7 @@ impl<'s> Build<'s> {
             mute: None,
             headless: false,
             missing_bodies: Vec::new(),
+            nodes: Vec::new(),
         }
     }
 
@@ -88,11 +88,12 @@ impl<'s> Build<'s> {
         self.text = &self.repaired.text[range.clone()];
         self.base = range.start;
         self.mute = None;
-        match Syntax::parse(Rule::file, self.text) {
-            Ok(mut pairs) => pairs.next().into_iter().for_each(|pair| self.file(pair)),
-            // The grammar matches every balanced text; all it can run out of is stack.
-            Err(error) => self.unreadable(&error),
+        let mut nodes = std::mem::take(&mut self.nodes);
+        match matcher::file(self.text, &mut nodes) {
+            Ok(pair) => self.file(pair),
+            Err(Unreadable { at }) => self.unreadable(at),
         }
+        self.nodes = nodes;
     }
 
     /// All pieces are read.
@@ -106,32 +107,28 @@ impl<'s> Build<'s> {
         self.repaired.span(self.base + start, self.base + end)
     }
 
-    /// The parser gave up: something nests deeper than its stack reaches.
-    fn unreadable(&mut self, error: &pest::error::Error<Rule>) {
-        let at = match error.location {
-            InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
-        };
-        let token = message::token(self.text, at.min(self.text.len()));
+    /// The grammar matches every balanced text, unless it nests too deep.
+    fn unreadable(&mut self, at: usize) {
+        let token = message::token(self.text, at);
         self.report(message::too_deep(self.place(token.start, token.end())));
         self.damage();
     }
 
     /// Where a pair stands in the source.
-    fn span(&self, pair: &Pair<'s>) -> Span {
-        let span = pair.as_span();
-        self.place(span.start(), span.end())
+    fn span(&self, pair: &Pair<'_>) -> Span {
+        self.place(pair.start(), pair.end())
     }
 
-    fn children(&self, pair: Pair<'s>) -> Nodes<'s> {
-        Nodes { end: pair.as_span().start(), pairs: pair.into_inner().peekable() }
+    fn children<'t>(&self, pair: Pair<'t>) -> Nodes<'t> {
+        Nodes { end: pair.start(), pairs: pair.into_inner() }
     }
 
     /// The next child. Comments on the way are noted.
-    fn next(&mut self, nodes: &mut Nodes<'s>) -> Option<Pair<'s>> {
+    fn next<'t>(&mut self, nodes: &mut Nodes<'t>) -> Option<Pair<'t>> {
         loop {
             let pair = nodes.pairs.next()?;
             if pair.as_rule() != Rule::comment {
-                nodes.end = pair.as_span().end();
+                nodes.end = pair.end();
                 return Some(pair);
             }
             self.comment(&pair);
@@ -139,17 +136,17 @@ impl<'s> Build<'s> {
     }
 
     /// The next child, if it is of that rule.
-    pub(crate) fn take(&mut self, nodes: &mut Nodes<'s>, rule: Rule) -> Option<Pair<'s>> {
-        while let Some(comment) = nodes.pairs.next_if(|pair| pair.as_rule() == Rule::comment) {
+    pub(crate) fn take<'t>(&mut self, nodes: &mut Nodes<'t>, rule: Rule) -> Option<Pair<'t>> {
+        while let Some(comment) = nodes.pairs.next_if(|next| next == Rule::comment) {
             self.comment(&comment);
         }
-        let pair = nodes.pairs.next_if(|pair| pair.as_rule() == rule)?;
-        nodes.end = pair.as_span().end();
+        let pair = nodes.pairs.next_if(|next| next == rule)?;
+        nodes.end = pair.end();
         Some(pair)
     }
 
-    fn comment(&mut self, pair: &Pair<'s>) {
-        let span = pair.as_span();
+    fn comment(&mut self, pair: &Pair<'_>) {
+        let span = pair;
         let length = pair.as_str().trim_end().len();
         let span = self.place(span.start(), span.start() + length);
         self.comments.push(Comment { span });
@@ -174,7 +171,7 @@ impl<'s> Build<'s> {
     }
 
     /// A name, from a pair of rule `name`.
-    fn name(&mut self, pair: &Pair<'s>) -> Name {
+    fn name(&mut self, pair: &Pair<'_>) -> Name {
         let text = pair.as_str();
         let span = self.span(pair);
         self.check_name(text, span);
@@ -195,14 +192,14 @@ impl<'s> Build<'s> {
     }
 
     /// A name where one of another module may stand, `common.sre`: its text holds the dot.
-    fn dotted(&mut self, pair: &Pair<'s>) -> Name {
+    fn dotted(&mut self, pair: &Pair<'_>) -> Name {
         let path = self.path(pair);
         Name { text: pair.as_str().into(), span: path.span }
     }
 
     /// The names of a pair of rule `path`.
-    fn path(&mut self, pair: &Pair<'s>) -> Path {
-        let mut start = pair.as_span().start();
+    fn path(&mut self, pair: &Pair<'_>) -> Path {
+        let mut start = pair.start();
         let mut names = Vec::with_capacity(1);
         for text in pair.as_str().split('.') {
             let span = self.place(start, start + text.len());

@@ -29,7 +29,7 @@ enum Wrong {
 
 impl<'s> Build<'s> {
     /// A number and the unit that stands apart from it, if one does.
-    pub(super) fn number(&mut self, pair: &Pair<'s>, unit: Option<Pair<'s>>) -> Option<Number> {
+    pub(super) fn number(&mut self, pair: &Pair<'_>, unit: Option<Pair<'_>>) -> Option<Number> {
         let Some(unit) = unit else {
             let text = pair.as_str();
             return match read(text) {
@@ -51,7 +51,7 @@ impl<'s> Build<'s> {
         number
     }
 
-    pub(super) fn number_expr(&mut self, pair: &Pair<'s>, unit: Option<Pair<'s>>) -> Option<Expr> {
+    pub(super) fn number_expr(&mut self, pair: &Pair<'_>, unit: Option<Pair<'_>>) -> Option<Expr> {
         let start = self.span(pair);
         let span = unit.as_ref().map_or(start, |unit| start.to(self.span(unit)));
         let kind = match self.number(pair, unit)? {
@@ -63,7 +63,7 @@ impl<'s> Build<'s> {
     }
 
     /// A number where only an integer can stand.
-    pub(super) fn integer(&mut self, pair: &Pair<'s>) -> Option<i64> {
+    pub(super) fn integer(&mut self, pair: &Pair<'_>) -> Option<i64> {
         match self.number(pair, None)? {
             Number::Int(value) => Some(value),
             _ => self.other_number(pair, "a number without a unit"),
@@ -71,7 +71,7 @@ impl<'s> Build<'s> {
     }
 
     /// A number where only an integer from 0 to 4294967295 can stand.
-    pub(super) fn count(&mut self, pair: &Pair<'s>) -> Option<u32> {
+    pub(super) fn count(&mut self, pair: &Pair<'_>) -> Option<u32> {
         let value = self.integer(pair)?;
         match u32::try_from(value) {
             Ok(value) => Some(value),
@@ -80,7 +80,7 @@ impl<'s> Build<'s> {
     }
 
     /// A number where only a percentage can stand.
-    pub(super) fn percent(&mut self, pair: &Pair<'s>) -> Option<u32> {
+    pub(super) fn percent(&mut self, pair: &Pair<'_>) -> Option<u32> {
         match self.number(pair, None)? {
             Number::Percent(value) => Some(value),
             _ => self.other_number(pair, "a percentage, like `20%`"),
@@ -88,14 +88,14 @@ impl<'s> Build<'s> {
     }
 
     /// A number where only a duration can stand.
-    pub(super) fn duration(&mut self, pair: &Pair<'s>, unit: Option<Pair<'s>>) -> Option<u64> {
+    pub(super) fn duration(&mut self, pair: &Pair<'_>, unit: Option<Pair<'_>>) -> Option<u64> {
         match self.number(pair, unit)? {
             Number::Duration(value) => Some(value),
             _ => self.other_number(pair, "a duration, like `10m`"),
         }
     }
 
-    fn other_number<T>(&mut self, pair: &Pair<'s>, what: &str) -> Option<T> {
+    fn other_number<T>(&mut self, pair: &Pair<'_>, what: &str) -> Option<T> {
         let span = self.span(pair);
         self.report(message::number(span, format!("expected {what}, found `{}`", pair.as_str()), what));
         self.damage();

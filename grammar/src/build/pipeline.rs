@@ -8,7 +8,7 @@ use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
-    pub(super) fn pipeline(&mut self, params: Params, body: Pair<'s>) -> Pipeline {
+    pub(super) fn pipeline(&mut self, params: Params, body: Pair<'_>) -> Pipeline {
         let mut pipeline = Pipeline { params, body: self.span(&body), ..Pipeline::default() };
         let mut members = self.members(body, Place::Pipeline);
         while let Some(member) = self.member(&mut members) {
@@ -27,7 +27,7 @@ impl<'s> Build<'s> {
         pipeline
     }
 
-    fn pipeline_items(&mut self, body: Pair<'s>, place: Place) -> Vec<PipelineItem> {
+    fn pipeline_items(&mut self, body: Pair<'_>, place: Place) -> Vec<PipelineItem> {
         let mut items = Vec::new();
         let mut members = self.members(body, place);
         while let Some(member) = self.member(&mut members) {
@@ -36,7 +36,7 @@ impl<'s> Build<'s> {
         items
     }
 
-    fn pipeline_item(&mut self, pair: Pair<'s>, docs: Vec<Span>, place: Place) -> Option<PipelineItem> {
+    fn pipeline_item(&mut self, pair: Pair<'_>, docs: Vec<Span>, place: Place) -> Option<PipelineItem> {
         match pair.as_rule() {
             Rule::stage => return self.stage(pair, docs).map(PipelineItem::Stage),
             Rule::approval if place != Place::ParallelFor => {
@@ -59,7 +59,7 @@ impl<'s> Build<'s> {
     }
 
     /// `stage NAME[index] = WORKFLOW { … }`
-    fn stage(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Stage> {
+    fn stage(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Stage> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "stage");
         let name = self.label(&mut nodes);
@@ -86,14 +86,14 @@ impl<'s> Build<'s> {
     }
 
     /// `[index]`, if there is one.
-    fn index(&mut self, nodes: &mut super::Nodes<'s>) -> Option<Option<Expr>> {
+    fn index(&mut self, nodes: &mut super::Nodes<'_>) -> Option<Option<Expr>> {
         match self.take(nodes, Rule::index) {
             None => Some(None),
             Some(pair) => self.bracketed(pair, Rule::closing_bracket).map(Some),
         }
     }
 
-    fn approval(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Approval> {
+    fn approval(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Approval> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "approval");
         let name = self.label(&mut nodes);
@@ -103,7 +103,7 @@ impl<'s> Build<'s> {
     }
 
     /// `parallel max N all_or_nothing { … }`
-    fn parallel(&mut self, pair: Pair<'s>) -> Parallel {
+    fn parallel(&mut self, pair: Pair<'_>) -> Parallel {
         let span = self.span(&pair);
         let keyword = first_word(span, "parallel");
         let mut parallel = Parallel { span, keyword, max: None, all_or_nothing: None, items: Vec::new() };
@@ -143,7 +143,7 @@ impl<'s> Build<'s> {
         parallel
     }
 
-    fn lane(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Lane> {
+    fn lane(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Lane> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "lane");
         let name = self.label(&mut nodes);
@@ -155,7 +155,7 @@ impl<'s> Build<'s> {
     }
 
     /// `for x in LIST { … }`
-    fn for_each(&mut self, pair: Pair<'s>, place: Place) -> Option<For> {
+    fn for_each(&mut self, pair: Pair<'_>, place: Place) -> Option<For> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "for");
         let name = match self.take(&mut nodes, Rule::name) {

@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
-    pub(super) fn provider(&mut self, body: Pair<'s>) -> Provider {
+    pub(super) fn provider(&mut self, body: Pair<'_>) -> Provider {
         let mut provider = Provider { body: self.span(&body), ..Provider::default() };
         let mut members = self.members(body, Place::Provider);
         while let Some(member) = self.member(&mut members) {
@@ -36,7 +36,7 @@ impl<'s> Build<'s> {
     }
 
     /// `service { … }`, once in a provider.
-    fn own_fields(&mut self, pair: Pair<'s>, word: &str, slot: &mut Option<Fields>) {
+    fn own_fields(&mut self, pair: Pair<'_>, word: &str, slot: &mut Option<Fields>) {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, word);
         let Some(pair) = self.take(&mut nodes, Rule::fields) else { return };
@@ -54,7 +54,7 @@ impl<'s> Build<'s> {
         *slot = Some(fields);
     }
 
-    fn artifact(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<ArtifactType> {
+    fn artifact(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<ArtifactType> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "artifact");
         let name = self.label(&mut nodes);
@@ -64,7 +64,7 @@ impl<'s> Build<'s> {
     }
 
     /// `step NAME(params) -> { outputs } { … }`
-    fn signature(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Signature> {
+    fn signature(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Signature> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "step");
         let name = self.label(&mut nodes);
@@ -100,7 +100,7 @@ impl<'s> Build<'s> {
         Some(signature).filter(|signature| !signature.name.text.is_empty())
     }
 
-    fn signature_body(&mut self, body: Pair<'s>, signature: &mut Signature) {
+    fn signature_body(&mut self, body: Pair<'_>, signature: &mut Signature) {
         let mut members = self.members(body, Place::Signature);
         while let Some(member) = self.member(&mut members) {
             self.undocumented(member.docs);
@@ -118,8 +118,8 @@ impl<'s> Build<'s> {
                 }
                 Rule::undone => {
                     let blanks = pair.as_str()[6..].len() - pair.as_str()[6..].trim_start().len();
-                    let start = pair.as_span().start() + 6 + blanks + 2;
-                    let mut nodes = self.children(pair.clone());
+                    let start = pair.start() + 6 + blanks + 2;
+                    let mut nodes = self.children(pair);
                     nodes.end = start;
                     match self.take(&mut nodes, Rule::name) {
                         Some(name) => signature.undone_by = Some(self.name(&name)),
@@ -136,7 +136,7 @@ impl<'s> Build<'s> {
     }
 
     /// Reports what is left over behind a short rule.
-    fn tail(&mut self, pair: Pair<'s>) {
+    fn tail(&mut self, pair: Pair<'_>) {
         if let Some(junk) = pair.into_inner().find(|part| part.as_rule() == Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
             self.damage();

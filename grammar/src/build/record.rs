@@ -8,7 +8,7 @@ use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
     /// `{ a = 1, version }`
-    pub(super) fn record(&mut self, pair: Pair<'s>) -> Record {
+    pub(super) fn record(&mut self, pair: Pair<'_>) -> Record {
         let mut record = Record { span: self.span(&pair), entries: Vec::new() };
         let mut members = self.members(pair, Place::Record);
         while let Some(member) = self.member(&mut members) {
@@ -23,7 +23,7 @@ impl<'s> Build<'s> {
     }
 
     /// `a = 1`, `"b.c/d" = 2`
-    pub(super) fn entry(&mut self, pair: Pair<'s>) -> Option<Entry> {
+    pub(super) fn entry(&mut self, pair: Pair<'_>) -> Option<Entry> {
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let (name, quoted) = self.key(&mut nodes)?;
@@ -35,14 +35,14 @@ impl<'s> Build<'s> {
     }
 
     /// `version`
-    pub(super) fn short(&mut self, pair: Pair<'s>, place: Place) -> Option<Entry> {
-        let mut nodes = self.children(pair.clone());
+    pub(super) fn short(&mut self, pair: Pair<'_>, place: Place) -> Option<Entry> {
+        let mut nodes = self.children(pair);
         let (name, quoted) = self.key(&mut nodes)?;
         let junk = self.take(&mut nodes, Rule::junk);
         if quoted || junk.is_some() {
             let at = nodes.end;
             match junk {
-                Some(_) => self.unknown_member(pair.as_span().start(), place),
+                Some(_) => self.unknown_member(pair.start(), place),
                 None => self.expected(at, &[Rule::equals]),
             }
             self.damage();
@@ -54,7 +54,7 @@ impl<'s> Build<'s> {
     }
 
     /// `timeout = 10m`
-    pub(super) fn setting(&mut self, pair: Pair<'s>) -> Option<Setting> {
+    pub(super) fn setting(&mut self, pair: Pair<'_>) -> Option<Setting> {
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let (name, _) = self.key(&mut nodes)?;
@@ -89,7 +89,7 @@ impl<'s> Build<'s> {
         true
     }
 
-    fn key(&mut self, nodes: &mut Nodes<'s>) -> Option<(Name, bool)> {
+    fn key(&mut self, nodes: &mut Nodes<'_>) -> Option<(Name, bool)> {
         let key = self.next(nodes)?;
         match key.as_rule() {
             Rule::name => Some((self.name(&key), false)),
@@ -98,7 +98,7 @@ impl<'s> Build<'s> {
     }
 
     /// What follows a key: `=` (or what was written for it), the value, and what is left over.
-    fn value(&mut self, nodes: &mut Nodes<'s>, name: &Name) -> Option<Expr> {
+    fn value(&mut self, nodes: &mut Nodes<'_>, name: &Name) -> Option<Expr> {
         if self.indented_block(nodes, name) {
             return None;
         }
@@ -129,13 +129,13 @@ impl<'s> Build<'s> {
     }
 
     /// `name:` and nothing else on its line: a block by indentation.
-    fn indented_block(&mut self, nodes: &mut Nodes<'s>, name: &Name) -> bool {
+    fn indented_block(&mut self, nodes: &mut Nodes<'_>, name: &Name) -> bool {
         let Some(colon) = nodes.pairs.peek().filter(|pair| pair.as_str() == ":") else { return false };
-        let at = colon.as_span().end();
+        let at = colon.end();
         if message::token(self.text, at).text != "\n" {
             return false;
         }
-        let span = name.span.to(self.span(colon));
+        let span = name.span.to(self.span(&colon));
         let word = &name.text;
         self.report(
             message::spelling(span, format!("`{word}:` begins no block"), "indentation means nothing")
@@ -147,7 +147,7 @@ impl<'s> Build<'s> {
     }
 
     /// The value after `=`.
-    pub(super) fn assigned(&mut self, nodes: &mut Nodes<'s>) -> Option<Expr> {
+    pub(super) fn assigned(&mut self, nodes: &mut Nodes<'_>) -> Option<Expr> {
         if let Some(pair) = self.take(nodes, Rule::expr) {
             if pair.as_str().starts_with("{{") {
                 let span = self.span(&pair);
@@ -175,7 +175,7 @@ impl<'s> Build<'s> {
     }
 
     /// Says so where something else than `=` was written.
-    pub(super) fn assign(&mut self, nodes: &mut Nodes<'s>) {
+    pub(super) fn assign(&mut self, nodes: &mut Nodes<'_>) {
         let end = nodes.end;
         let Some(pair) = self.take(nodes, Rule::wrong_assign) else {
             // The sign itself is not among the pairs.
@@ -187,8 +187,8 @@ impl<'s> Build<'s> {
         };
         let span = self.span(&pair);
         let sign = pair.as_str();
-        let tight = pair.as_span().start() == end;
-        let loose = self.text[pair.as_span().end()..].starts_with([' ', '\n', '\r', '\t']);
+        let tight = pair.start() == end;
+        let loose = self.text[pair.end()..].starts_with([' ', '\n', '\r', '\t']);
         let fixed = match (tight, loose) {
             (true, true) => " =",
             (true, false) => " = ",
@@ -201,9 +201,9 @@ impl<'s> Build<'s> {
     }
 
     /// A text that may hold no expressions.
-    pub(super) fn plain(&mut self, pair: Pair<'s>, what: &str) -> Name {
+    pub(super) fn plain(&mut self, pair: Pair<'_>, what: &str) -> Name {
         let span = self.span(&pair);
-        let hole = pair.clone().into_inner().find(|part| part.as_rule() == Rule::hole);
+        let hole = pair.into_inner().find(|part| part.as_rule() == Rule::hole);
         if let Some(hole) = hole {
             let span = self.span(&hole);
             let message = format!("{what} is plain text, without `${{…}}`");
@@ -220,7 +220,7 @@ impl<'s> Build<'s> {
     }
 
     /// The name after a keyword. Quotes around it are forgiven, once reported.
-    pub(super) fn label(&mut self, nodes: &mut Nodes<'s>) -> Option<Name> {
+    pub(super) fn label(&mut self, nodes: &mut Nodes<'_>) -> Option<Name> {
         if let Some(pair) = self.take(nodes, Rule::name) {
             return Some(self.name(&pair));
         }
@@ -243,11 +243,11 @@ impl<'s> Build<'s> {
     }
 
     /// The rest of `= PATH { … }`: the path, and the pair that holds the body.
-    pub(super) fn construct(
+    pub(super) fn construct<'t>(
         &mut self,
-        nodes: &mut Nodes<'s>,
+        nodes: &mut Nodes<'t>,
         body: Rule,
-    ) -> (Option<Path>, Option<Pair<'s>>) {
+    ) -> (Option<Path>, Option<Pair<'t>>) {
         self.assign(nodes);
         let mut path = None;
         if let Some(pair) = self.take(nodes, Rule::path) {
@@ -264,7 +264,7 @@ impl<'s> Build<'s> {
     }
 
     /// `NAME PATH { … }`, the `=` forgotten.
-    fn unassigned(&mut self, nodes: &mut Nodes<'s>) -> Option<Path> {
+    fn unassigned(&mut self, nodes: &mut Nodes<'_>) -> Option<Path> {
         let end = nodes.end;
         self.expected(end, &[Rule::equals]);
         let junk = self.take(nodes, Rule::head_junk)?;
@@ -272,7 +272,7 @@ impl<'s> Build<'s> {
         if !word.split('.').all(crate::recover::is_name) {
             return None;
         }
-        let mut start = junk.as_span().start();
+        let mut start = junk.start();
         let first = self.place(start, start);
         if let Some(error) = self.errors.last_mut() {
             error.fix = Some(("insert `=`".into(), vec![(first, "= ".into())]));
@@ -287,7 +287,7 @@ impl<'s> Build<'s> {
     }
 
     /// The pair of a body, after whatever should not stand before its brace.
-    pub(super) fn body(&mut self, nodes: &mut Nodes<'s>, rule: Rule) -> Option<Pair<'s>> {
+    pub(super) fn body<'t>(&mut self, nodes: &mut Nodes<'t>, rule: Rule) -> Option<Pair<'t>> {
         let junk = self.take(nodes, Rule::head_junk);
         if let Some(junk) = &junk {
             self.junk(junk, &[Rule::opening_brace]);

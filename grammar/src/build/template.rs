@@ -3,10 +3,9 @@
 use super::Build;
 use crate::SyntaxError;
 use crate::ast::{Span, Text, TextPart};
+use crate::matcher::{self, Unreadable};
 use crate::message;
 use crate::repair::Repaired;
-use crate::syntax::{Rule, Syntax};
-use pest::Parser;
 
 /// A file with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +62,16 @@ impl<'s> Build<'s> {
         let source = self.repaired.source;
         self.text = &source[start..end];
         self.base = start;
-        match Syntax::parse(Rule::hole, self.text) {
-            Ok(mut pairs) => pairs.next().and_then(|pair| self.hole(pair)),
-            Err(error) => {
-                self.unreadable(&error);
+        let mut nodes = std::mem::take(&mut self.nodes);
+        let value = match matcher::hole(self.text, &mut nodes) {
+            Ok(pair) => self.hole(pair),
+            Err(Unreadable { at }) => {
+                self.unreadable(at);
                 None
             }
-        }
+        };
+        self.nodes = nodes;
+        value
     }
 }
 
@@ -155,5 +157,10 @@ mod tests {
         assert_eq!(shown(&deep).1.len(), 1);
         assert_eq!(shown(&"${".repeat(20_000)).1.len(), 1);
         assert_eq!(shown(&"${\n".repeat(2_000)).1.len(), 2_000);
+        // Quotes that are taken in another way than by who looked for the end: nothing balances any more.
+        for open in ["{a=", "(", "[", "f(", "if {a=", "\\\"${", "{a=(b{c=["] {
+            let odd = format!("${{[\"\"\",{}\"]}}", open.repeat(200 / open.len()));
+            assert!(!shown(&odd).1.is_empty(), "{odd}");
+        }
     }
 }

@@ -14,13 +14,13 @@ enum Piece {
 
 impl<'s> Build<'s> {
     /// A text of either kind.
-    pub(super) fn text_expr(&mut self, pair: Pair<'s>) -> Option<Expr> {
+    pub(super) fn text_expr(&mut self, pair: Pair<'_>) -> Option<Expr> {
         let span = self.span(&pair);
         let text = self.text(pair);
         Some(Expr { span, kind: ExprKind::Text(text) })
     }
 
-    pub(super) fn text(&mut self, pair: Pair<'s>) -> Text {
+    pub(super) fn text(&mut self, pair: Pair<'_>) -> Text {
         let multiline = pair.as_rule() == Rule::long_text;
         let mut pieces = Vec::with_capacity(1);
         for pair in pair.into_inner() {
@@ -36,7 +36,7 @@ impl<'s> Build<'s> {
         Text { multiline, parts: join(pieces) }
     }
 
-    fn escape(&mut self, pair: &Pair<'s>) -> char {
+    fn escape(&mut self, pair: &Pair<'_>) -> char {
         match &pair.as_str()[1..] {
             "\"" => '"',
             "\\" => '\\',
@@ -60,8 +60,8 @@ impl<'s> Build<'s> {
     }
 
     /// `${expr}`
-    pub(super) fn hole(&mut self, pair: Pair<'s>) -> Option<Expr> {
-        let start = pair.as_span().start() + 2;
+    pub(super) fn hole(&mut self, pair: Pair<'_>) -> Option<Expr> {
+        let start = pair.start() + 2;
         let mut nodes = self.children(pair);
         nodes.end = start;
         let value = match self.take(&mut nodes, Rule::expr) {

@@ -8,7 +8,7 @@ use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
     /// `(name: type, …)`, or nothing where none is written.
-    pub(super) fn params(&mut self, nodes: &mut Nodes<'s>) -> Params {
+    pub(super) fn params(&mut self, nodes: &mut Nodes<'_>) -> Params {
         let end = nodes.end;
         let Some(pair) = self.take(nodes, Rule::params) else {
             return Params { span: self.place(end, end), items: Vec::new() };
@@ -17,11 +17,11 @@ impl<'s> Build<'s> {
     }
 
     /// `{ name: type … }`
-    pub(super) fn fields(&mut self, pair: Pair<'s>) -> Fields {
+    pub(super) fn fields(&mut self, pair: Pair<'_>) -> Fields {
         Fields { span: self.span(&pair), items: self.param_list(pair, Place::Fields) }
     }
 
-    fn param_list(&mut self, pair: Pair<'s>, place: Place) -> Vec<Param> {
+    fn param_list(&mut self, pair: Pair<'_>, place: Place) -> Vec<Param> {
         let mut items = Vec::new();
         let mut members = self.members(pair, place);
         while let Some(member) = self.member(&mut members) {
@@ -36,7 +36,7 @@ impl<'s> Build<'s> {
         items
     }
 
-    fn param(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Param> {
+    fn param(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Param> {
         let mut nodes = self.children(pair);
         let name = self.next(&mut nodes)?;
         let name = self.name(&name);
@@ -67,7 +67,7 @@ impl<'s> Build<'s> {
     }
 
     /// A type as written.
-    fn ty(&mut self, pair: Pair<'s>) -> Option<Type> {
+    fn ty(&mut self, pair: Pair<'_>) -> Option<Type> {
         let span = self.span(&pair);
         self.nested(span, 1, |build| {
             let mut nodes = build.children(pair);
@@ -86,8 +86,8 @@ impl<'s> Build<'s> {
         })
     }
 
-    fn type_arguments(&mut self, pair: Pair<'s>) -> Option<Vec<Vec<Type>>> {
-        let start = pair.as_span().start() + 1;
+    fn type_arguments(&mut self, pair: Pair<'_>) -> Option<Vec<Vec<Type>>> {
+        let start = pair.start() + 1;
         let mut nodes = self.children(pair);
         nodes.end = start;
         let mut arguments = Some(Vec::new());
@@ -118,7 +118,7 @@ impl<'s> Build<'s> {
     }
 
     /// `in ["gold", "silver"]`, `in 1..20`, `in environment_param`
-    fn within(&mut self, pair: Pair<'s>) -> Option<Within> {
+    fn within(&mut self, pair: Pair<'_>) -> Option<Within> {
         let mut nodes = self.keyworded(pair, "in");
         let Some(pair) = self.next(&mut nodes) else {
             self.expected(nodes.end, &[Rule::list, Rule::range, Rule::name]);
@@ -133,8 +133,8 @@ impl<'s> Build<'s> {
         }
     }
 
-    fn range(&mut self, pair: Pair<'s>, span: Span) -> Option<Within> {
-        let end = pair.as_span().end();
+    fn range(&mut self, pair: Pair<'_>, span: Span) -> Option<Within> {
+        let end = pair.end();
         let mut nodes = self.children(pair);
         let low = self.next(&mut nodes)?;
         let low = self.integer(&low);

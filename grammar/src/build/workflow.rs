@@ -9,7 +9,7 @@ use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 impl<'s> Build<'s> {
-    pub(super) fn workflow(&mut self, params: Params, body: Pair<'s>) -> Workflow {
+    pub(super) fn workflow(&mut self, params: Params, body: Pair<'_>) -> Workflow {
         let mut workflow = Workflow { params, body: self.span(&body), ..Workflow::default() };
         let mut members = self.members(body, Place::Workflow);
         while let Some(member) = self.member(&mut members) {
@@ -33,7 +33,7 @@ impl<'s> Build<'s> {
     }
 
     /// `parallel { phase … }`
-    fn phases(&mut self, pair: Pair<'s>, workflow: &mut Workflow) {
+    fn phases(&mut self, pair: Pair<'_>, workflow: &mut Workflow) {
         let span = self.span(&pair);
         let keyword = first_word(span, "parallel");
         let mut nodes = self.keyworded(pair, "parallel");
@@ -53,7 +53,7 @@ impl<'s> Build<'s> {
         workflow.parallel_phases.push(ParallelPhases { span, keyword, phases });
     }
 
-    fn phase(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Phase> {
+    fn phase(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Phase> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "phase");
         let name = self.label(&mut nodes);
@@ -93,7 +93,7 @@ impl<'s> Build<'s> {
     }
 
     /// A step, parallel steps, a section or a barrier.
-    fn item(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Item> {
+    fn item(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Item> {
         match pair.as_rule() {
             Rule::step => self.step(pair, docs).map(Item::Step),
             Rule::section => self.section(pair, docs).map(Item::Section),
@@ -105,7 +105,7 @@ impl<'s> Build<'s> {
         }
     }
 
-    fn section(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Section> {
+    fn section(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Section> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "section");
         let name = self.label(&mut nodes);
@@ -133,7 +133,7 @@ impl<'s> Build<'s> {
     }
 
     /// `parallel { step … }`
-    fn steps(&mut self, pair: Pair<'s>) -> Steps {
+    fn steps(&mut self, pair: Pair<'_>) -> Steps {
         let span = self.span(&pair);
         let mut steps = Steps { span, keyword: first_word(span, "parallel"), steps: Vec::new() };
         let mut nodes = self.keyworded(pair, "parallel");
@@ -152,7 +152,7 @@ impl<'s> Build<'s> {
     }
 
     /// `step NAME = PROVIDER.STEP { … }`
-    fn step(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Step> {
+    fn step(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Step> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "step");
         let name = self.label(&mut nodes);
@@ -179,7 +179,7 @@ impl<'s> Build<'s> {
     }
 
     /// `barrier NAME { timeout = 10m }`
-    fn barrier(&mut self, pair: Pair<'s>, docs: Vec<Span>) -> Option<Barrier> {
+    fn barrier(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Barrier> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "barrier");
         let name = self.label(&mut nodes);
@@ -202,11 +202,11 @@ impl<'s> Build<'s> {
     }
 
     /// `skip if E`, `only if E`
-    pub(super) fn condition(&mut self, pair: Pair<'s>) -> Option<Condition> {
+    pub(super) fn condition(&mut self, pair: Pair<'_>) -> Option<Condition> {
         let span = self.span(&pair);
         let only = pair.as_str().starts_with("only");
         let blanks = pair.as_str()[4..].len() - pair.as_str()[4..].trim_start().len();
-        let start = pair.as_span().start() + 4 + blanks + 2;
+        let start = pair.start() + 4 + blanks + 2;
         let mut nodes = self.children(pair);
         nodes.end = start;
         let value = match self.take(&mut nodes, Rule::expr) {
@@ -226,7 +226,7 @@ impl<'s> Build<'s> {
     }
 
     /// `rollback { … }`
-    fn rollback(&mut self, pair: Pair<'s>) -> Option<Rollback> {
+    fn rollback(&mut self, pair: Pair<'_>) -> Option<Rollback> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "rollback");
         let mut rollback = Rollback { span, keyword: first_word(span, "rollback"), items: Vec::new() };
@@ -245,7 +245,7 @@ impl<'s> Build<'s> {
     }
 
     /// `notify CHANNEL, … on EVENT, …`
-    pub(super) fn notify(&mut self, pair: Pair<'s>) -> Option<Notify> {
+    pub(super) fn notify(&mut self, pair: Pair<'_>) -> Option<Notify> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "notify");
         let channels = self.names(&mut nodes);
@@ -265,7 +265,7 @@ impl<'s> Build<'s> {
     }
 
     /// Names between commas.
-    pub(super) fn names(&mut self, nodes: &mut super::Nodes<'s>) -> Option<Vec<Name>> {
+    pub(super) fn names(&mut self, nodes: &mut super::Nodes<'_>) -> Option<Vec<Name>> {
         let Some(pair) = self.take(nodes, Rule::names) else {
             self.expected(nodes.end, &[Rule::names]);
             return None;
@@ -279,7 +279,7 @@ impl<'s> Build<'s> {
     }
 
     /// `use RESOURCE { permits = 1 }`
-    fn use_resource(&mut self, pair: Pair<'s>) -> Option<Use> {
+    fn use_resource(&mut self, pair: Pair<'_>) -> Option<Use> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "use");
         let resource = match self.take(&mut nodes, Rule::path) {

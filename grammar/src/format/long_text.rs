@@ -7,11 +7,10 @@ use crate::syntax::{Pair, Rule};
 ///
 /// Newlines in a `${…}` are not the text's own, and separate no lines.
 pub(super) fn lines(pair: Pair<'_>) -> Vec<&str> {
-    let span = pair.as_span();
     let text = pair.as_str();
     let mut starts = Vec::new();
     for chunk in pair.into_inner().filter(|chunk| chunk.as_rule() == Rule::long_chunk) {
-        let start = chunk.as_span().start() - span.start();
+        let start = chunk.start() - pair.start();
         starts.extend(chunk.as_str().match_indices('\n').map(|(at, _)| start + at + 1));
     }
     let Some(last) = starts.last() else { return vec![text] };

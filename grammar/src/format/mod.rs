@@ -10,9 +10,7 @@ mod print;
 mod read;
 
 use crate::ast::Span;
-use crate::syntax::{Rule, Syntax};
-use crate::{Parse, parse};
-use pest::Parser;
+use crate::{Parse, matcher, parse};
 use print::Printer;
 use read::Reader;
 
@@ -126,8 +124,9 @@ impl<'s> FilePrinter<'s> {
     /// A declaration, and what stands between the last one and this. False when it has to stay as it is.
     fn declaration(&mut self, from: usize, start: usize, end: usize) -> bool {
         let text = &self.source[start..end];
-        let Ok(mut pairs) = Syntax::parse(Rule::file, text) else { return false };
-        let Some(pair) = pairs.next().and_then(|file| file.into_inner().next()) else { return false };
+        let mut nodes = Vec::new();
+        let Ok(file) = matcher::file(text, &mut nodes) else { return false };
+        let Some(pair) = file.into_inner().next() else { return false };
         let mut member = Reader::new(text).member(pair);
         let spread = member.multiline || member.is_breakable() && member.width > print::WIDTH;
         match gap(&self.source[from..start], from > 0) {

@@ -67,10 +67,10 @@ impl<'s> Reader<'s> {
                     line.pieces.push(Piece::Group(self.group(pair, style, space)));
                 }
                 None => {
-                    let span = pair.as_span();
+                    let span = pair;
                     let mut at = span.start();
                     for child in pair.into_inner() {
-                        let inner = child.as_span();
+                        let inner = child;
                         line.marks(&self.source[at..inner.start()]);
                         at = inner.end();
                         self.walk(child, line);
@@ -85,9 +85,9 @@ impl<'s> Reader<'s> {
         let multiline = pair.as_str().contains('\n');
         let mut items: Vec<Item<'s>> = Vec::new();
         let mut note = None;
-        let mut at = pair.as_span().start() + 1;
+        let mut at = pair.start() + 1;
         for child in pair.into_inner() {
-            let span = child.as_span();
+            let span = child;
             let gap = &self.source[at..span.start()];
             at = span.end();
             let before = match items.last_mut() {
