@@ -50,7 +50,12 @@ impl Failure {
 
 impl From<lockstep_executor::Error> for Failure {
     fn from(error: lockstep_executor::Error) -> Failure {
-        Failure::new(error.to_string())
+        let help = error.help();
+        let failure = Failure::new(error.to_string());
+        match help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
     }
 }
 

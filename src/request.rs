@@ -44,9 +44,11 @@ pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<Optio
             None => {}
         }
         if alone {
+            store.settle(request)?;
             return Ok(None);
         }
         if begun.elapsed() > PATIENCE {
+            store.settle(request)?;
             print(&format!(
                 "{what}: noted, but the process that carries run {run} out has not taken it up within {}s; `dsl status {run}` \
                  shows it until it has\n",

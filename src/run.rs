@@ -60,10 +60,22 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
         let end = runner.run(progress.clone()).await;
         signals.abort();
         end
-    })?;
+    });
     progress.close();
     // A copy that hangs in the file system must not keep a detached process here.
     runtime.shutdown_background();
+    let end = match end {
+        Ok(end) => end,
+        // Nothing was begun, and nothing is unfinished.
+        Err(error @ lockstep_executor::Error::NotReturnable { .. }) => return Err(error.into()),
+        Err(error) => {
+            say(&Failure::from(error).render());
+            say(&format!(
+                "run {run} was left as it is, with all that its journal knows; `dsl resume {run}` goes on with it"
+            ));
+            return Ok(exit_code(End::Detached));
+        }
+    };
     // The table is told from the journal: what is not in there did not happen.
     let told = replay(store, &run)?;
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! What can go wrong around a run, as opposed to in it.
 
 use crate::preflight::Unsupported;
+use crate::store::Holder;
+use rusqlite::ErrorCode;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The state directory, a run's record in it, or a run itself cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,12 +69,20 @@ pub enum Error {
         candidates: Vec<String>,
     },
     /// Another process carries the run out.
-    #[error("run {run} is being carried out by another process ({holder}); `dsl status {run}` shows it")]
+    #[error("run {run} is being carried out by another process ({holder})")]
     Locked {
         /// The run.
         run: String,
-        /// What the holder wrote about itself.
-        holder: String,
+        /// Which.
+        holder: Holder,
+    },
+    /// Another process has taken the run over from this one, which writes nothing any more.
+    #[error(
+        "run {run} was taken over by another process; this one has stopped, and has written nothing since"
+    )]
+    Replaced {
+        /// The run.
+        run: String,
     },
     /// The plan needs what this program cannot do.
     #[error("the plan needs what cannot be carried out yet:{}", list(.0))]
@@ -97,6 +107,65 @@ pub enum Error {
     /// Secrets are missing.
     #[error("secrets are missing:{}", list(.0))]
     Secrets(Vec<String>),
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Error::Io { path, source, .. } => self::help(source.kind(), path),
+            Error::Journal { path, source } => match source.sqlite_error_code()? {
+                ErrorCode::DiskFull => self::help(io::ErrorKind::StorageFull, path),
+                ErrorCode::ReadOnly => self::help(io::ErrorKind::ReadOnlyFilesystem, path),
+                ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                    self::help(io::ErrorKind::PermissionDenied, path)
+                }
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some(damage(path)),
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                    Some("another process has been writing to it for long; try again".into())
+                }
+                ErrorCode::SystemIoFailure => {
+                    Some("the disk, or the limit on the size of files (`ulimit -f`), does not take it".into())
+                }
+                _ => None,
+            },
+            Error::Damaged { .. } => Some(
+                "nothing was done, and nothing has been changed; put a copy of the state directory back, or see to the \
+                 targets by hand: other runs can be read"
+                    .into(),
+            ),
+            Error::Locked { run, holder } => Some(match holder.process {
+                Some(process) if holder.is_stopped() => format!(
+                    "`kill -CONT {process}` lets it go on; `kill -9 {process}` ends it, so that another can take the run over"
+                ),
+                _ => format!("`dsl status {run}` shows what it does"),
+            }),
+            Error::Replaced { run } => Some(format!("`dsl status {run}` shows what the other does")),
+            _ => None,
+        }
+    }
+}
+
+fn help(kind: io::ErrorKind, path: &Path) -> Option<String> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(format!("make space where `{}` is, and try again", path.display()))
+        }
+        io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory => Some(
+            "the state directory has to be writable for whoever runs `dsl`; `--state` names another".into(),
+        ),
+        _ => None,
+    }
+}
+
+fn damage(path: &Path) -> String {
+    format!(
+        "nothing was done, and nothing has been changed; keep `{0}` and what lies beside it (`-wal`), and put a copy back, or \
+         go on with another state directory (`--state`). `sqlite3 {0} .recover` reads what is still whole",
+        path.display()
+    )
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

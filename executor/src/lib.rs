@@ -34,4 +34,4 @@ pub use preview::{Preview, preview};
 pub use replay::{Replay, replay};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
-pub use store::{Blocker, Durability, Entry, Holding, Reply, Request, RunInfo, RunLock, Store};
+pub use store::{Blocker, Durability, Entry, Holder, Holding, Reply, Request, RunInfo, RunLock, Store};

@@ -114,6 +114,11 @@ impl Identity {
     }
 }
 
+/// Whether a signal has stopped that process; false where the system does not tell.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    system::is_stopped(pid)
+}
+
 /// Names the time since the machine was last started; empty where the system does not tell.
 pub(crate) fn boot_id() -> String {
     system::boot_id()
@@ -145,6 +150,11 @@ printf '%s\n%s %s\n' "$$" "$boot" "$stat""#;
     /// A field of `/proc/PID/stat`, numbered from 1 as in proc(5); only those behind the name, which may hold anything.
     fn field(stat: &str, number: usize) -> Option<&str> {
         stat.rsplit_once(')')?.1.split_whitespace().nth(number - 3)
+    }
+
+    pub fn is_stopped(pid: u32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        matches!(field(&stat, 3), Some("T" | "t"))
     }
 
     pub fn group_has_living_member(pid: u32) -> bool {
@@ -183,6 +193,11 @@ mod system {
 
     pub fn boot_id() -> String {
         String::new()
+    }
+
+    pub fn is_stopped(pid: u32) -> bool {
+        let output = Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output();
+        output.is_ok_and(|output| output.stdout.trim_ascii_start().starts_with(b"T"))
     }
 
     pub fn group_has_living_member(_: u32) -> bool {

@@ -11,7 +11,7 @@ use crate::observer::Observer;
 use crate::preflight::{absent_programs, unsupported};
 use crate::replay::Pending;
 use crate::secrets::Secrets;
-use crate::store::{Entry, Life, Reply, RunInfo, RunLock, Store};
+use crate::store::{Entry, Life, Pen, Reply, RunInfo, RunLock, Store};
 use crate::tasks::Tasks;
 use crate::{claims, id, judge, process, tasks};
 use lockstep_plan::machine::{ClaimStatus, State, step};
@@ -212,12 +212,12 @@ impl Runner {
     /// # Errors
     /// The journal cannot be written or read. Nothing is lost: the run can be resumed.
     pub async fn run(self, observer: Arc<dyn Observer>) -> Result<End, Error> {
-        let (lives, epoch) = self.store.begin_life(&self.info.id, &process::boot_id())?;
+        let (lives, pen) = self.store.begin_life(&self.info.id, &process::boot_id())?;
         let channels = Arc::new(Channels::new(self.plan.channels.clone(), self.secrets.clone()));
         let context = Arc::new(Context {
             run: self.info.id.clone(),
             pipeline: self.plan.pipeline.clone(),
-            epoch,
+            epoch: pen.epoch,
             module: self.info.module.clone(),
             secrets: self.secrets,
             channels: channels.clone(),
@@ -234,7 +234,7 @@ impl Runner {
             store: self.store,
             plan: self.plan,
             info: self.info,
-            epoch,
+            pen,
             lives,
             tasks,
             notices,
@@ -253,7 +253,7 @@ struct Active {
     store: Arc<Store>,
     plan: Arc<Plan>,
     info: RunInfo,
-    epoch: u64,
+    pen: Pen,
     lives: Vec<Life>,
     state: State,
     pending: Pending,
@@ -285,10 +285,12 @@ impl Active {
             }
             if let Some(outcome) = self.state.outcome().filter(|_| self.state.is_finished()) {
                 if self.info.outcome.is_none() {
+                    // Only whoever still carries the run out touches its targets.
+                    self.store.heartbeat(&self.pen)?;
                     self.tasks.seal(&self.state).await;
                 }
                 self.notices.settle().await;
-                self.store.finish(&self.info.id, outcome)?;
+                self.store.finish(&self.pen, outcome)?;
                 return Ok(End::Finished(outcome));
             }
             let mut events = Vec::new();
@@ -302,7 +304,7 @@ impl Active {
                     self.apply_requests().await?;
                     ticks += 1;
                     if ticks % HEARTBEAT == 0 {
-                        self.store.heartbeat(&self.info.id, self.epoch)?;
+                        self.store.heartbeat(&self.pen)?;
                     }
                 }
             }
@@ -322,7 +324,7 @@ impl Active {
         if !reasons.is_empty() {
             return Err(Error::NotReturnable { run: self.info.id.clone(), reasons });
         }
-        self.store.reopen(&self.info.id)?;
+        self.store.reopen(&self.pen)?;
         self.info.outcome = None;
         self.apply(vec![Event::RollbackRequested { by }], Vec::new()).await
     }
@@ -391,7 +393,7 @@ impl Active {
     fn recover_claims(&mut self, before: &BTreeMap<ClaimId, (u32, bool)>) -> Result<(), Error> {
         let wanted = self.state.claims.iter().zip(0..).filter(|(claim, _)| claim.status != ClaimStatus::Free);
         let keep: Vec<(u32, u32)> = wanted.map(|(claim, index)| (index, claim.turn)).collect();
-        self.store.release_but(&self.info.id, &keep)?;
+        self.store.release_but(&self.pen, &keep)?;
         for (&claim, &(turn, wait)) in before {
             if self.pending.claims.get(&claim) == Some(&(turn, wait)) {
                 self.tasks.claim(claim, turn, wait);
@@ -428,8 +430,8 @@ impl Active {
         let entries: Vec<Entry> =
             (first..).zip(events).map(|(seq, event)| Entry { seq, at, event }).collect();
         self.seq += entries.len() as u64;
-        let (store, run) = (self.store.clone(), self.info.id.clone());
-        let append = move || store.append(&run, &entries, &replies).map(|()| entries);
+        let (store, pen) = (self.store.clone(), self.pen.clone());
+        let append = move || store.append(&pen, &entries, &replies).map(|()| entries);
         let entries = match tokio::task::spawn_blocking(append).await {
             Ok(result) => result?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),

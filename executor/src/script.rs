@@ -3,6 +3,9 @@
 //! A small supervising shell runs the script in a session of its own, its output going to files. It holds a lock (its
 //! standard input is the lock file) as long as it lives, and leaves the exit status in a file: so a later process can
 //! tell running from ended from lost, and wait for the end, without having been the parent.
+//!
+//! The lock file names the epoch of whoever asked for the attempt last. A process that a later one has replaced, having been
+//! stopped for a while, finds a higher one there and starts nothing.
 
 use crate::driver::{Cancel, Output, Probe, Work, stopped};
 use crate::observer::Stream;
@@ -12,7 +15,7 @@ use lockstep_plan::{Failure, Kind, Outcome, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -29,6 +32,12 @@ const OUTPUT_LIMIT: u64 = 1024 * 1024;
 
 /// How often files are looked at for new lines. Only what is shown live depends on it, never what is decided.
 const FOLLOW: Duration = Duration::from_millis(100);
+
+/// How long somebody who holds the lock may take to say that the script was started.
+const START_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a lock may be held by nobody in particular: a process that is being started holds what was open beside it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const START_PAUSE: Duration = Duration::from_millis(5);
 
 /// How many of the last lines a failure quotes.
 const QUOTED_LINES: usize = 8;
@@ -49,29 +58,66 @@ pub(crate) struct Supervised {
     pub directory: PathBuf,
     pub output: Output,
     pub cancel: Cancel,
+    /// Of the process that asks for it.
+    pub epoch: u64,
+}
+
+/// Why a script was not started.
+enum NotStarted {
+    /// A later process carries the run out, or the script's lock is held.
+    NotOurs(String),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> NotStarted {
+        NotStarted::Failed(error)
+    }
 }
 
 impl Supervised {
     /// Starts the script and waits for its end.
     pub async fn run(self, script: Script) -> Outcome {
         let program = script.directory.clone();
-        match self.spawn(script) {
+        let spawned = match self.lock().await {
+            Ok(lock) => self.spawn(script, lock),
+            Err(error) => Err(error),
+        };
+        match spawned {
             Ok(Spawned { pid, ended }) => self.follow(Some(pid), ended).await,
-            Err(error) => {
+            Err(NotStarted::NotOurs(message)) => Outcome::Lost { message },
+            Err(NotStarted::Failed(error)) => {
                 let message = format!("the script could not be started in `{}`: {error}", program.display());
                 Outcome::Failed(Failure::new(Kind::Application, message))
             }
         }
     }
 
-    fn spawn(&self, script: Script) -> io::Result<Spawned> {
-        fs::create_dir_all(&self.directory)?;
+    /// The lock of the attempt.
+    async fn lock(&self) -> Result<File, NotStarted> {
+        let lock = self.lock_file()?;
+        let begun = tokio::time::Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+                Err(fs::TryLockError::WouldBlock) if begun.elapsed() > LOCK_PATIENCE => {
+                    let message = "another process works on this attempt of the step".into();
+                    return Err(NotStarted::NotOurs(message));
+                }
+                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(START_PAUSE).await,
+            }
+        }
+    }
+
+    fn spawn(&self, script: Script, mut lock: File) -> Result<Spawned, NotStarted> {
+        let before = self.enter(&mut lock)?;
         fs::write(self.path("script"), &script.text)?;
-        let lock = File::create(self.path("lock"))?;
-        lock.lock()?;
         // What an attempt of the same key left that is being repeated.
-        for name in ["started", "exit"] {
-            remove_if_there(&self.path(name))?;
+        if before {
+            for name in ["started", "exit"] {
+                remove_if_there(&self.path(name))?;
+            }
         }
         let mut command = Command::new("sh");
         let secret = !self.output.redactor.is_empty();
@@ -88,21 +134,65 @@ impl Supervised {
             Some(file) => command.stdout(file),
             None => command.stdout(Stdio::null()),
         };
-        process::spawn(command)
+        Ok(process::spawn(command)?)
     }
 
-    /// What became of the script that an earlier process was to start.
-    pub fn probe(self) -> io::Result<Probe> {
-        let lock = match File::open(self.path("lock")) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Probe::NeverStarted),
-            Err(error) => return Err(error),
-        };
-        match lock.try_lock_shared() {
-            Err(fs::TryLockError::WouldBlock) => return Ok(Probe::Running(self.attach(lock)?)),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-            Ok(()) => {}
+    fn lock_file(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.directory)?;
+        File::options().read(true).write(true).create(true).truncate(false).open(self.path("lock"))
+    }
+
+    /// Writes who asks for the attempt now, which whoever asked before may do no longer. True when somebody has.
+    fn enter(&self, lock: &mut File) -> Result<bool, NotStarted> {
+        let mut before = String::new();
+        lock.rewind()?;
+        lock.read_to_string(&mut before)?;
+        let words: Vec<&str> = before.split_whitespace().collect();
+        let epoch = if let ["epoch", epoch, ..] = words[..] { epoch.parse().ok() } else { None };
+        if epoch.is_some_and(|epoch: u64| epoch > self.epoch) {
+            let message =
+                format!("a later process carries the run out ({}, this is {})", before.trim(), self.epoch);
+            return Err(NotStarted::NotOurs(message));
         }
+        lock.rewind()?;
+        lock.set_len(0)?;
+        writeln!(lock, "epoch {} process {}", self.epoch, std::process::id())?;
+        Ok(!before.is_empty())
+    }
+
+    /// What became of the script that an earlier process was to start. From now on that one starts it no more. `start`
+    /// starts it, for the case that this turns out only later.
+    pub async fn probe(self, start: Work<Outcome>) -> io::Result<Probe> {
+        let mut lock = self.lock_file()?;
+        let begun = tokio::time::Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Err(fs::TryLockError::WouldBlock) => {}
+            }
+            // Another process that was being started at the moment of the crash holds the lock for an instant, too.
+            let started = self.path("started").exists();
+            if started || begun.elapsed() > START_PATIENCE {
+                if !started {
+                    let mut holder = String::new();
+                    lock.read_to_string(&mut holder)?;
+                    let holder = holder.trim();
+                    self.output.say(&format!(
+                        "an earlier process ({holder}) was about to start it: it is waited for"
+                    ));
+                }
+                return Ok(Probe::Running(self.attach(lock, start)?));
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        }
+        match self.enter(&mut lock) {
+            Ok(_) => {}
+            Err(NotStarted::Failed(error)) => return Err(error),
+            Err(NotStarted::NotOurs(_)) => return Ok(Probe::Unknown),
+        }
+        // Not by closing it: a process that is being started has it open for a moment.
+        lock.unlock()?;
         // Nobody holds it, so the supervisor is gone, or never was.
         if !self.path("started").exists() {
             return Ok(Probe::NeverStarted);
@@ -114,13 +204,18 @@ impl Supervised {
     }
 
     /// Waits for the end of a script that runs: a thread blocks on its lock.
-    fn attach(self, lock: File) -> io::Result<Work<Outcome>> {
+    fn attach(self, lock: File, start: Work<Outcome>) -> io::Result<Work<Outcome>> {
         let (sender, ended) = oneshot::channel();
         std::thread::Builder::new().name("attached".into()).stack_size(128 * 1024).spawn(move || {
             let _ = lock.lock_shared();
             let _ = sender.send(());
         })?;
-        Ok(Box::pin(self.follow(None, ended)))
+        Ok(Box::pin(async move {
+            let cancel = self.cancel.clone();
+            let outcome = self.clone().follow(None, ended).await;
+            // Whoever held the lock was killed just before it started the script.
+            if !self.path("started").exists() && !cancel.is_cancelled() { start.await } else { outcome }
+        }))
     }
 
     /// Passes on what the script prints until its supervisor has ended or is to end.

@@ -4,7 +4,7 @@ use crate::driver::{Attempt, Canceller, Context, Driver, Drivers, Key, Output, P
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::replay::PendingAttempt;
-use crate::store::{Blocker, Store, Taken, Ticket};
+use crate::store::{Blocker, Pen, Store, Taken, Ticket};
 use crate::{claims, sealing};
 use lockstep_plan::machine::State;
 use lockstep_plan::{
@@ -85,6 +85,12 @@ impl Tasks {
         let event = match joined {
             Ok((id, event)) => {
                 self.otherwise.remove(&id);
+                // A clock that was stopped just after it had run out, and perhaps started anew since.
+                if let Event::TimerFired(timer) = &event
+                    && self.timers.get(timer).is_none_or(|handle| handle.id() != id)
+                {
+                    return None;
+                }
                 event
             }
             Err(error) => {
@@ -251,7 +257,8 @@ impl Tasks {
 
     fn ticket(&self, claim: ClaimId, turn: u32) -> Ticket {
         let inner = self.plan.claims[claim.index()].scope != ClaimScope::Stages;
-        Ticket { run: self.context.run.clone(), claim: claim.0, turn, inner }
+        let pen = Pen { run: self.context.run.clone(), epoch: self.context.epoch };
+        Ticket { pen, claim: claim.0, turn, inner }
     }
 
     /// Starts a timer that fires after `after` milliseconds.

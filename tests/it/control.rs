@@ -3,10 +3,10 @@
 use crate::support::{Sandbox, said};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A pipeline whose steps wait for files that the test makes.
-const GATED: &str = r#"
+pub const GATED: &str = r#"
 environment lab {
   kind = non_production
   infrastructure here = local { root = "here" }
@@ -37,37 +37,39 @@ pipeline two { stage s = asking { service = files, infra = lab.here } }
 
 /// The name of the account that the tests run under.
 fn account() -> String {
-    let output = std::process::Command::new("id").arg("-un").output().expect("the command `id`");
+    let output = Command::new("id").arg("-un").output().expect("the command `id`");
     String::from_utf8(output.stdout).expect("a name").trim().into()
 }
 
-struct Started {
-    sandbox: Sandbox,
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+/// A run in a process of its own.
+pub struct Started {
+    pub sandbox: Sandbox,
+    pub child: Child,
+    pub lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
 }
 
 impl Started {
-    fn new(pipeline: &str) -> Started {
+    pub fn new(pipeline: &str) -> Started {
         let sandbox = Sandbox::of_source(&GATED.replace("ACCOUNT", &account()));
         std::fs::create_dir(sandbox.module().join("files")).expect("a folder");
         std::fs::write(sandbox.module().join("files/a"), "a").expect("a file");
         Started::of(sandbox, pipeline)
     }
 
-    fn of(sandbox: Sandbox, pipeline: &str) -> Started {
-        let mut child = sandbox
-            .run(&[pipeline])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+    pub fn of(sandbox: Sandbox, pipeline: &str) -> Started {
+        let command = sandbox.run(&[pipeline]);
+        Started::by(sandbox, command)
+    }
+
+    pub fn by(sandbox: Sandbox, mut command: Command) -> Started {
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = BufReader::new(child.stderr.take().expect("its standard error")).lines();
         Started { sandbox, child, lines }
     }
 
     /// Reads what the program says until a line holds `mark`.
-    fn until(&mut self, mark: &str) {
+    pub fn until(&mut self, mark: &str) {
         let mut seen = String::new();
         for line in &mut self.lines {
             let line = line.expect("a line");
@@ -80,19 +82,25 @@ impl Started {
         panic!("`{mark}` was never said:\n{seen}");
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program lives");
     }
 
-    fn open(&self) {
+    pub fn open(&self) {
         std::fs::write(self.sandbox.module().join("open"), "").expect("a file");
     }
 
-    fn ends(mut self, code: i32) -> Sandbox {
+    pub fn ends(self, code: i32) -> Sandbox {
+        self.ends_saying(code).0
+    }
+
+    /// With everything that it says until then.
+    pub fn ends_saying(mut self, code: i32) -> (Sandbox, String) {
         // What is not read must not keep the program from ending.
-        self.lines.by_ref().for_each(drop);
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(code));
-        self.sandbox
+        let said: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
+        let said = said.join("\n");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(code), "{said}");
+        (self.sandbox, said)
     }
 }
 

@@ -37,7 +37,9 @@ impl Driver for Shell {
     fn probe(&self, attempt: Attempt) -> Work<Probe> {
         let kind = self.kind;
         Box::pin(async move {
-            match probe(attempt) {
+            let directory = attempt.context.module.clone();
+            let start = run(attempt.clone(), directory, None);
+            match probe(attempt, Box::pin(start)).await {
                 Probe::Ended(outcome) => Probe::Ended(judged(outcome, kind)),
                 Probe::Running(work) => Probe::Running(Box::pin(async move { judged(work.await, kind) })),
                 other => other,
@@ -75,17 +77,22 @@ pub(crate) async fn run(attempt: Attempt, directory: PathBuf, hold: Option<File>
     supervised(attempt).run(script).await
 }
 
-/// What became of the attempt's script.
-pub(crate) fn probe(attempt: Attempt) -> Probe {
+/// What became of the attempt's script; `start` starts it, should nobody have done so.
+pub(crate) async fn probe(attempt: Attempt, start: Work<Outcome>) -> Probe {
     let output = attempt.output.clone();
-    supervised(attempt).probe().unwrap_or_else(|error| {
+    supervised(attempt).probe(start).await.unwrap_or_else(|error| {
         output.say(&format!("the folder of an earlier attempt cannot be read: {error}"));
         Probe::Unknown
     })
 }
 
 fn supervised(attempt: Attempt) -> Supervised {
-    Supervised { directory: attempt.directory, output: attempt.output, cancel: attempt.cancel }
+    Supervised {
+        epoch: attempt.context.epoch,
+        directory: attempt.directory,
+        output: attempt.output,
+        cancel: attempt.cancel,
+    }
 }
 
 /// `env` and `secrets` as environment variables.

@@ -7,7 +7,7 @@
 //! Tickets of phases (`inner`) are asked for by runs that hold their targets already. They wait for holders and for each
 //! other, never for a run that only waits for its targets: that one may be waiting for them.
 
-use super::Store;
+use super::{Pen, Store};
 use crate::error::Error;
 use crate::id;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -46,7 +46,8 @@ pub(crate) struct Need {
 /// Names a ticket: a claim of a run, and which time it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    pub run: String,
+    /// Of which run, and by which process.
+    pub pen: Pen,
     pub claim: u32,
     pub turn: u32,
     /// Asked for by a run that holds its targets already.
@@ -103,7 +104,7 @@ impl Store {
             }
         }
         let waiting = self.unattended()?;
-        self.write(|transaction| {
+        self.write_with(&ticket.pen, |transaction| {
             let id = match find(transaction, ticket)? {
                 Some((id, _)) => id,
                 None => insert(transaction, ticket, needs)?,
@@ -115,7 +116,7 @@ impl Store {
                 transaction.execute(
                     "INSERT OR IGNORE INTO holdings (key, run, ticket)
                      SELECT key, ?2, ticket FROM needs WHERE ticket = ?1 AND target = 1",
-                    params![id, ticket.run],
+                    params![id, ticket.pen.run],
                 )?;
                 return Ok(Taken::Granted);
             }
@@ -128,25 +129,27 @@ impl Store {
 
     /// Lets go of a ticket, granted or not.
     pub(crate) fn release(&self, ticket: &Ticket) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_with(&ticket.pen, |transaction| {
             transaction.execute(
                 "DELETE FROM tickets WHERE run = ?1 AND claim = ?2 AND turn = ?3",
-                params![ticket.run, ticket.claim, ticket.turn],
+                params![ticket.pen.run, ticket.claim, ticket.turn],
             )
         })?;
         Ok(())
     }
 
     /// Lets go of every ticket of the run but these (claim and turn): what a crash left behind.
-    pub(crate) fn release_but(&self, run: &str, keep: &[(u32, u32)]) -> Result<(), Error> {
+    pub(crate) fn release_but(&self, pen: &Pen, keep: &[(u32, u32)]) -> Result<(), Error> {
         let tickets: Vec<(i64, u32, u32)> = self.read(|connection| {
             connection
                 .prepare("SELECT id, claim, turn FROM tickets WHERE run = ?1")?
-                .query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .query_map([&pen.run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect()
         })?;
         for (id, ..) in tickets.into_iter().filter(|(_, claim, turn)| !keep.contains(&(*claim, *turn))) {
-            self.write(|transaction| transaction.execute("DELETE FROM tickets WHERE id = ?1", [id]))?;
+            self.write_with(pen, |transaction| {
+                transaction.execute("DELETE FROM tickets WHERE id = ?1", [id])
+            })?;
         }
         Ok(())
     }
@@ -250,14 +253,14 @@ fn find(connection: &Connection, ticket: &Ticket) -> rusqlite::Result<Option<(i6
         .prepare_cached(
             "SELECT id, granted_at IS NOT NULL FROM tickets WHERE run = ?1 AND claim = ?2 AND turn = ?3",
         )?
-        .query_row(params![ticket.run, ticket.claim, ticket.turn], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![ticket.pen.run, ticket.claim, ticket.turn], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
 fn insert(transaction: &Transaction<'_>, ticket: &Ticket, needs: &[Need]) -> rusqlite::Result<i64> {
     transaction.execute(
         "INSERT INTO tickets (run, claim, turn, inner, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![ticket.run, ticket.claim, ticket.turn, ticket.inner, id::now() as i64],
+        params![ticket.pen.run, ticket.claim, ticket.turn, ticket.inner, id::now() as i64],
     )?;
     let id = transaction.last_insert_rowid();
     for need in needs {

@@ -1,10 +1,14 @@
 //! The journal itself: what happened, in order.
 
 use super::requests::{Reply, answer};
-use super::{INLINE_EVENT, Store, damaged, put_blob};
+use super::{INLINE_EVENT, Pen, Store, damaged, put_blob, whole_blob};
 use crate::error::Error;
 use lockstep_plan::Event;
 use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+/// What brings the entries of an older version up to date; those that were there are taken as they are.
+pub(super) const ADD_SUMS: &str = "ALTER TABLE journal ADD COLUMN sum INTEGER";
 
 /// An entry of a run's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,20 +27,32 @@ impl Store {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn history(&self, run: &str) -> Result<Vec<Entry>, Error> {
-        type Row = (i64, i64, Option<String>, Option<Vec<u8>>);
+        type Row = (i64, i64, Option<String>, Option<(String, Vec<u8>)>, Option<i64>);
         let rows: Vec<Row> = self.read(|connection| {
             connection
                 .prepare(
-                    "SELECT seq, at, event, data FROM journal LEFT JOIN blobs ON hash = blob WHERE run = ?1 ORDER BY seq",
+                    "SELECT seq, at, event, hash, data, sum FROM journal LEFT JOIN blobs ON hash = blob
+                     WHERE run = ?1 ORDER BY seq",
                 )?
-                .query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .query_map([run], |row| {
+                    let blob = row.get::<_, Option<String>>(3)?.zip(row.get(4)?);
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, blob, row.get(5)?))
+                })?
                 .collect()
         })?;
         let mut entries = Vec::with_capacity(rows.len());
-        for (seq, at, event, data) in rows {
-            let bytes = event.map(String::into_bytes).or(data).unwrap_or_default();
-            let event = serde_json::from_slice(&bytes)
-                .map_err(|error| damaged(&format!("run {run}, entry {seq}"), &error))?;
+        for (seq, at, event, blob, wanted) in rows {
+            let what = || format!("run {run}, entry {seq}");
+            let bytes = match (event, blob) {
+                (Some(event), _) => event.into_bytes(),
+                (None, Some((hash, data))) => whole_blob(&what(), &hash, data)?,
+                (None, None) => Vec::new(),
+            };
+            if wanted.is_some_and(|wanted| wanted != sum(run, seq, at, &bytes)) {
+                let message = "it is not what was written".into();
+                return Err(Error::Damaged { what: what(), message });
+            }
+            let event = serde_json::from_slice(&bytes).map_err(|error| damaged(&what(), &error))?;
             entries.push(Entry { seq: seq as u64, at: at as u64, event });
         }
         if let Some((index, _)) =
@@ -48,26 +64,23 @@ impl Store {
         Ok(entries)
     }
 
-    /// Writes entries in one transaction; they are on disk when this returns. `replies` go to the requests among them.
-    pub(crate) fn append(&self, run: &str, entries: &[Entry], replies: &[(i64, Reply)]) -> Result<(), Error> {
+    /// Writes entries in one transaction; they are on disk when this returns. `replies` go to the requests among them. A process
+    /// that a later one has replaced writes nothing.
+    pub(crate) fn append(&self, pen: &Pen, entries: &[Entry], replies: &[(i64, Reply)]) -> Result<(), Error> {
         let mut texts = Vec::with_capacity(entries.len());
         for entry in entries {
             texts.push(serde_json::to_string(&entry.event).map_err(|error| damaged("an event", &error))?);
         }
-        self.write(|transaction| {
+        self.write_with(pen, |transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO journal (run, seq, at, event, blob) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO journal (run, seq, at, event, blob, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (entry, text) in entries.iter().zip(&texts) {
                 let inline = text.len() <= INLINE_EVENT;
                 let blob = if inline { None } else { Some(put_blob(transaction, text.as_bytes())?) };
-                insert.execute(params![
-                    run,
-                    entry.seq as i64,
-                    entry.at as i64,
-                    inline.then_some(text),
-                    blob
-                ])?;
+                let (seq, at) = (entry.seq as i64, entry.at as i64);
+                let sum = sum(&pen.run, seq, at, text.as_bytes());
+                insert.execute(params![pen.run, seq, at, inline.then_some(text), blob, sum])?;
             }
             for (id, reply) in replies {
                 answer(transaction, *id, reply)?;
@@ -75,4 +88,15 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// By which an entry is known to be what was written.
+fn sum(run: &str, seq: i64, at: i64, text: &[u8]) -> i64 {
+    let mut hasher = Sha256::new();
+    hasher.update(run);
+    hasher.update(seq.to_le_bytes());
+    hasher.update(at.to_le_bytes());
+    hasher.update(text);
+    let digest = hasher.finalize();
+    i64::from_le_bytes(std::array::from_fn(|at| digest[at]))
 }

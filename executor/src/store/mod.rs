@@ -4,6 +4,7 @@
 //! survives a power cut. Plans and long events are kept once, by the hash of what they hold.
 
 mod claims;
+mod holder;
 mod journal;
 mod notices;
 mod output;
@@ -12,6 +13,7 @@ mod runs;
 
 pub use claims::{Blocker, Holding};
 pub(crate) use claims::{Need, Taken, Ticket};
+pub use holder::Holder;
 pub use journal::Entry;
 pub use requests::{Reply, Request};
 pub(crate) use runs::Life;
@@ -24,11 +26,11 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -42,7 +44,7 @@ const CREATE: &str = "
     ) WITHOUT ROWID;
     CREATE TABLE journal (
         run TEXT NOT NULL REFERENCES runs(id), seq INTEGER NOT NULL, at INTEGER NOT NULL,
-        event TEXT, blob TEXT REFERENCES blobs(hash), PRIMARY KEY (run, seq)
+        event TEXT, blob TEXT REFERENCES blobs(hash), sum INTEGER, PRIMARY KEY (run, seq)
     ) WITHOUT ROWID;
     CREATE TABLE requests (
         id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs(id), at INTEGER NOT NULL,
@@ -53,7 +55,7 @@ const CREATE: &str = "
 
 /// What brings a database of version 1, 2, … to the one after it.
 const MIGRATIONS: [&str; (SCHEMA - 1) as usize] =
-    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE, notices::CREATE];
+    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE, notices::CREATE, journal::ADD_SUMS];
 
 /// Longer events (a step's captured output) go to the blobs.
 const INLINE_EVENT: usize = 4096;
@@ -65,11 +67,20 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const DEAD_HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// The state directory. Cheap to share; one connection writes.
+/// The state directory. Cheap to share; one connection writes, another reads.
 pub struct Store {
     directory: PathBuf,
     database: PathBuf,
-    connection: Mutex<Connection>,
+    writer: Mutex<Writer>,
+    /// What is only looked at does not wait for what is being written.
+    reader: Mutex<Connection>,
+    durability: Durability,
+}
+
+/// The connection that writes, and what its transactions survive now.
+struct Writer {
+    connection: Connection,
+    durability: Durability,
 }
 
 /// The right to carry a run out: nobody else does while this lives. The kernel frees it with the process.
@@ -80,6 +91,14 @@ pub struct RunLock {
 
 pub(crate) fn hash(data: &[u8]) -> String {
     Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The right to write to a run's journal: the run, and the process of it by its epoch. A later one makes it void, even where
+/// the lock of the earlier was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pen {
+    pub run: String,
+    pub epoch: u64,
 }
 
 /// What journalled entries survive.
@@ -126,7 +145,15 @@ impl Store {
             migrate(&connection).map_err(wrap)?;
         }
         drop(opening);
-        Ok(Store { directory, database, connection: Mutex::new(connection) })
+        let reader = Connection::open(&database).map_err(wrap)?;
+        prepare(&reader, durability).map_err(wrap)?;
+        Ok(Store {
+            directory,
+            database,
+            writer: Mutex::new(Writer { connection, durability }),
+            reader: Mutex::new(reader),
+            durability,
+        })
     }
 
     /// Where it is, absolute.
@@ -144,17 +171,20 @@ impl Store {
     /// # Errors
     /// Another process has it, or the lock file cannot be made.
     pub fn lock_run(&self, run: &str) -> Result<RunLock, Error> {
-        let (mut file, path) = self.lock_file(run)?;
+        let (mut file, mut path) = self.lock_file(run)?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &path) => break,
+                // Somebody has removed the file meanwhile: whoever comes next locks another.
+                Ok(()) => (file, path) = self.lock_file(run)?,
                 Err(fs::TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     file.rewind().and_then(|()| file.read_to_string(&mut holder)).at("read", &path)?;
-                    let patience = if is_alive(&holder) { LOCK_PATIENCE } else { DEAD_HOLDER_PATIENCE };
+                    let patience =
+                        if Holder::parse(&holder).is_alive() { LOCK_PATIENCE } else { DEAD_HOLDER_PATIENCE };
                     if begun.elapsed() > patience {
-                        return Err(Error::Locked { run: run.into(), holder: holder.trim().into() });
+                        return Err(Error::Locked { run: run.into(), holder: Holder::parse(&holder) });
                     }
                     std::thread::sleep(LOCK_PAUSE);
                 }
@@ -164,7 +194,7 @@ impl Store {
         let write = |file: &mut File| {
             file.set_len(0)?;
             file.rewind()?;
-            writeln!(file, "process {}", std::process::id())
+            writeln!(file, "{}", Holder::this())
         };
         write(&mut file).at("write", &path)?;
         Ok(RunLock { _file: file })
@@ -183,7 +213,7 @@ impl Store {
                 Err(fs::TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     file.rewind().and_then(|()| file.read_to_string(&mut holder)).at("read", &path)?;
-                    if is_alive(&holder) || begun.elapsed() > LOCK_PATIENCE {
+                    if Holder::parse(&holder).is_alive() || begun.elapsed() > LOCK_PATIENCE {
                         return Ok(true);
                     }
                     std::thread::sleep(LOCK_PAUSE);
@@ -203,44 +233,84 @@ impl Store {
         Ok((file, path))
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic elsewhere leaves the connection usable: an unfinished transaction was rolled back as it was dropped.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        query(&self.connection()).map_err(|source| Error::Journal { path: self.database.clone(), source })
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        query(&reader).map_err(|source| Error::Journal { path: self.database.clone(), source })
     }
 
     fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let mut connection = self.connection();
+        self.write_for(self.durability, change)
+    }
+
+    /// As [`Store::write`], for what may be lost with the machine: nobody waits until it is on disk.
+    fn write_loosely<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.write_for(Durability::Process, change)
+    }
+
+    fn write_for<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        // A panic elsewhere leaves the connection usable: an unfinished transaction was rolled back as it was dropped.
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = &mut *connection;
         let transact = || {
+            if durability != writer.durability {
+                set_durability(&writer.connection, durability)?;
+                writer.durability = durability;
+            }
             let transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                writer.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let result = change(&transaction)?;
             transaction.commit()?;
             Ok(result)
         };
         transact().map_err(|source| Error::Journal { path: self.database.clone(), source })
     }
+
+    /// As [`Store::write`], for what only the process that carries the run out may do.
+    fn write_with<T>(
+        &self,
+        pen: &Pen,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let done = self.write(|transaction| {
+            if newest_epoch(transaction, &pen.run)? == pen.epoch {
+                change(transaction).map(Some)
+            } else {
+                Ok(None)
+            }
+        })?;
+        done.ok_or_else(|| Error::Replaced { run: pen.run.clone() })
+    }
 }
 
-/// Whether the process that a lock file names is alive, as far as can be known.
-fn is_alive(holder: &str) -> bool {
-    let pid = holder.trim().strip_prefix("process ").and_then(|id| id.parse().ok());
-    pid.and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+/// Whether that path still leads to that file.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(of).ok() == fs::metadata(path).map(of).ok()
 }
 
 fn prepare(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    // A damaged page is to be noticed where it is read, not where its content is used.
+    connection.pragma_update(None, "cell_size_check", true)?;
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    set_durability(connection, durability)?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+fn set_durability(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     let synchronous = match durability {
         Durability::Machine => "FULL",
         Durability::Process => "NORMAL",
     };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "foreign_keys", true)
+    connection.pragma_update(None, "synchronous", synchronous)
 }
 
 /// Makes the tables, or brings those of an older version up to date. Two processes may find them missing at once: the
@@ -262,10 +332,26 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("COMMIT")
 }
 
+/// Of the processes that have carried the run out, the last one's.
+fn newest_epoch(transaction: &Transaction<'_>, run: &str) -> rusqlite::Result<u64> {
+    let newest: i64 = transaction
+        .prepare_cached("SELECT max(epoch) FROM runners WHERE run = ?1")?
+        .query_row([run], |row| row.get(0))?;
+    Ok(newest as u64)
+}
+
 fn put_blob(transaction: &Transaction<'_>, data: &[u8]) -> rusqlite::Result<String> {
     let hash = hash(data);
     transaction.execute("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)", params![hash, data])?;
     Ok(hash)
+}
+
+/// A blob as it was put: what does not fit its hash any more is nobody's plan and no event.
+fn whole_blob(what: &str, name: &str, data: Vec<u8>) -> Result<Vec<u8>, Error> {
+    if hash(&data) == name {
+        return Ok(data);
+    }
+    Err(Error::Damaged { what: what.into(), message: "it is not what was written".into() })
 }
 
 fn damaged(what: &str, error: &serde_json::Error) -> Error {

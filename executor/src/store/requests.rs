@@ -33,14 +33,15 @@ pub enum Reply {
 
 impl Store {
     /// Asks the process that carries the run out to take an event from people: an answer, an abort, a rollback. Gives the
-    /// number under which [`Store::reply`] tells what became of it.
+    /// number under which [`Store::reply`] tells what became of it. Whoever takes it up has it on disk; where nobody does, see
+    /// [`Store::settle`].
     ///
     /// # Errors
     /// There is no such run, it has ended, or the journal cannot be written.
     pub fn request(&self, run: &str, event: &Event) -> Result<i64, Error> {
         let text = serde_json::to_string(event).map_err(|error| damaged("a request", &error))?;
         // In one transaction with the look at the run: a request to a run that ends meanwhile is answered by its end.
-        let id = self.write(|transaction| {
+        let id = self.write_loosely(|transaction| {
             let found = transaction.execute(
                 "INSERT INTO requests (run, at, event) SELECT id, ?2, ?3 FROM runs WHERE id = ?1 AND outcome IS NULL",
                 params![run, id::now() as i64, text],
@@ -53,6 +54,18 @@ impl Store {
             // It was there, and had not ended: only a journal that loses rows gets here.
             (None, None) => Err(Error::NoRun(run.into())),
         }
+    }
+
+    /// Has a request that nobody has taken up survive the end of the machine.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn settle(&self, request: i64) -> Result<(), Error> {
+        // What was written before is on disk with it.
+        self.write(|transaction| {
+            transaction.execute("UPDATE requests SET at = at WHERE id = ?1", [request])
+        })?;
+        Ok(())
     }
 
     /// What became of a request; none while nobody has taken it up.

@@ -1,7 +1,7 @@
 //! Which runs there are, what they carry out, how they ended, and who carried them out when.
 
 use super::requests::answer_all;
-use super::{Store, damaged, put_blob};
+use super::{Pen, Store, damaged, newest_epoch, put_blob, whole_blob};
 use crate::error::{At, Error};
 use crate::id;
 use lockstep_plan::{Plan, RunOutcome};
@@ -130,36 +130,42 @@ impl Store {
     /// # Errors
     /// There is no such run, or what is stored is damaged.
     pub fn plan(&self, run: &str) -> Result<Plan, Error> {
-        let data: Option<Vec<u8>> = self.read(|connection| {
+        let found: Option<(String, Vec<u8>)> = self.read(|connection| {
             connection
-                .query_row("SELECT data FROM runs JOIN blobs ON hash = plan WHERE id = ?1", [run], |row| {
-                    row.get(0)
-                })
+                .query_row(
+                    "SELECT hash, data FROM runs JOIN blobs ON hash = plan WHERE id = ?1",
+                    [run],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
                 .optional()
         })?;
-        let data = data.ok_or_else(|| Error::NoRun(run.into()))?;
-        serde_json::from_slice(&data).map_err(|error| damaged(&format!("the plan of run {run}"), &error))
+        let (hash, data) = found.ok_or_else(|| Error::NoRun(run.into()))?;
+        let what = format!("the plan of run {run}");
+        let data = whole_blob(&what, &hash, data)?;
+        serde_json::from_slice(&data).map_err(|error| damaged(&what, &error))
     }
 
     /// Records how a run ended, and lets go of whatever it held. Requests that are still open came too late, and are told so.
-    pub(crate) fn finish(&self, run: &str, ended: RunOutcome) -> Result<(), Error> {
+    pub(crate) fn finish(&self, pen: &Pen, ended: RunOutcome) -> Result<(), Error> {
         let outcome = serde_json::to_string(&ended).map_err(|error| damaged("an outcome", &error))?;
-        self.write(|transaction| {
-            answer_all(transaction, run, ended)?;
-            transaction.execute("DELETE FROM tickets WHERE run = ?1", [run])?;
-            transaction.execute("UPDATE runs SET outcome = ?2 WHERE id = ?1", [run, &outcome])
+        self.write_with(pen, |transaction| {
+            answer_all(transaction, &pen.run, ended)?;
+            transaction.execute("DELETE FROM tickets WHERE run = ?1", [&pen.run])?;
+            transaction.execute("UPDATE runs SET outcome = ?2 WHERE id = ?1", [&pen.run, &outcome])
         })?;
         Ok(())
     }
 
     /// A run that had ended goes on: it is taken back.
-    pub(crate) fn reopen(&self, run: &str) -> Result<(), Error> {
-        self.write(|transaction| transaction.execute("UPDATE runs SET outcome = NULL WHERE id = ?1", [run]))?;
+    pub(crate) fn reopen(&self, pen: &Pen) -> Result<(), Error> {
+        self.write_with(pen, |transaction| {
+            transaction.execute("UPDATE runs SET outcome = NULL WHERE id = ?1", [&pen.run])
+        })?;
         Ok(())
     }
 
-    /// A new process carries the run out: gives the lives before, and its own epoch.
-    pub(crate) fn begin_life(&self, run: &str, boot: &str) -> Result<(Vec<Life>, u64), Error> {
+    /// A new process carries the run out: gives the lives before, and the right to write. Whoever had it has it no longer.
+    pub(crate) fn begin_life(&self, run: &str, boot: &str) -> Result<(Vec<Life>, Pen), Error> {
         let at = id::now() as i64;
         self.write(|transaction| {
             let lives: Vec<Life> = transaction
@@ -180,18 +186,19 @@ impl Store {
                 "INSERT INTO runners (run, epoch, boot, started_at, seen_at) VALUES (?1, ?2, ?3, ?4, ?4)",
                 params![run, epoch as i64, boot, at],
             )?;
-            Ok((lives, epoch))
+            Ok((lives, Pen { run: run.into(), epoch }))
         })
     }
 
-    /// Says that the process of that epoch still carries the run out.
-    pub(crate) fn heartbeat(&self, run: &str, epoch: u64) -> Result<(), Error> {
-        self.write(|transaction| {
+    /// Says that this process still carries the run out, and finds out whether it does.
+    pub(crate) fn heartbeat(&self, pen: &Pen) -> Result<(), Error> {
+        let newest = self.write_loosely(|transaction| {
             transaction.execute(
                 "UPDATE runners SET seen_at = ?3 WHERE run = ?1 AND epoch = ?2",
-                params![run, epoch as i64, id::now() as i64],
-            )
+                params![pen.run, pen.epoch as i64, id::now() as i64],
+            )?;
+            newest_epoch(transaction, &pen.run)
         })?;
-        Ok(())
+        if newest == pen.epoch { Ok(()) } else { Err(Error::Replaced { run: pen.run.clone() }) }
     }
 }

@@ -1,0 +1,147 @@
+//! Damaged journals: whatever is read back is what was written, or it is said that it is not.
+
+use crate::support::*;
+use lockstep_executor::{Drivers, End, Error, Nobody, Runner, Store, replay};
+use lockstep_plan::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A run whose third step waits for a file that is not there yet, detached, and where its journal is.
+async fn unfinished(world: &World) -> (String, PathBuf) {
+    let works = vec![
+        shell("one", "echo x >>one; head -c 9000 /dev/zero | tr '\\0' y"),
+        shell("two", "echo x >>two"),
+        shell("three", "until [ -e open ]; do sleep 0.01; done"),
+    ];
+    let runner = world.runner(plan(vec![stage("a", works)]));
+    let run = runner.info().id.clone();
+    let memory = Arc::new(Memory::default());
+    let handle = runner.handle();
+    let running = tokio::spawn(runner.run(memory.clone()));
+    memory.happening(|it| matches!(it, Happening::StepStarted(StepId(2), _))).await;
+    handle.detach();
+    assert_eq!(running.await.unwrap().unwrap(), End::Detached);
+    let path = world.store().directory().join("journal.db");
+    settle(&path);
+    (run, path)
+}
+
+/// Everything into the one file.
+fn settle(path: &Path) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
+/// What became of an attempt to go on with the run.
+async fn go_on(world: &World, run: &str) -> Result<End, Error> {
+    let store = Arc::new(Store::open(&world.directory.path().join("state"))?);
+    Runner::resume(store, Drivers::built_in(), run)?.run(Arc::new(Nobody)).await
+}
+
+fn says_what_to_do(error: &Error) {
+    let help = error.help().unwrap_or_else(|| panic!("{error}: and now?"));
+    assert!(help.contains("nothing was done"), "{error}: {help}");
+}
+
+#[tokio::test]
+async fn a_truncated_journal_is_refused_and_left_alone() {
+    let world = World::new();
+    let (_run, path) = unfinished(&world).await;
+    let whole = fs::read(&path).unwrap();
+    for length in [whole.len() / 2, whole.len() - 4096, 5000, 100, 17] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = match Store::open(path.parent().unwrap()) {
+            // Whoever looks at what is missing is told.
+            Ok(store) => store
+                .runs()
+                .and_then(|runs| runs.iter().try_for_each(|run| replay(&store, &run.id).map(drop)))
+                .expect_err("a truncated journal was read"),
+            Err(error) => error,
+        };
+        says_what_to_do(&error);
+        assert_eq!(fs::read(&path).unwrap(), whole[..length], "it was changed, cut to {length}: {error}");
+    }
+    fs::write(world.path("open"), "").unwrap();
+}
+
+/// Bytes in the middle and at the beginning of every page in turn.
+#[tokio::test]
+async fn a_corrupted_page_is_noticed_or_does_no_harm() {
+    let world = World::new();
+    let (run, path) = unfinished(&world).await;
+    let before = world.store().history(&run).unwrap();
+    settle(&path);
+    let whole = fs::read(&path).unwrap();
+    let mut noticed = 0;
+    for page in 0..whole.len() / 4096 {
+        for (at, length) in [(0, 8), (2000, 64), (4000, 64)] {
+            let mut bytes = whole.clone();
+            let at = page * 4096 + at;
+            bytes[at..at + length].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            for beside in ["journal.db-wal", "journal.db-shm"] {
+                let _ = fs::remove_file(path.with_file_name(beside));
+            }
+            fs::write(&path, &bytes).unwrap();
+            let read = Store::open(path.parent().unwrap())
+                .and_then(|store| replay(&store, &run).and_then(|_| store.history(&run)));
+            match read {
+                Ok(history) => assert_eq!(history, before, "page {page}"),
+                Err(_) => noticed += 1,
+            }
+        }
+    }
+    assert!(noticed > 5, "{noticed} of {} pages", whole.len() / 4096);
+    fs::write(world.path("open"), "").unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_what_was_written_is_not_acted_on() {
+    let world = World::new();
+    let (run, path) = unfinished(&world).await;
+    let whole = fs::read(&path).unwrap();
+    let changes = [
+        ("UPDATE journal SET event = replace(event, '\"attempt\":1', '\"attempt\":2')", "entry"),
+        ("UPDATE journal SET at = at + 1 WHERE seq = 2", "entry 2"),
+        ("UPDATE journal SET seq = 5 WHERE seq = 3", "entry 5"),
+        ("DELETE FROM journal WHERE seq = 2", "entry 2 is missing"),
+        (
+            "UPDATE blobs SET data = CAST(replace(data, 'yyy', 'yyx') AS BLOB) WHERE hash IN (SELECT blob FROM journal)",
+            "entry 2",
+        ),
+        (
+            "UPDATE blobs SET data = CAST(replace(data, 'release', 'Release') AS BLOB) WHERE hash IN (SELECT plan FROM runs)",
+            "plan",
+        ),
+    ];
+    fs::write(world.path("open"), "").unwrap();
+    for (change, what) in changes {
+        fs::write(&path, &whole).unwrap();
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert!(connection.execute(change, []).unwrap() > 0, "{change}");
+        drop(connection);
+        settle(&path);
+        let error = go_on(&world, &run).await.expect_err(change);
+        assert!(matches!(error, Error::Damaged { .. }), "{change}: {error}");
+        assert!(error.to_string().contains(what), "{change}: {error}");
+        says_what_to_do(&error);
+    }
+    // Put back, it goes on as if nothing had been.
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(go_on(&world, &run).await.unwrap(), End::Finished(RunOutcome::Succeeded));
+    assert_eq!((world.read("one"), world.read("two")), ("x\n".into(), "x\n".into()));
+}
+
+/// Plans and long outputs are kept by what they hold: the same ones once.
+#[tokio::test]
+async fn what_is_the_same_is_kept_once() {
+    let world = World::new();
+    let works = || vec![shell("one", "head -c 9000 /dev/zero | tr '\\0' y"), shell("two", "true")];
+    for _ in 0..3 {
+        world.run(plan(vec![stage("a", works())])).await;
+    }
+    let path = world.store().directory().join("journal.db");
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let count: i64 = connection.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 2, "one plan, one output");
+}
