@@ -6,7 +6,7 @@ use lockstep_plan::{
     ApprovalId, BarrierId, Cause, Happening, Plan, Question, Role, StageId, Step, StepId, Verdict,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A line of the table.
 #[derive(Debug, Clone, Serialize)]
@@ -64,28 +64,34 @@ pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<
 /// What the journal tells of one stage.
 #[derive(Debug, Clone, Default)]
 struct Told {
-    ran: Vec<StepId>,
-    undone: Vec<StepId>,
+    ran: Once,
+    undone: Once,
     /// What failed without the stage failing, and what went wrong in the rollback.
     besides: Vec<String>,
+}
+
+/// Steps in the order in which they first came.
+#[derive(Debug, Clone, Default)]
+struct Once {
+    order: Vec<StepId>,
+    known: BTreeSet<StepId>,
+}
+
+impl Once {
+    fn add(&mut self, step: StepId) {
+        if self.known.insert(step) {
+            self.order.push(step);
+        }
+    }
 }
 
 fn note(plan: &Plan, happening: &Happening, told: &mut [Told]) {
     let of = |step: &StepId| plan.steps[step.index()].stage.index();
     let role = |step: &StepId| plan.steps[step.index()].role;
-    let once = |list: &mut Vec<StepId>, step: StepId| {
-        if !list.contains(&step) {
-            list.push(step);
-        }
-    };
     match happening {
-        Happening::StepStarted(step, _) if role(step) == Role::Forward => {
-            once(&mut told[of(step)].ran, *step)
-        }
-        Happening::StepSucceeded(step) if role(step) != Role::Forward => {
-            once(&mut told[of(step)].undone, *step)
-        }
-        Happening::StepFailed { step, attempt: 0, .. } => once(&mut told[of(step)].ran, *step),
+        Happening::StepStarted(step, _) if role(step) == Role::Forward => told[of(step)].ran.add(*step),
+        Happening::StepSucceeded(step) if role(step) != Role::Forward => told[of(step)].undone.add(*step),
+        Happening::StepFailed { step, attempt: 0, .. } => told[of(step)].ran.add(*step),
         Happening::StepFailed { step, failure, decision, .. } => {
             let so = match decision.verdict {
                 Verdict::Ignore => "was ignored",
@@ -116,20 +122,20 @@ fn note(plan: &Plan, happening: &Happening, told: &mut [Told]) {
 impl Told {
     fn did(&self, plan: &Plan) -> String {
         // Names are unique in a phase only; where two phases share one, all are told with their phases.
-        let ran = || self.ran.iter().map(|step| &plan.steps[step.index()]);
+        let ran = || self.ran.order.iter().map(|step| &plan.steps[step.index()]);
         let mut names: Vec<&str> = ran().map(|step| last(&step.name)).collect();
         names.sort_unstable();
         let ambiguous = names.windows(2).any(|pair| pair[0] == pair[1]);
         let named = |step: &Step| if ambiguous { in_stage(plan, step) } else { in_phase(plan, step) };
-        let undone = self.undone.iter().map(|step| {
+        let undone = self.undone.order.iter().map(|step| {
             let name = named(&plan.steps[step.index()]);
             name.strip_suffix(".undo").map(str::to_owned).unwrap_or(name)
         });
         let mut parts = Vec::new();
-        if !self.ran.is_empty() {
+        if !self.ran.order.is_empty() {
             parts.push(format!("ran {}", list(ran().map(named))));
         }
-        if !self.undone.is_empty() {
+        if !self.undone.order.is_empty() {
             parts.push(format!("undid {}", list(undone)));
         }
         parts.join(", ")

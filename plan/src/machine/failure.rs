@@ -1,10 +1,10 @@
 //! Failures: which rule matches, and what it leads to.
 
-use super::state::{BarrierAsk, Settled};
+use super::state::{BarrierAsk, Seen, Settled};
 use super::{Machine, StageMode, StepStatus};
 use crate::{
     Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, PlaceId, Plan, Question, Reaction,
-    Role, Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict,
+    Role, Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict, Work,
 };
 
 /// Which rule: its scope, and its place in it.
@@ -260,6 +260,7 @@ impl Machine<'_> {
     /// A doomed stage may go on after all: what it had been stopped in the middle of is taken up again.
     fn resume_forward(&mut self, stage: StageId, at: usize) {
         self.state.stages[stage.index()].mode = StageMode::Forward(at);
+        self.state.stages[stage.index()].seen = Seen::default();
         self.state.stages[stage.index()].cause = None;
         let steps: Vec<StepId> = self.state.steps_at(self.plan, stage).collect();
         let untouched = steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle);
@@ -364,11 +365,14 @@ impl Machine<'_> {
     /// Goes on with what a failed stage has to do, once nothing of it runs any more.
     pub(super) fn drained(&mut self, stage: StageId) {
         let StageMode::Draining(at, settled) = &self.state.stages[stage.index()].mode else { return };
-        if self.state.steps_at(self.plan, stage).any(|step| self.state.steps[step.index()].status.is_active())
+        let (at, settled) = (*at, settled.clone());
+        let plan = self.plan;
+        if let Some(Work::Steps(steps)) =
+            plan.stages[stage.index()].positions.get(at).map(|position| &position.work)
+            && !self.all_seen(stage, at, true, steps, |status| !status.is_active())
         {
             return;
         }
-        let (at, settled) = (*at, settled.clone());
         if self.is_aborting() {
             self.end_stage(stage, StageOutcome::Aborted);
             return;

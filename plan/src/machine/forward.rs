@@ -1,6 +1,6 @@
 //! A stage on its way forward: positions, attempts, and what follows when an attempt ends.
 
-use super::state::constant;
+use super::state::{Seen, constant};
 use super::{Machine, RunMode, StageMode, StepStatus};
 use crate::{
     Answer, Call, Cause, Clock, Command, EvalError, Event, Failure, Happening, Kind, NotifyEvent, Outcome,
@@ -48,7 +48,7 @@ impl Machine<'_> {
                             }
                         }
                     }
-                    steps.iter().all(|step| self.state.steps[step.index()].status.is_passed())
+                    self.all_seen(stage, at, false, steps, StepStatus::is_passed)
                 }
                 Work::Barrier(place) => match self.meet(stage, *place, &position.when) {
                     Some(passed) => passed,
@@ -64,6 +64,29 @@ impl Machine<'_> {
             }
             self.state.stages[stage.index()].mode = StageMode::Forward(at + 1);
         }
+    }
+
+    /// Whether every step of the position where the stage is has come to that for good. Each is looked at once, not after
+    /// every event: there may be thousands.
+    pub(super) fn all_seen(
+        &mut self,
+        stage: StageId,
+        at: usize,
+        draining: bool,
+        steps: &[StepId],
+        holds: impl Fn(&StepStatus) -> bool,
+    ) -> bool {
+        let seen = &mut self.state.stages[stage.index()].seen;
+        if (seen.at, seen.draining) != (at, draining) {
+            *seen = Seen { at, draining, steps: 0 };
+        }
+        while let Some(step) = steps.get(seen.steps) {
+            if !holds(&self.state.steps[step.index()].status) {
+                return false;
+            }
+            seen.steps += 1;
+        }
+        true
     }
 
     fn begin_steps(&mut self, steps: &[StepId], holds: bool) {
@@ -246,7 +269,9 @@ impl Machine<'_> {
         }
         let outcome = if was == StepStatus::TimingOut {
             let message = format!("it took longer than its timeout of {}", self.timeout_text(step));
-            Outcome::Failed(Failure::new(Kind::Timeout, message))
+            // On how many hosts it had not been done by then is still worth a rule.
+            let hosts = if let Outcome::Failed(failure) = outcome { failure.hosts } else { None };
+            Outcome::Failed(Failure { hosts, ..Failure::new(Kind::Timeout, message) })
         } else {
             outcome
         };

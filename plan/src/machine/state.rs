@@ -110,6 +110,18 @@ pub struct StageState {
     pub(super) claiming: bool,
     /// A person has asked to take up its rollback where it stopped.
     pub(super) again: bool,
+    /// How many steps of its position need not be looked at again.
+    pub(super) seen: Seen,
+}
+
+/// How far the steps of a position have been gone through, so that each is looked at once and not after every event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Seen {
+    /// Which position, and whether steps that have ended are looked for, or such that are passed.
+    pub(super) at: usize,
+    pub(super) draining: bool,
+    /// How many, from the first.
+    pub(super) steps: usize,
 }
 
 /// Where a stage is.
@@ -324,7 +336,8 @@ impl State {
                     cause: None,
                     phase: None,
                     claiming: false,
-                    again: false
+                    again: false,
+                    seen: Seen::default()
                 };
                 plan.stages.len()
             ],
