@@ -1,23 +1,65 @@
 //! `kill -9` at random moments, again and again: `cargo bench --bench reliability [-- COUNT [SEED]]`.
 //!
-//! Runs the examples that this machine can carry out. Each run is killed at a random moment, and with some luck its
-//! resume too, until it comes to its end; then that end has to be the one of a run that nobody disturbed, what the
-//! journal knew before each kill has to be in it still, and no attempt may have been begun twice. The first deviation
-//! ends it with everything that is known about it.
+//! Runs the examples that this machine can carry out, and a module of its own with many short steps, several at a time. Each
+//! run is killed at a random moment, and with some luck its resume too, until it comes to its end; then that end has to be the
+//! one of a run that nobody disturbed, what the journal knew before each kill has to be in it still, no attempt may have been
+//! begun twice, and no script may have been. The first deviation ends it with everything that is known about it.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is run: the example, its arguments, and the exit code of an undisturbed run.
-const SCENES: [(&str, &[&str], i32); 4] = [
+const SCENES: [(&str, &[&str], i32); 6] = [
+    (SHORT, &["go"], 0),
+    (SHORT, &["go", "fails=true"], 1),
     ("quickstart", &["release", "version=2.0.0"], 0),
     ("quickstart", &["release", "version=2.0.0", "break_region2=true"], 1),
     ("build", &["package", "version=1.0.0"], 0),
     ("build", &["package", "version=1.0.0", "with_checksum=false"], 0),
 ];
+
+/// No example: the module below.
+const SHORT: &str = "short steps";
+
+/// Two stages that each deploy, do small things that leave a line, and meet.
+const SHORT_STEPS: &str = r#"
+service files = local { artifact = other { path = "files" } }
+environment lab {
+  infrastructure one = local { root = "one" }
+  infrastructure two = local { root = "two" }
+}
+workflow work(service: service<local>, infra: infrastructure<local>, fails: bool) {
+  phase first {
+    step a = shell { script = "echo ${stage.name}.a >>lines" }
+    step put = local.deploy {}
+    parallel {
+      step b = shell { script = "echo ${stage.name}.b >>lines" }
+      step c = shell { script = "echo ${stage.name}.c >>lines; sleep 0.02" }
+    }
+    barrier middle
+  }
+  phase second {
+    step d = shell { script = "echo ${stage.name}.d >>lines" }
+    step e = shell {
+      only if fails
+      script = "echo ${stage.name}.e >>lines; exit 1"
+    }
+    barrier end
+  }
+}
+pipeline go(fails: bool = false) {
+  parallel {
+    stage one = work { service = files, infra = lab.one, fails = false }
+    stage two = work { service = files, infra = lab.two, fails }
+  }
+}
+"#;
 
 /// At most so many kills in one run, so that each comes to its end.
 const MOST_IN_ONE: u32 = 5;
@@ -37,20 +79,28 @@ impl Chance {
 struct Scene {
     folder: tempfile::TempDir,
     module: PathBuf,
+    dsl: PathBuf,
 }
 
 impl Scene {
-    fn new(example: &str) -> Scene {
+    fn new(example: &str, dsl: &Path) -> Scene {
         let folder = tempfile::tempdir().expect("a folder");
         let module = folder.path().join("module");
+        let dsl = dsl.to_path_buf();
+        if example == SHORT {
+            fs::create_dir_all(module.join("files")).expect("a folder");
+            fs::write(module.join("files/a"), "a").expect("a file");
+            fs::write(module.join("main.lockstep"), SHORT_STEPS).expect("a file");
+            return Scene { folder, module, dsl };
+        }
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
         let copied = Command::new("cp").arg("-r").arg(&from).arg(&module).status();
         assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", from.display());
-        Scene { folder, module }
+        Scene { folder, module, dsl }
     }
 
     fn dsl(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dsl"));
+        let mut command = Command::new(&self.dsl);
         command.args(words).current_dir(&self.module).env("LOCKSTEP_STATE", self.folder.path().join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -61,6 +111,14 @@ impl Scene {
         let output = command.stdout(Stdio::piped()).output().expect("the program starts");
         output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
     }
+}
+
+/// A script that was begun twice, as the lines that scripts leave tell.
+fn ran_twice(scene: &Scene) -> Option<String> {
+    let lines = fs::read_to_string(scene.module.join("lines")).unwrap_or_default();
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    lines.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_owned())
 }
 
 /// Services outlive their runs; they have to be ended.
@@ -112,9 +170,15 @@ fn killed(command: &mut Command, after: Duration) -> Option<i32> {
 }
 
 /// One run with its kills: how many there were.
-fn disturb(at: usize, wanted: &Value, length: Duration, chance: &mut Chance) -> Result<u32, String> {
+fn disturb(
+    at: usize,
+    wanted: &Value,
+    length: Duration,
+    chance: &mut Chance,
+    dsl: &Path,
+) -> Result<u32, String> {
     let (example, arguments, code) = SCENES[at];
-    let scene = Scene::new(example);
+    let scene = Scene::new(example, dsl);
     let mut words = vec!["run", "."];
     words.extend(arguments);
     let mut kills = 0;
@@ -137,6 +201,9 @@ fn disturb(at: usize, wanted: &Value, length: Duration, chance: &mut Chance) -> 
                 return Err(format!("{name} was begun twice:\n{now:#?}"));
             }
             known = now;
+        }
+        if let Some(name) = ran_twice(&scene) {
+            return Err(format!("the script of {name} ran twice:\n{known:#?}"));
         }
         match (ended, status) {
             (Some(found), Some(status)) => {
@@ -164,11 +231,14 @@ fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let count = numbers.first().copied().unwrap_or(1000);
     let seed = numbers.get(1).copied().unwrap_or(0x5eed_1e55);
-    let mut chance = Chance(seed.max(1));
+    // A copy, so that nothing changes should the program be built anew meanwhile.
+    let folder = tempfile::tempdir().expect("a folder");
+    let dsl = folder.path().join("dsl");
+    fs::copy(env!("CARGO_BIN_EXE_dsl"), &dsl).expect("the program");
     let undisturbed: Vec<(Value, Duration)> = SCENES
         .iter()
         .map(|(example, arguments, code)| {
-            let scene = Scene::new(example);
+            let scene = Scene::new(example, &dsl);
             let begun = Instant::now();
             let ended =
                 scene.dsl(&[&["run", "."], *arguments].concat()).status().expect("the program starts");
@@ -177,22 +247,42 @@ fn main() -> ExitCode {
         })
         .collect();
     let begun = Instant::now();
-    let (mut kills, mut runs) = (0, 0);
-    while kills < count {
-        let at = chance.below(SCENES.len() as u64) as usize;
-        let (wanted, length) = &undisturbed[at];
-        match disturb(at, wanted, *length, &mut chance) {
-            Ok(more) => kills += u64::from(more),
-            Err(why) => {
-                println!("after {kills} kills in {runs} runs (seed {seed}), {:?}: {why}", SCENES[at]);
-                return ExitCode::FAILURE;
-            }
+    let (kills, runs) = (AtomicU64::new(0), AtomicU64::new(0));
+    let deviation: Mutex<Option<String>> = Mutex::new(None);
+    let stopped = || deviation.lock().expect("nobody panics").is_some();
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get() as u64) * 2;
+    std::thread::scope(|scope| {
+        for worker in 1..=workers {
+            let (dsl, undisturbed, kills, runs, deviation, stopped) =
+                (&dsl, &undisturbed, &kills, &runs, &deviation, &stopped);
+            scope.spawn(move || {
+                let mut chance = Chance((seed ^ worker.wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1));
+                while kills.load(Ordering::Relaxed) < count && !stopped() {
+                    let at = chance.below(SCENES.len() as u64) as usize;
+                    let (wanted, length) = &undisturbed[at];
+                    match disturb(at, wanted, *length, &mut chance, dsl) {
+                        Ok(more) => kills.fetch_add(u64::from(more), Ordering::Relaxed),
+                        Err(why) => {
+                            let why = format!("worker {worker}, {:?}: {why}", SCENES[at]);
+                            deviation.lock().expect("nobody panics").get_or_insert(why);
+                            return;
+                        }
+                    };
+                    runs.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-        runs += 1;
-    }
+    });
     let time = begun.elapsed().as_secs();
-    println!(
-        "{kills} kills in {runs} runs (seed {seed}, {time}s): each came to its end, nothing was done twice"
-    );
-    ExitCode::SUCCESS
+    let so_far = format!("{} kills in {} runs (seed {seed}, {time}s)", kills.into_inner(), runs.into_inner());
+    match deviation.into_inner().expect("nobody panics") {
+        Some(why) => {
+            println!("after {so_far}: {why}");
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("{so_far}: each came to its end, nothing was done twice");
+            ExitCode::SUCCESS
+        }
+    }
 }

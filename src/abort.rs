@@ -4,7 +4,7 @@ use crate::args::RequestArgs;
 use crate::failure::{Failure, say};
 use crate::run::carry_out;
 use crate::{request, state};
-use lockstep_executor::{Drivers, Runner, replay};
+use lockstep_executor::{Drivers, Runner};
 use lockstep_plan::{Deed, Event, RunOutcome};
 use std::sync::Arc;
 
@@ -13,12 +13,8 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
     let store = Arc::new(state::existing(&args.state)?);
     let run = request::running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Abort)?;
-    if replay(&store, &run)?
-        .plan
-        .items
-        .iter()
-        .any(|item| item.group.is_some_and(|group| group.all_or_nothing))
-    {
+    let plan = store.plan(&run)?;
+    if plan.items.iter().any(|item| item.group.is_some_and(|group| group.all_or_nothing)) {
         say(
             "an abort is outside the promise of `all_or_nothing`: its branches may end partly new, partly old",
         );
