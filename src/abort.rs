@@ -2,7 +2,7 @@
 
 use crate::args::RequestArgs;
 use crate::failure::{Failure, say};
-use crate::run::carry_out;
+use crate::run::{carry_out, runtime};
 use crate::{request, state};
 use lockstep_executor::{Drivers, Runner};
 use lockstep_plan::{Deed, Event, RunOutcome};
@@ -25,7 +25,7 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
     }
     // Nobody carries it out: it is taken up here, and the request first thing.
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
-    carry_out(&store, runner, None)?;
+    carry_out(runtime()?, &store, runner, None)?;
     match store.run(&run)?.outcome {
         Some(RunOutcome::Aborted) => Ok(0),
         Some(outcome) => {

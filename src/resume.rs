@@ -2,7 +2,8 @@
 
 use crate::args::ResumeArgs;
 use crate::failure::{Failure, say};
-use crate::{run, state};
+use crate::run::{carry_out, runtime};
+use crate::state;
 use lockstep_executor::{Drivers, Runner};
 use lockstep_plan::Deed;
 use std::sync::Arc;
@@ -16,5 +17,5 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
         say(&format!("run {run} had ended before: it {}", outcome.phrase()));
     }
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
-    run::carry_out(&store, runner, args.watch.events.as_deref())
+    carry_out(runtime()?, &store, runner, args.watch.events.as_deref())
 }

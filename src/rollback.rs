@@ -2,7 +2,7 @@
 
 use crate::args::ResumeArgs;
 use crate::failure::{Failure, print};
-use crate::run::carry_out;
+use crate::run::{carry_out, runtime};
 use crate::{request, state};
 use lockstep_executor::{Drivers, Runner, replay};
 use lockstep_plan::{Deed, Event, RunOutcome};
@@ -35,7 +35,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
             Runner::take_back(store.clone(), drivers, &run, &by)?
         }
     };
-    carry_out(&store, runner, args.watch.events.as_deref())?;
+    carry_out(runtime()?, &store, runner, args.watch.events.as_deref())?;
     Ok(match store.run(&run)?.outcome {
         // That is what was asked for.
         Some(RunOutcome::RolledBack | RunOutcome::Succeeded) => 0,

@@ -9,12 +9,13 @@ use crate::progress::Progress;
 use crate::source::lower;
 use crate::{state, table};
 use lockstep_compiler::Purpose;
-use lockstep_executor::{Drivers, End, Handle, Runner, Store, replay};
-use lockstep_plan::{Happening, Plan, RunOutcome};
+use lockstep_executor::{Drivers, End, Error, Handle, Runner, Store, check, replay};
+use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code says how the run ended.
@@ -28,20 +29,30 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         confirm(&lowered.plan)?;
     }
     let store = Arc::new(state::open(&args.state, args.watch.durability)?);
-    let started = Runner::start(store.clone(), Drivers::built_in(), lowered.plan, &module, &state::person());
+    let drivers = Drivers::built_in();
+    lowered.plan.permits(&state::person(), Deed::Run).map_err(Error::from)?;
+    // Drivers keep their connections, which live as long as the runtime.
+    let runtime = runtime()?;
+    runtime.block_on(check(&lowered.plan, &drivers, &module))?;
+    let started = Runner::start(store.clone(), drivers, lowered.plan, &module, &state::person());
     let runner = match started {
         // The command is right, and the target is taken: as if the run had failed, with nothing left to undo.
-        Err(error @ lockstep_executor::Error::Busy(_)) => {
+        Err(error @ Error::Busy(_)) => {
             say(&Failure::from(error).render());
             return Ok(1);
         }
         started => started?,
     };
-    carry_out(&store, runner, args.watch.events.as_deref())
+    carry_out(runtime, &store, runner, args.watch.events.as_deref())
 }
 
 /// Carries a run out to its end, showing it, and writes the closing table.
-pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result<u8, Failure> {
+pub fn carry_out(
+    runtime: Runtime,
+    store: &Store,
+    runner: Runner,
+    events: Option<&Path>,
+) -> Result<u8, Failure> {
     let run = runner.info().id.clone();
     let started = runner.info().created_at;
     let plan = runner.plan().clone();
@@ -50,10 +61,6 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
     let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     let progress = Arc::new(Progress::new(plan.clone(), &run, events, live));
     progress.message(&format!("run {run}"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
     let handle = runner.handle();
     let end = runtime.block_on(async {
         let signals = tokio::spawn(watch_signals(handle, progress.clone(), run.clone()));
@@ -91,6 +98,12 @@ pub fn carry_out(store: &Store, runner: Runner, events: Option<&Path>) -> Result
         say(&failure.render());
     }
     Ok(exit_code(end))
+}
+
+/// What runs are carried out on.
+pub fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))
 }
 
 /// A first Ctrl-C asks what is meant, a second one detaches; so does SIGTERM.

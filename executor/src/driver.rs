@@ -56,6 +56,18 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Whether a run that makes these calls, all for one service and target, has the permissions that it will need. Looks only.
+    fn check(&self, calls: Vec<Call>, module: PathBuf) -> Work<Result<(), Failure>> {
+        let _ = (calls, module);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The run does not hold the call's target any more: whoever else wants to may change it.
+    fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
+        let _ = (call, context);
+        Box::pin(async {})
+    }
+
     /// What deploying the call's service to its target would change, without changing anything; none where the provider has
     /// no way to tell. Relative paths start from `module`.
     fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {

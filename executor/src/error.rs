@@ -49,6 +49,9 @@ pub enum Error {
         /// How.
         message: String,
     },
+    /// Permissions are missing.
+    #[error("nothing was begun:\n{}", .0.join("\n"))]
+    Denied(Vec<String>),
     /// There is no such run.
     #[error("there is no run `{0}` in this state directory; `dsl runs` lists them")]
     NoRun(String),

@@ -30,7 +30,7 @@ pub use error::Error;
 pub use http::install_tls;
 pub use observer::{Line, Nobody, Observer, Stream};
 pub use preflight::{Unsupported, unsupported};
-pub use preview::{Preview, preview};
+pub use preview::{Preview, check, preview};
 pub use replay::{Replay, replay};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;

@@ -1,8 +1,12 @@
-//! What a plan would change where it deploys to, as far as its drivers can tell without changing anything.
+//! What drivers can tell before there is a run, without changing anything: what a plan would change where it deploys to, and
+//! whether it may.
 
 use crate::driver::{Change, Drivers};
+use crate::error::Error;
+use futures_util::StreamExt;
 use lockstep_plan::{
-    Action, Call, Facts, Failure, FailureFact, Kind, Plan, Role, RunFact, ServiceId, StepId, TargetId, Value,
+    Action, Call, EvalError, Facts, Failure, FailureFact, Kind, Plan, Role, RunFact, ServiceId, Step, StepId,
+    TargetId, Value,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,20 +25,11 @@ pub struct Preview {
 /// Asks the drivers of every service and target that changing steps of the plan bring together, in the plan's order.
 /// Relative paths start from `module`.
 pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Preview> {
-    let mut pairs: Vec<(ServiceId, TargetId, &Action)> = Vec::new();
-    for step in plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes) {
-        if let (Some(service), Some(target)) = (step.action.service, step.action.target)
-            && pairs.iter().all(|(its, there, _)| (*its, *there) != (service, target))
-        {
-            pairs.push((service, target, &step.action));
-        }
-    }
     let mut previews = Vec::new();
-    for (service, target, action) in pairs {
+    for (service, target, actions) in pairs(plan, |step| step.changes) {
         let (service, target) = (&plan.services[service.index()], &plan.targets[target.index()]);
-        let action =
-            Action { step: String::new(), arguments: BTreeMap::new(), files: Vec::new(), ..action.clone() };
-        let call = Call::of(plan, &action, &BeforeRun)
+        let action = Action { step: String::new(), files: Vec::new(), ..actions[0].clone() };
+        let call = before_run(plan, &action)
             .map_err(|error| Failure::new(Kind::Application, format!("{error} before the pipeline runs")));
         let changes = match (drivers.provider(&target.provider), call) {
             (Some(driver), Ok(call)) => match driver.preview(call, module.to_path_buf()) {
@@ -47,6 +42,59 @@ pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Previ
         previews.push(Preview { service: service.name.clone(), target: target.name.clone(), changes });
     }
     previews
+}
+
+/// How many targets are asked at a time.
+const AT_A_TIME: usize = 32;
+
+/// Asks the drivers whether everything is allowed that the plan's steps will need, as far as that can be told before a run.
+/// Relative paths start from `module`.
+///
+/// # Errors
+/// What is not, for each service and target in the plan's order. Nothing was changed.
+pub async fn check(plan: &Plan, drivers: &Drivers, module: &Path) -> Result<(), Error> {
+    let checks = pairs(plan, |_| true).into_iter().filter_map(|(service, target, actions)| {
+        let target = &plan.targets[target.index()];
+        let driver = drivers.provider(&target.provider)?;
+        let own = actions.into_iter().filter(|action| action.provider == target.provider);
+        let calls = own.filter_map(|action| before_run(plan, action).ok()).collect();
+        let what = format!("{} on {}", plan.services[service.index()].name, target.name);
+        let check = driver.check(calls, module.to_path_buf());
+        Some(async move { (what, check.await) })
+    });
+    let answers: Vec<_> = futures_util::stream::iter(checks).buffered(AT_A_TIME).collect().await;
+    // What cannot be told now (a server that is away, a file that a step makes) is told by the step.
+    let missing = answers.into_iter().filter_map(|(what, answer)| match answer {
+        Err(failure) if [Kind::Authorization, Kind::Authentication].contains(&failure.kind) => {
+            Some(format!("{what}: {}", failure.message))
+        }
+        _ => None,
+    });
+    match missing.collect::<Vec<_>>() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(Error::Denied(missing)),
+    }
+}
+
+/// Every service and target that forward steps bring together, with these steps' actions; in the plan's order.
+fn pairs(plan: &Plan, counts: fn(&Step) -> bool) -> Vec<(ServiceId, TargetId, Vec<&Action>)> {
+    let mut pairs: Vec<(ServiceId, TargetId, Vec<&Action>)> = Vec::new();
+    for step in plan.steps.iter().filter(|step| step.role == Role::Forward && counts(step)) {
+        let action = &step.action;
+        let (Some(service), Some(target)) = (action.service, action.target) else { continue };
+        match pairs.iter_mut().find(|(its, there, _)| (*its, *there) == (service, target)) {
+            Some((.., actions)) => actions.push(action),
+            None => pairs.push((service, target, vec![action])),
+        }
+    }
+    pairs
+}
+
+/// The call of an action without its arguments, which may depend on what only the run knows. So may files that they name.
+fn before_run(plan: &Plan, action: &Action) -> Result<Call, EvalError> {
+    let action = Action { arguments: BTreeMap::new(), ..action.clone() };
+    Call::of(plan, &action, &BeforeRun)
+        .or_else(|_| Call::of(plan, &Action { files: Vec::new(), ..action }, &BeforeRun))
 }
 
 /// What is known before there is a run: nothing, but that it would have a name.

@@ -289,6 +289,7 @@ impl Active {
                     self.store.heartbeat(&self.pen)?;
                     self.tasks.seal(&self.state).await;
                 }
+                self.tasks.let_go_of_all().await;
                 self.notices.settle().await;
                 self.store.finish(&self.pen, outcome)?;
                 return Ok(End::Finished(outcome));
@@ -449,6 +450,10 @@ impl Active {
                 }
                 self.carry_out(command)?;
             }
+        }
+        // At the end there is something left to do with them.
+        if !self.state.is_finished() {
+            self.tasks.let_go();
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use crate::store::{Blocker, Pen, Store, Taken, Ticket};
 use crate::{claims, sealing};
 use lockstep_plan::machine::State;
 use lockstep_plan::{
-    Call, ClaimId, ClaimScope, Event, Failure, Kind, Outcome, Plan, ServiceId, StageId, StepId, TargetId,
-    Timer, Value,
+    Call, ClaimId, ClaimScope, Event, Failure, Held, Kind, Outcome, Plan, ServiceId, StageId, StepId,
+    TargetId, Timer, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,10 @@ pub(crate) struct Tasks {
     timers: BTreeMap<Timer, AbortHandle>,
     /// Claims that are asked for; true once they are not any more.
     claims: BTreeMap<ClaimId, Arc<Mutex<bool>>>,
+    /// Targets that are held no more, of which drivers have not been told.
+    released: Vec<Held>,
+    /// Drivers that are being told.
+    letting_go: JoinSet<()>,
 }
 
 impl Tasks {
@@ -57,6 +61,8 @@ impl Tasks {
             cancellers: BTreeMap::new(),
             timers: BTreeMap::new(),
             claims: BTreeMap::new(),
+            released: Vec::new(),
+            letting_go: JoinSet::new(),
         }
     }
 
@@ -245,8 +251,24 @@ impl Tasks {
         sealing::obstacles(&self.plan, state, &self.store, &self.drivers, &self.context).await
     }
 
+    /// Tells drivers which targets are held no more.
+    pub fn let_go(&mut self) {
+        for held in std::mem::take(&mut self.released) {
+            let work = sealing::let_go(&self.plan, held, &self.drivers, &self.context);
+            self.letting_go.extend(work);
+        }
+    }
+
+    /// Tells drivers that nothing is held any more, and waits until they have taken notice.
+    pub async fn let_go_of_all(&mut self) {
+        self.released = sealing::touched(&self.plan);
+        self.let_go();
+        while self.letting_go.join_next().await.is_some() {}
+    }
+
     /// Lets go of a claim, granted or not.
     pub fn release(&mut self, claim: ClaimId, turn: u32) -> Result<(), Error> {
+        self.released.extend(&self.plan.claims[claim.index()].targets);
         let asked = self.claims.remove(&claim);
         let mut released = asked.as_ref().map(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(released) = &mut released {

@@ -1,7 +1,7 @@
 //! Rollouts that cannot succeed are given up early, with what the pods say; runs that are killed are gone on with.
 
 use super::support::{IMAGE, MANIFEST, world};
-use crate::support::repository;
+use crate::support::{repository, said};
 
 const ROLLOUT: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m } }";
 
@@ -79,16 +79,25 @@ fn missing_permissions_are_printed_as_a_role_before_anything_changes() {
         &format!("context = \"{}\"", world.context(2)),
         &format!("context = \"{deployer}\""),
     );
-    let refused = world.run(&["version=3.9"]).exits(1);
+    let refused = world.run(&["version=3.9"]).exits(2);
     for part in [
-        "region2.deploy.rollout",
+        "nothing was begun",
+        "shop on test.region2",
         "permissions are missing in namespace",
         "{ apiGroups: [apps], resources: [deployments], verbs: [create, delete, get, list, patch, watch] }",
         "{ apiGroups: [\"\"], resources: [pods/log], verbs: [get] }",
     ] {
         assert!(refused.err.contains(part), "{part} is not in\n{}", refused.err);
     }
-    assert!(world.names(1, "apps/v1", "Deployment").is_empty(), "the other region has been rolled back");
+    for kind in [("apps/v1", "Deployment"), ("v1", "Secret"), ("coordination.k8s.io/v1", "Lease")] {
+        let left = world.names(1, kind.0, kind.1);
+        assert!(
+            left.iter().all(|name| name.starts_with("default-token-")),
+            "the other region is untouched: {left:?}"
+        );
+    }
+    let runs = said(&mut world.sandbox.dsl("runs"));
+    assert!(!runs.out.contains("release"), "there is no run: {}", runs.out);
 
     // The Role of the documentation suffices, for deploying and for going back.
     world.grant(2, &documented_role());

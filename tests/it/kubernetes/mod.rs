@@ -6,8 +6,13 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod faults;
+mod figures;
+mod kills;
+mod leases;
 mod proxy;
 mod rolling;
 mod steps;
+mod stories;
 mod support;
+mod traffic;
 mod weather;

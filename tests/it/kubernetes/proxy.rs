@@ -126,8 +126,13 @@ async fn answer(
 }
 
 fn status(code: u16, wait: Option<u64>) -> Answer {
+    let reason = match code {
+        409 => "Conflict",
+        410 => "Expired",
+        _ => "",
+    };
     let text = format!(
-        r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","code":{code},"message":"etcdserver: injected","reason":""}}"#
+        r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","code":{code},"message":"etcdserver: injected","reason":"{reason}"}}"#
     );
     let mut response = Response::builder().status(code).header("content-type", "application/json");
     if let Some(wait) = wait {

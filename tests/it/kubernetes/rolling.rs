@@ -1,6 +1,7 @@
 //! Rolling updates of two regions: both new, or both as they were.
 
 use super::support::{IMAGE, MANIFEST, world};
+use crate::support::said;
 use serde_json::json;
 
 /// The story of the language's first page: a rolling update, then a barrier that the regions share.
@@ -124,11 +125,56 @@ fn what_left_the_manifests_is_removed_once_it_cannot_be_needed() {
     assert_eq!(world.names(1, "v1", "Service"), ["shop"], "the rollback took what was new");
     world.run(&["version=3.10"]).exits(0);
     assert_eq!(world.names(1, "v1", "Service"), ["extra", "shop"]);
+    let both = world.names(1, "v1", "ConfigMap");
     world.manifest(MANIFEST);
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert_eq!(
+        world.names(1, "v1", "Service"),
+        ["extra", "shop"],
+        "nothing goes before the run has ended well"
+    );
     world.run(&["version=3.9"]).exits(0);
-    world.run(&["version=3.10"]).exits(0);
-    assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
-    assert_eq!(world.names(1, "v1", "ConfigMap").len(), 2, "one in use, one to return to");
+    for region in [1, 2] {
+        assert_eq!(world.names(region, "v1", "Service"), ["shop"]);
+        assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1);
+        assert_eq!(world.releases(region), 2, "the one in place, and the one to return to");
+    }
+    // A person takes it back after all.
+    world.roll_back().exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.names(region, "v1", "Service"), ["extra", "shop"]);
+        assert_eq!(world.names(region, "v1", "ConfigMap"), both);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    }
+    let nothing = world.roll_back().exits(0);
+    assert!(nothing.out.contains("everything is rolled back already"), "{}", nothing.out);
+}
+
+#[test]
+fn several_releases_are_kept_where_the_infrastructure_says_so() {
+    let Some(world) = world("kept", "rolling", "phase one { step a = kubernetes.rolling { timeout = 1m } }")
+    else {
+        return;
+    };
+    world.edit("main.lockstep", "namespace = \"", "keep_releases = 2, namespace = \"");
+    let image = |version: &str| [(format!("{IMAGE}:{version}"), 3)];
+    for version in ["3.6", "3.8", "3.9", "3.10"] {
+        world.run(&[&format!("version={version}")]).exits(0);
+    }
+    assert_eq!(world.releases(1), 3);
+    let runs = said(world.sandbox.dsl("runs").args(["--format", "json"])).exits(0);
+    let runs: serde_json::Value = serde_json::from_str(&runs.out).unwrap();
+    let ids: Vec<&str> =
+        runs["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap()).collect();
+    let early = world.roll_back_run(ids[2]);
+    assert!(early.err.contains("has changed it since"), "{}", early.err);
+    world.roll_back_run(ids[3]).exits(0);
+    assert_eq!(world.serving(1, "shop"), image("3.9"));
+    world.roll_back_run(ids[2]).exits(0);
+    assert_eq!(world.serving(2, "shop"), image("3.8"));
+    let gone = world.roll_back_run(ids[1]);
+    assert!(gone.err.contains("is not kept in namespace"), "{}{}", gone.out, gone.err);
+    assert_eq!(world.serving(2, "shop"), image("3.8"));
 }
 
 #[test]

@@ -104,8 +104,22 @@ fn colours_take_turns() {
     for region in [1, 2] {
         assert_eq!(colour(region), "green");
         assert_eq!(ready(&world, region, "shop-green"), Some(3));
-        assert_eq!(ready(&world, region, "shop-blue"), Some(3), "kept, so that it can be returned to");
+        assert_eq!(
+            world.names(region, "apps/v1", "Deployment"),
+            ["shop-green"],
+            "blue is not needed any more"
+        );
     }
+    // Taken back after all: blue is there before requests are sent to it.
+    let back = world.roll_back().exits(0);
+    let at = |text: &str| back.err.find(text).unwrap_or_else(|| panic!("{text} is not in\n{}", back.err));
+    assert!(at("applied Deployment `shop-blue`") < at("applied Service `shop`"));
+    for region in [1, 2] {
+        assert_eq!(colour(region), "blue");
+        assert_eq!(world.deployment(region, "shop-blue")["spec"].to_string(), blue);
+        assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop-blue"]);
+    }
+    world.run(&["version=3.10"]).exits(0);
     world.run(&["version=3.9"]).exits(0);
     assert_eq!(colour(1), "blue");
 }

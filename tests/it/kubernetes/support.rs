@@ -2,7 +2,7 @@
 
 use super::proxy::{Fault, Proxy, Rule};
 use crate::support::{Said, Sandbox, said};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use tokio::runtime::Runtime;
 
 /// An image that is small and everywhere, under two tags.
@@ -79,6 +80,8 @@ pub struct World {
     contexts: [String; 2],
     clients: [Client; 2],
     proxies: Vec<Proxy>,
+    /// Regions and names of further namespaces.
+    more: Mutex<Vec<(usize, String)>>,
     runtime: Runtime,
 }
 
@@ -114,7 +117,9 @@ pub fn world(test: &str, strategy: &str, phases: &str) -> Option<World> {
         .replace("STRATEGY", strategy)
         .replace("PHASES", phases);
     let sandbox = Sandbox::of_source(&source);
-    let world = World { sandbox, namespace, kubeconfig, contexts, clients, proxies: Vec::new(), runtime };
+    let more = Mutex::default();
+    let world =
+        World { sandbox, namespace, kubeconfig, contexts, clients, proxies: Vec::new(), more, runtime };
     world.manifest(MANIFEST);
     for client in &world.clients {
         let object = json!({ "metadata": { "name": world.namespace } });
@@ -190,6 +195,27 @@ impl World {
         said(self.sandbox.dsl("resume").arg("last").env("KUBECONFIG", &self.kubeconfig))
     }
 
+    /// What the program is shown.
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
+    /// Takes the last run back.
+    pub fn roll_back(&self) -> Said {
+        self.roll_back_run("last")
+    }
+
+    pub fn roll_back_run(&self, run: &str) -> Said {
+        said(self.sandbox.dsl("rollback").arg(run).env("KUBECONFIG", &self.kubeconfig))
+    }
+
+    /// How many releases a region keeps.
+    pub fn releases(&self, region: usize) -> usize {
+        let mut names = self.names(region, "v1", "Secret");
+        names.retain(|name| name.starts_with("lockstep.shop.") && name.ends_with(".0"));
+        names.len()
+    }
+
     fn api(&self, region: usize, version: &str, kind: &str) -> Api<DynamicObject> {
         let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -204,6 +230,56 @@ impl World {
 
     pub fn deployment(&self, region: usize, name: &str) -> Json {
         self.get(region, "apps/v1", "Deployment", name).expect("the Deployment is there")
+    }
+
+    /// One more namespace, which goes with the world.
+    pub fn make_namespace(&self, region: usize, name: &str) {
+        let api: Api<Namespace> = Api::all(self.clients[region - 1].clone());
+        let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+        self.runtime.block_on(api.create(&PostParams::default(), &object)).unwrap();
+        self.more.lock().unwrap().push((region, name.to_string()));
+    }
+
+    /// Adds a kind to a region's cluster, unless it knows it, and waits until it does.
+    pub fn define(&self, region: usize, definition: &Json) {
+        let client = self.clients[region - 1].clone();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+        ));
+        let api: Api<DynamicObject> = Api::all_with(client, &resource);
+        let object: DynamicObject = serde_json::from_value(definition.clone()).unwrap();
+        let name = object.metadata.name.clone().unwrap();
+        self.runtime.block_on(async {
+            // Another test may have been first.
+            let _ = api.create(&PostParams::default(), &object).await;
+            loop {
+                let now = api.get(&name).await.unwrap();
+                let conditions = now.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                if conditions.iter().any(|it| it["type"] == "Established" && it["status"] == "True") {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+    }
+
+    /// Evicts every pod of a region, as a drained node would; how many there were.
+    pub fn evict_all(&self, region: usize) -> usize {
+        let api: Api<Pod> = Api::namespaced(self.clients[region - 1].clone(), &self.namespace);
+        let mut evicted = 0;
+        for pod in self.runtime.block_on(api.list(&ListParams::default())).unwrap() {
+            let name = pod.metadata.name.unwrap();
+            let uri = format!("/api/v1/namespaces/{}/pods/{name}/eviction", self.namespace);
+            let body =
+                json!({ "apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": { "name": name } });
+            let request = hyper::Request::post(uri).header("content-type", "application/json");
+            let request = request.body(body.to_string().into_bytes()).unwrap();
+            let answer = self.runtime.block_on(self.clients[region - 1].request::<Json>(request));
+            evicted += usize::from(answer.is_ok());
+        }
+        evicted
     }
 
     /// Names of all objects of a kind, sorted.
@@ -261,6 +337,10 @@ impl Drop for World {
             let api: Api<Namespace> = Api::all(client.clone());
             // The next run has a namespace of its own in any case.
             let _ = self.runtime.block_on(api.delete(&self.namespace, &DeleteParams::background()));
+        }
+        for (region, name) in self.more.lock().unwrap().iter() {
+            let api: Api<Namespace> = Api::all(self.clients[region - 1].clone());
+            let _ = self.runtime.block_on(api.delete(name, &DeleteParams::background()));
         }
     }
 }

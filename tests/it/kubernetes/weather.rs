@@ -65,6 +65,29 @@ fn servers_that_are_busy_and_watches_that_break_off() {
 }
 
 #[test]
+fn objects_that_change_meanwhile_and_watches_that_are_too_old() {
+    let writes = AtomicUsize::new(0);
+    let watches = AtomicUsize::new(0);
+    let rule: Rule = Arc::new(move |method, path, _| {
+        if path.contains("watch=1") {
+            return match watches.fetch_add(1, Ordering::Relaxed) % 3 {
+                0 => Fault::Answer(410, None),
+                _ => Fault::None,
+            };
+        }
+        let again = *method == Method::PATCH || *method == Method::PUT;
+        match again && writes.fetch_add(1, Ordering::Relaxed) % 3 == 1 {
+            true => Fault::Answer(409, None),
+            false => Fault::None,
+        }
+    });
+    let Some(world) = lives_through("conflicts", rule) else { return };
+    for code in [409, 410] {
+        assert!(world.seen().iter().any(|(_, _, fault)| *fault == Fault::Answer(code, None)), "{code}");
+    }
+}
+
+#[test]
 fn a_region_that_cannot_be_reached_for_a_while() {
     let Some(mut world) = world("partition", "rolling", PHASES) else { return };
     world.run(&["version=3.9"]).exits(0);

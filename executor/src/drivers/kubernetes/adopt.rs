@@ -15,8 +15,19 @@ use std::path::Path;
 /// The name of the release that a rollback has to return to; none where there is nothing to return to.
 pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result<Option<String>, Failure> {
     let wanted = rendered(call, module, &target.run)?;
-    permissions::check(target, &wanted).await?;
-    let head = Head::read(target).await?;
+    permissions::check(target, std::slice::from_ref(call), module).await?;
+    let own = wanted.iter().find(|object| object["kind"] == "Namespace");
+    if let Some(namespace) = own
+        && target.get(&Id::of(namespace)).await?.is_none()
+    {
+        return Ok(None);
+    }
+    // From here on nobody else changes what is looked at.
+    let taken = Head::take(target, |head| {
+        head.claim.clone_from(&target.run);
+        Ok(())
+    });
+    let head = taken.await?;
     if head.current.is_some() {
         return Ok(head.current);
     }

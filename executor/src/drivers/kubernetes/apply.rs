@@ -1,6 +1,5 @@
 //! Putting releases in place: applying their objects, waiting for their workloads, deleting what is left over.
 
-use super::head::Head;
 use super::object::{Id, at, text};
 use super::release::Release;
 use super::target::Target;
@@ -15,15 +14,10 @@ pub(super) async fn held<T>(
     epoch: u64,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let result = tokio::select! {
+    tokio::select! {
         result = work => result,
-        failure = Head::keep(target, epoch) => return Err(failure),
-    };
-    if result.is_err() {
-        // Whatever hinders it, the next one waits no longer than a holder is believed to be at work.
-        let _ = tokio::time::timeout(super::LETTING_GO, Head::release(target, epoch, |_| {})).await;
+        failure = target.leases.lost(target, epoch) => Err(failure),
     }
-    result
 }
 
 /// Applies objects one after another; gives what the API server made of them.
@@ -109,23 +103,6 @@ pub(super) async fn delete_others(
     for id in others.iter().rev() {
         target.go_on()?;
         target.delete(id, epoch).await?;
-    }
-    Ok(())
-}
-
-/// Forgets all stored releases but `keep`, and the objects that only they hold. What a rollback of the present run needs is
-/// never touched, because this is done before the run changes anything, or after it can be rolled back no more.
-pub(super) async fn prune(target: &Target, keep: &[&str], epoch: u64) -> Result<(), Failure> {
-    let stored = Release::names(target).await?;
-    let stored: Vec<String> = stored.into_iter().filter(|name| !keep.contains(&name.as_str())).collect();
-    if stored.is_empty() {
-        return Ok(());
-    }
-    let kept = try_join_all(keep.iter().map(|name| Release::read(target, name))).await?;
-    let kept: Vec<&Release> = kept.iter().collect();
-    delete_others(target, &stored, &kept, epoch).await?;
-    for name in &stored {
-        Release::forget(target, name).await?;
     }
     Ok(())
 }

@@ -7,12 +7,13 @@ use super::problem::policy;
 use super::release::Release;
 use super::steps::{Deployment, Outputs, begin, deploy, extra, restarts, service};
 use super::target::Target;
+use super::traffic::{belongs, is_route};
 use crate::driver::Attempt;
 use lockstep_plan::{Failure, Value};
 use serde_json::Value as Json;
 
 /// Tells a canary's pods from the others.
-const TRACK: &str = "lockstep/track";
+pub(super) const CANARY: &str = "lockstep/track";
 
 /// What pods need beside them. Of these only what the old release does not have comes with the canary.
 const COMPANIONS: [&str; 6] =
@@ -41,6 +42,10 @@ pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs
             release.objects.push(object);
         }
     }
+    // What sends it a share of the requests stays.
+    if let Some(before) = before.canary.as_deref().filter(|_| before.run == target.run) {
+        release.objects.extend(Release::read(target, before).await?.objects.into_iter().filter(belongs));
+    }
     if !release.objects.iter().any(|object| object["kind"] == "Deployment") {
         return Err(policy("the service's manifests hold no Deployment, and only these can have a canary"));
     }
@@ -52,7 +57,6 @@ pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs
         wait(target, &applied, restarts(attempt)).await
     };
     held(target, head.epoch, work).await?;
-    let head = Head::release(target, head.epoch, |_| {}).await?;
     Ok(Outputs::from([("revision".to_string(), Value::Int(head.revision + 1))]))
 }
 
@@ -87,7 +91,7 @@ fn copy(mut deployment: Json, replicas: i64) -> Json {
         &["spec", "template", "metadata", "labels"],
     ] {
         if let Some(labels) = map_at(&mut deployment, path) {
-            labels.insert(TRACK.into(), "canary".into());
+            labels.insert(CANARY.into(), "canary".into());
         }
     }
     deployment
@@ -120,6 +124,10 @@ pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
             Some(current) => Release::read(target, current).await?,
             None => Release::default(),
         };
+        // Requests go elsewhere before the pods do.
+        if canary.all().any(is_route) {
+            apply(target, current.all().filter(|object| is_route(object)), head.epoch, false).await?;
+        }
         for object in canary.all().collect::<Vec<_>>().into_iter().rev() {
             target.go_on()?;
             let id = Id::of(object);
@@ -130,7 +138,7 @@ pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
         Ok(())
     };
     held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |head| head.canary = None).await.map(drop)
+    Head::change(target, head.epoch, |head| head.canary = None).await.map(drop)
 }
 
 #[cfg(test)]
@@ -157,7 +165,7 @@ mod tests {
         let copy = copy(original, 2);
         assert_eq!(copy["metadata"]["name"], "a-canary");
         assert_eq!(copy["spec"]["replicas"], 2);
-        let both = json!({ "app": "a", TRACK: "canary" });
+        let both = json!({ "app": "a", CANARY: "canary" });
         assert_eq!(at(&copy, &["spec", "selector", "matchLabels"]), Some(&both));
         assert_eq!(at(&copy, &["spec", "template", "metadata", "labels"]), Some(&both));
     }

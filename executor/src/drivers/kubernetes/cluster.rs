@@ -1,6 +1,7 @@
 //! One API server, as one kubeconfig context reaches it: calls with timeouts, repeated only where that is safe.
 
 use super::problem::Problem;
+use super::target::Target;
 use crate::driver::Cancel;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -139,17 +140,32 @@ impl Cluster {
 
     /// Sends a call and reads its answer. Reads end at once when cancelled; a write is always waited for.
     pub async fn call(&self, call: &Call, cancel: &Cancel) -> Result<Json, Problem> {
-        let text = self.text(call, cancel).await?;
-        serde_json::from_str(&text)
-            .map_err(|error| Problem::Other(format!("its answer is not JSON: {error}")))
+        json(&self.text(call, cancel).await?)
     }
 
     /// Like [`Cluster::call`], for answers that are no JSON.
     pub async fn text(&self, call: &Call, cancel: &Cancel) -> Result<String, Problem> {
+        self.repeated(call, cancel, None).await
+    }
+
+    /// Sends a write of whoever holds the target with that epoch. It is made sure each time before it is sent.
+    pub async fn write(&self, call: &Call, target: &Target, epoch: u64) -> Result<Json, Problem> {
+        json(&self.repeated(call, &target.cancel, Some((target, epoch))).await?)
+    }
+
+    async fn repeated(
+        &self,
+        call: &Call,
+        cancel: &Cancel,
+        holder: Option<(&Target, u64)>,
+    ) -> Result<String, Problem> {
         let mut waits = BACKOFF.iter();
         loop {
             if cancel.is_cancelled() {
                 return Err(Problem::Cancelled);
+            }
+            if let Some((target, epoch)) = holder {
+                Box::pin(target.leases.check(target, epoch)).await.map_err(Problem::Overtaken)?;
             }
             let sent = self.send(call);
             let result = if call.method == Method::GET {
@@ -250,6 +266,10 @@ impl Cluster {
             .insert(version.to_string(), Arc::new(kinds));
         Ok(found)
     }
+}
+
+fn json(text: &str) -> Result<Json, Problem> {
+    serde_json::from_str(text).map_err(|error| Problem::Other(format!("its answer is not JSON: {error}")))
 }
 
 /// Where objects of an `apiVersion` are.

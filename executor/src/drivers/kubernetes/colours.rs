@@ -12,7 +12,7 @@ use lockstep_plan::Failure;
 use serde_json::Value as Json;
 
 /// Tells the colours' pods apart.
-const COLOUR: &str = "lockstep/colour";
+pub(super) const COLOUR: &str = "lockstep/colour";
 
 /// Brings the new release up in the colour that does not serve, and waits; what is served stays the same.
 pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
@@ -42,7 +42,7 @@ pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failu
     let release = Release::read(target, &name).await?;
     let Some(colour) = &release.colour else { return Err(nothing_staged(target)) };
     target.say(&format!("switching to {colour}"));
-    let head = Head::take(target, |_| Ok(())).await?;
+    let head = Head::take(target, |head| head.claimed(target)).await?;
     let work = async {
         // The pods first: what serves nobody yet may have been changed since it was staged.
         let staged = release.all().filter(|object| !switches(object));
@@ -51,7 +51,12 @@ pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failu
         apply(target, release.all().filter(|object| switches(object)), head.epoch, false).await
     };
     held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |head| head.complete(&name)).await.map(drop)
+    // Whatever had a share of the requests has none of its own any more.
+    let swapped = Head::change(target, head.epoch, |head| {
+        head.complete(&name);
+        head.canary = None;
+    });
+    swapped.await.map(drop)
 }
 
 fn nothing_staged(target: &Target) -> Failure {
@@ -63,7 +68,7 @@ fn nothing_staged(target: &Target) -> Failure {
 }
 
 /// Whether applying an object changes what is served.
-fn switches(object: &Json) -> bool {
+pub(super) fn switches(object: &Json) -> bool {
     match object["kind"].as_str() {
         Some("Service") => text(object, &["spec", "selector", COLOUR]).is_some(),
         Some("Ingress" | "HTTPRoute" | "GRPCRoute" | "TCPRoute") => true,

@@ -2,8 +2,10 @@
 //!
 //! Every change of the Lease is a compare-and-set by its `resourceVersion`. Each new holder raises the epoch, which is
 //! stamped on all that it writes: a holder that was overtaken without knowing is told so by the first object it meets.
+//! What this process holds is kept by [`super::lease`].
 
 use super::cluster::{Call, MANAGER};
+use super::lease::PATIENCE;
 use super::object::{INSTANCE, MANAGED_BY, number, text};
 use super::problem::policy;
 use super::target::Target;
@@ -14,12 +16,6 @@ use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long a holder that says nothing is believed to be at work.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// How often a holder says that it is at work.
-const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How often a held Lease is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,21 +31,30 @@ pub(super) struct Head {
     pub canary: Option<String>,
     /// The run that changed the instance last.
     pub run: String,
+    /// The run that has the say: the last one that looked at the instance in order to change it.
+    pub claim: String,
     /// Counts the releases that were put in place.
     pub revision: i64,
     /// Counts the holders.
     pub epoch: u64,
+    /// The last successful releases, the newest first, each with the run that put it in place.
+    pub history: Vec<(String, String)>,
+    /// Whether nothing is left of other releases than the one in place.
+    pub tidy: bool,
     /// Who works on it now: `RUN/LIFE`.
-    holder: Option<String>,
+    pub holder: Option<String>,
     /// The Lease as it was read.
-    lease: Json,
+    pub lease: Json,
 }
 
 const CURRENT: &str = "lockstep/current";
 const PENDING: &str = "lockstep/pending";
 const CANARY: &str = "lockstep/canary";
 const RUN: &str = "lockstep/run";
+const CLAIM: &str = "lockstep/claim";
 const REVISION: &str = "lockstep/revision";
+const HISTORY: &str = "lockstep/history";
+const TIDY: &str = "lockstep/tidy";
 
 impl Head {
     fn of(lease: Json) -> Head {
@@ -63,7 +68,10 @@ impl Head {
             pending: annotation(PENDING),
             canary: annotation(CANARY),
             run: annotation(RUN).unwrap_or_default(),
+            claim: annotation(CLAIM).unwrap_or_default(),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
+            history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
+            tidy: annotation(TIDY).is_some(),
             epoch: number(&lease, &["spec", "leaseTransitions"]).and_then(|n| n.try_into().ok()).unwrap_or(0),
             holder: text(&lease, &["spec", "holderIdentity"])
                 .filter(|holder| !holder.is_empty())
@@ -110,7 +118,10 @@ impl Head {
                     PENDING: self.pending.as_deref().unwrap_or_default(),
                     CANARY: self.canary.as_deref().unwrap_or_default(),
                     RUN: self.run,
+                    CLAIM: self.claim,
                     REVISION: self.revision.to_string(),
+                    HISTORY: self.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(","),
+                    TIDY: if self.tidy { "true" } else { "" },
                 },
             },
             "spec": {
@@ -129,13 +140,20 @@ impl Head {
             }
             None => Call::json(Method::POST, collection(target), &lease),
         };
+        let began = Instant::now();
         match target.cluster.call(&call, &Cancel::never()).await {
             Ok(written) => {
                 *self = Head::of(written);
+                if self.holder.is_some() {
+                    target.leases.written(target, self, began);
+                }
                 Ok(true)
             }
             // Whether a lost write was carried out shows when it is read again.
-            Err(problem) if problem.is(409) || problem.passing() => Ok(false),
+            Err(problem) if problem.is(409) || problem.passing() => {
+                target.leases.forget(target);
+                Ok(false)
+            }
             Err(problem) => Err(target.failure(&format!("write the Lease `{}`", name(target)), &problem)),
         }
     }
@@ -148,12 +166,15 @@ impl Head {
         target: &Target,
         mut edit: impl FnMut(&mut Head) -> Result<(), Failure>,
     ) -> Result<Head, Failure> {
-        let me = format!("{}/{}", target.run, target.life);
+        let me = holder(target);
         let mut seen: Option<(Json, Instant)> = None;
         let mut tries = 0;
         loop {
             target.go_on()?;
-            let mut head = Head::read(target).await?;
+            let mut head = match target.leases.head(target).filter(Head::is_known) {
+                Some(head) => head,
+                None => Head::read(target).await?,
+            };
             let (held, mine) = match head.holder.as_deref().and_then(|holder| holder.rsplit_once('/')) {
                 None => (false, false),
                 Some((run, life)) if run == target.run => {
@@ -187,7 +208,11 @@ impl Head {
                     }
                 }
             }
+            let before = head.clone();
             edit(&mut head)?;
+            if mine && head == before && target.leases.head(target).is_some() {
+                return Ok(head);
+            }
             if !mine {
                 head.epoch += 1;
             }
@@ -197,51 +222,104 @@ impl Head {
             }
             tries += 1;
             if tries > 20 {
-                return Err(Failure::new(
-                    Kind::Connectivity,
-                    format!("the Lease `{}` in {} cannot be written", name(target), target.place()),
-                ));
+                return Err(unwritable(target));
             }
             wait(target, Duration::from_millis(100)).await?;
         }
     }
 
-    /// Says again and again that the holder is at work; ends only when it is the holder no more.
-    pub async fn keep(target: &Target, epoch: u64) -> Failure {
-        let me = format!("{}/{}", target.run, target.life);
-        loop {
-            tokio::time::sleep(RENEWAL).await;
-            // One that cannot be reached may be reachable again before anybody takes it over; what is written meanwhile
-            // is checked by its stamp.
-            let Ok(mut head) = Head::read(target).await else { continue };
-            if head.epoch != epoch {
-                return stale(target);
-            }
-            head.holder = Some(me.clone());
-            let _ = head.write(target).await;
-        }
-    }
-
-    /// Changes the head for the last time in a step, and lets go of it.
-    pub async fn release(target: &Target, epoch: u64, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
+    /// Changes the head as its holder.
+    pub async fn change(target: &Target, epoch: u64, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
         for _ in 0..20 {
-            let mut head = Head::read(target).await?;
+            let mut head = match target.leases.head(target).filter(Head::is_known) {
+                Some(head) => head,
+                None => Head::read(target).await?,
+            };
             if head.epoch != epoch {
                 return Err(stale(target));
             }
+            let before = head.clone();
             edit(&mut head);
-            head.holder = None;
-            if head.write(target).await? {
+            if head == before || head.write(target).await? {
                 return Ok(head);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let message = format!("the Lease `{}` in {} cannot be written", name(target), target.place());
-        Err(Failure::new(Kind::Connectivity, message))
+        Err(unwritable(target))
+    }
+
+    /// Says that the holder is at work; none when it is the holder no more.
+    pub async fn renew(target: &Target, epoch: u64) -> Result<Option<Head>, Failure> {
+        let known = target.leases.head(target).filter(Head::is_known);
+        for known in [known, None] {
+            let mut head = match known {
+                Some(head) => head,
+                None => Head::read(target).await?,
+            };
+            if head.epoch != epoch {
+                return Ok(None);
+            }
+            head.holder = Some(holder(target));
+            if head.write(target).await? {
+                return Ok(Some(head));
+            }
+        }
+        Err(unwritable(target))
+    }
+
+    /// Gives the instance up, if it is still held with that epoch.
+    pub async fn let_go(target: &Target, epoch: u64) -> Result<(), Failure> {
+        for _ in 0..20 {
+            let mut head = Head::read(target).await?;
+            if head.epoch != epoch || head.holder.is_none() {
+                return Ok(());
+            }
+            head.holder = None;
+            if head.write(target).await? {
+                return Ok(());
+            }
+        }
+        Err(unwritable(target))
+    }
+
+    /// Fails where another run has the say: a run that was away for so long that another one took its place is not to
+    /// change anything on top of that.
+    pub fn claimed(&self, target: &Target) -> Result<(), Failure> {
+        if self.claim.is_empty() || self.claim == target.run {
+            return Ok(());
+        }
+        Err(policy(format!(
+            "run {} took `{}` in {} over, because nothing was heard of this one: it changes nothing any more",
+            self.claim,
+            target.instance,
+            target.place()
+        )))
+    }
+
+    /// Whether it was read or written, and not only thought to be so.
+    fn is_known(&self) -> bool {
+        self.lease["metadata"]["resourceVersion"].is_string()
     }
 }
 
-fn stale(target: &Target) -> Failure {
+fn history(text: &str) -> Vec<(String, String)> {
+    let entry = |entry: &str| {
+        let (name, run) = entry.split_once('@').unwrap_or((entry, ""));
+        (name.to_string(), run.to_string())
+    };
+    text.split(',').map(entry).collect()
+}
+
+fn holder(target: &Target) -> String {
+    format!("{}/{}", target.run, target.life)
+}
+
+fn unwritable(target: &Target) -> Failure {
+    let message = format!("the Lease `{}` in {} cannot be written", name(target), target.place());
+    Failure::new(Kind::Connectivity, message)
+}
+
+pub(super) fn stale(target: &Target) -> Failure {
     policy(format!(
         "`{}` in {} has been taken over by another process or run: this one changes nothing any more",
         target.instance,

@@ -46,6 +46,15 @@ pub(super) fn load(
     Ok(objects)
 }
 
+/// What files describe that came with a call, in no particular order.
+pub(super) fn objects(files: &[File]) -> Result<Vec<Json>, Failure> {
+    let mut objects = Vec::new();
+    for File { path, text } in files {
+        objects.extend(parse(text).map_err(|error| wrong(format!("the manifest `{path}`: {error}")))?);
+    }
+    Ok(objects)
+}
+
 /// Whether a pattern stands for a file: it names it, fits it, or names the folder that it lies in.
 fn names(pattern: &str, path: &str) -> bool {
     const WHOLE: glob::MatchOptions = glob::MatchOptions {
@@ -175,7 +184,7 @@ pub(super) fn settle(object: &mut Json, namespace: &str) -> Result<(), Failure> 
 
 /// What has to be there first comes first.
 fn rank(id: &Id) -> usize {
-    const ORDER: [&str; 16] = [
+    const ORDER: [&str; 19] = [
         "Namespace",
         "ResourceQuota",
         "LimitRange",
@@ -188,6 +197,9 @@ fn rank(id: &Id) -> usize {
         "NetworkPolicy",
         "PodDisruptionBudget",
         "Service",
+        "Ingress",
+        "HTTPRoute",
+        "GRPCRoute",
         "DaemonSet",
         "Deployment",
         "StatefulSet",

@@ -11,6 +11,7 @@ mod cluster;
 mod colours;
 mod head;
 mod job;
+mod lease;
 mod manifest;
 mod object;
 mod permissions;
@@ -20,9 +21,11 @@ mod problem;
 mod release;
 mod rollback;
 mod rollout;
+mod seal;
 mod steps;
 mod target;
 mod template;
+mod traffic;
 mod versioned;
 mod wait;
 mod watch;
@@ -30,7 +33,9 @@ mod workloads;
 
 use crate::driver::{Attempt, Cancel, Change, Context, Driver, Probe, Work};
 use cluster::Cluster;
+use lease::Leases;
 use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Value};
+use permissions::Granted;
 use problem::wrong;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -50,6 +55,8 @@ struct Shared {
     kubeconfig: Option<PathBuf>,
     /// By context.
     clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
+    leases: Arc<Leases>,
+    granted: Arc<Granted>,
 }
 
 /// How long before a step's end the driver gives up by itself, so that it can still say why.
@@ -58,13 +65,16 @@ const RESERVE: Duration = Duration::from_secs(2);
 /// How long a step that is to end may take to let go of its instance.
 const LETTING_GO: Duration = Duration::from_secs(20);
 
-/// How long finding out what a target runs may take.
-const INSPECTION: Duration = Duration::from_secs(120);
+/// How long looking at a target, or tidying it up, may take.
+const LOOKING: Duration = Duration::from_secs(120);
+
+/// How long another run is waited for that holds the target: as for any other claim, as long as it takes.
+const QUEUEING: Duration = Duration::from_secs(30 * 86_400);
 
 impl Kubernetes {
     /// A driver that reads that kubeconfig, whatever the environment says.
     pub fn with_kubeconfig(path: PathBuf) -> Kubernetes {
-        Kubernetes(Arc::new(Shared { kubeconfig: Some(path), clusters: Mutex::default() }))
+        Kubernetes(Arc::new(Shared { kubeconfig: Some(path), ..Shared::default() }))
     }
 
     async fn cluster(&self, context: &str) -> Result<Arc<Cluster>, Failure> {
@@ -99,6 +109,8 @@ impl Kubernetes {
             output: None,
             cancel,
             deadline: Instant::now() + limit,
+            leases: self.0.leases.clone(),
+            granted: self.0.granted.clone(),
         })
     }
 
@@ -146,16 +158,53 @@ impl Driver for Kubernetes {
     fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
         let driver = self.clone();
         Some(Box::pin(async move {
-            let target = driver.target(&call, ("preview", 0), Cancel::never(), INSPECTION).await?;
+            let target = driver.target(&call, ("preview", 0), Cancel::never(), LOOKING).await?;
             preview::changes(&target, &call, &module).await
         }))
+    }
+
+    fn check(&self, calls: Vec<Call>, module: PathBuf) -> Work<Result<(), Failure>> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let Some(call) = calls.first() else { return Ok(()) };
+            let target = driver.target(call, ("check", 0), Cancel::never(), LOOKING).await?;
+            permissions::check(&target, &calls, &module).await
+        })
+    }
+
+    fn can_return(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let target =
+                driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await?;
+            seal::can_return(&target, &call).await
+        })
+    }
+
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let target =
+                driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await?;
+            seal::seal(&target, &call).await
+        })
+    }
+
+    fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let target = driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await;
+            if let Ok(target) = target {
+                driver.0.leases.let_go(&target).await;
+            }
+        })
     }
 
     fn inspect(&self, call: Call, context: Arc<Context>) -> Work<Result<Value, Failure>> {
         let driver = self.clone();
         Box::pin(async move {
             let target =
-                driver.target(&call, (&context.run, context.epoch), Cancel::never(), INSPECTION).await?;
+                driver.target(&call, (&context.run, context.epoch), Cancel::never(), QUEUEING).await?;
             let release = adopt::found(&target, &call, &context.module).await?;
             Ok(Value::Map(BTreeMap::from([(
                 "release".to_string(),

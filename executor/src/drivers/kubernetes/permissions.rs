@@ -1,17 +1,21 @@
 //! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that is missing.
 
-use super::cluster::Call;
+use super::cluster::Call as Request;
+use super::manifest;
 use super::object::Id;
+use super::steps::rendered;
 use super::target::Target;
 use http::Method;
-use lockstep_plan::{Failure, Kind};
+use lockstep_plan::{Call, Failure, Kind};
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// What may be done with a kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Need {
+pub(super) struct Need {
     group: String,
     /// `pods/log`
     resource: String,
@@ -61,46 +65,61 @@ impl Rule {
     }
 }
 
-/// Fails, with the Role that is missing, unless everything is allowed that deploying these objects needs.
-pub(super) async fn check(target: &Target, objects: &[Json]) -> Result<(), Failure> {
+/// What sharing requests out needs.
+const SHARING: [(&str, &str, &[&str]); 2] =
+    [("", "endpoints", &["list", "watch"]), ("apps", "replicasets", &["list"])];
+
+/// What running a Job to its end needs.
+const RUNNING: [&str; 5] = ["get", "create", "delete", "list", "watch"];
+
+/// What was found to be allowed: context, namespace and need.
+pub(super) type Granted = Mutex<BTreeSet<(String, String, Need)>>;
+
+/// Fails, with the Role that is missing, unless everything is allowed that these calls need, all of one instance.
+pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Result<(), Failure> {
     let mut needs = BTreeSet::new();
     let mut add = |group: &str, resource: &str, verbs: &[&str]| {
         for verb in verbs {
             needs.insert(Need { group: group.into(), resource: resource.into(), verb: (*verb).to_string() });
         }
     };
-    OWN.iter().chain(&WAITING).for_each(|(group, resource, verbs)| add(group, resource, verbs));
-    for object in objects {
-        let id = Id::of(object);
-        let (_, resource) = target.collection(&id).await?;
-        if !resource.namespaced {
-            continue;
+    WAITING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
+    for call in calls {
+        let job = call.step == "job";
+        if !job {
+            OWN.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
         }
-        let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
-        add(group, &resource.name, &APPLYING);
-        if id.is_workload() {
-            add(group, &resource.name, &["list", "watch"]);
+        if call.step == "traffic" {
+            SHARING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
         }
-    }
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
-        "spec": { "namespace": target.namespace },
-    });
-    let uri = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    let mut answer = target
-        .call(&Call::json(Method::POST, uri, &review))
-        .await
-        .map_err(|problem| target.failure("look at the permissions", &problem))?;
-    let rules: Vec<Rule> =
-        serde_json::from_value(answer["status"]["resourceRules"].take()).unwrap_or_default();
-    let mut missing = Vec::new();
-    // The list may be incomplete: what it does not hold is asked for by itself.
-    for need in needs.into_iter().filter(|need| !rules.iter().any(|rule| rule.allows(need))) {
-        if !allowed(target, &need).await? {
-            missing.push(need);
+        let verbs = if job { &RUNNING[..] } else { &APPLYING };
+        let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
+        objects.extend(manifest::objects(&call.files)?);
+        for object in &objects {
+            let id = Id::of(object);
+            let (_, resource) = target.collection(&id).await?;
+            if !resource.namespaced {
+                continue;
+            }
+            let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
+            add(group, &resource.name, verbs);
+            if id.is_workload() {
+                add(group, &resource.name, &["list", "watch"]);
+            }
         }
     }
+    let known = |need: Need| (target.cluster.context.clone(), target.namespace.clone(), need);
+    {
+        let granted = target.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        needs.retain(|need| !granted.contains(&known(need.clone())));
+    }
+    if needs.is_empty() {
+        return Ok(());
+    }
+    let missing = missing(target, &needs).await?;
     if missing.is_empty() {
+        let mut granted = target.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        granted.extend(needs.into_iter().map(known));
         return Ok(());
     }
     let message = format!(
@@ -109,6 +128,29 @@ pub(super) async fn check(target: &Target, objects: &[Json]) -> Result<(), Failu
         role(&target.namespace, &missing)
     );
     Err(Failure::new(Kind::Authorization, message))
+}
+
+/// What of it is not allowed.
+async fn missing(target: &Target, needs: &BTreeSet<Need>) -> Result<Vec<Need>, Failure> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": { "namespace": target.namespace },
+    });
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let mut answer = target
+        .call(&Request::json(Method::POST, uri, &review))
+        .await
+        .map_err(|problem| target.failure("look at the permissions", &problem))?;
+    let rules: Vec<Rule> =
+        serde_json::from_value(answer["status"]["resourceRules"].take()).unwrap_or_default();
+    let mut missing = Vec::new();
+    // The list may be incomplete: what it does not hold is asked for by itself.
+    for need in needs.iter().filter(|need| !rules.iter().any(|rule| rule.allows(need))) {
+        if !allowed(target, need).await? {
+            missing.push(need.clone());
+        }
+    }
+    Ok(missing)
 }
 
 async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
@@ -121,7 +163,7 @@ async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
         } },
     });
     let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let answer = target.call(&Call::json(Method::POST, uri, &review)).await;
+    let answer = target.call(&Request::json(Method::POST, uri, &review)).await;
     let answer = answer.map_err(|problem| target.failure("look at the permissions", &problem))?;
     Ok(answer["status"]["allowed"] == true)
 }
@@ -148,6 +190,7 @@ fn role(namespace: &str, needs: &[Need]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value as Json;
 
     fn need(group: &str, resource: &str, verb: &str) -> Need {
         Need { group: group.into(), resource: resource.into(), verb: verb.into() }

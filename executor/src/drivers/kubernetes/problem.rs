@@ -28,6 +28,8 @@ pub(super) enum Problem {
     Config(String),
     /// It was to end.
     Cancelled,
+    /// Somebody else has the target now, as that failure says; or it cannot be told.
+    Overtaken(Failure),
     /// Something else.
     Other(String),
 }
@@ -113,6 +115,9 @@ impl Problem {
 
     /// The failure that it means. `doing`: what was tried, with the object; `place`: namespace and context.
     pub fn failure(&self, doing: &str, place: &str) -> Failure {
+        if let Problem::Overtaken(failure) = self {
+            return failure.clone();
+        }
         let (kind, why) = self.explain();
         Failure::new(kind, format!("cannot {doing} in {place}: {why}"))
     }
@@ -134,6 +139,7 @@ impl Problem {
                     "{text}; see to `context` of the infrastructure and to the kubeconfig (`KUBECONFIG`)"
                 ),
             ),
+            Problem::Overtaken(failure) => (failure.kind, failure.message.clone()),
             Problem::Cancelled => (Kind::Timeout, "it was stopped before its end".into()),
             Problem::Other(text) => (Kind::Application, text.clone()),
             Problem::Status(status) => explain(status, &self.conflicts()),

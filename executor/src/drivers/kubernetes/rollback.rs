@@ -1,21 +1,19 @@
 //! Returning to the release that ran before.
 
 use super::apply::{apply, delete_others, held, wait};
+use super::colours::switches;
 use super::head::Head;
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::steps::RESTARTS;
 use super::target::Target;
 use crate::driver::Attempt;
-use lockstep_plan::{Failure, Value};
+use lockstep_plan::{Call, Failure, Value};
+use serde_json::Value as Json;
 
 /// Returns to the recorded release, or to nothing.
 pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let Some(Value::Map(record)) = &attempt.call.record else {
-        return Err(wrong("it was not recorded what ran here before, so nothing can be returned to"));
-    };
-    let to =
-        record.get("release").and_then(Value::as_text).filter(|name| !name.is_empty()).map(str::to_string);
+    let to = recorded(&attempt.call)?;
     let before = Head::read(target).await?;
     if before.run != target.run {
         let untouched = before.pending.is_none() && (before.run.is_empty() || before.current == to);
@@ -34,6 +32,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             return Err(overtaken(target, head));
         }
         head.pending = head.pending.take().or_else(|| head.current.clone());
+        head.tidy = false;
         Ok(())
     });
     let head = taken.await?;
@@ -42,24 +41,43 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             Some(name) => target.say(&format!("returning to release {name}")),
             None => target.say("returning to nothing: no release ran here before"),
         }
-        let applied = apply(target, release.all(), head.epoch, false).await?;
+        // Where colours take turns, pods come before what sends requests to them.
+        let last = |object: &&Json| release.colour.is_some() && switches(object);
+        let first = release.all().filter(|object| !last(object));
+        let applied = apply(target, first, head.epoch, false).await?;
         wait(target, &applied, RESTARTS).await?;
+        apply(target, release.all().filter(last), head.epoch, false).await?;
         let stored: Vec<String> =
             Release::names(target).await?.into_iter().filter(|name| Some(name) != to.as_ref()).collect();
         delete_others(target, &stored, &[&release], head.epoch).await
     };
     held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |head| {
+    Head::change(target, head.epoch, |head| {
         head.current.clone_from(&to);
         head.pending = None;
         head.canary = None;
+        // Nothing of what was taken back is left, and the run before may be taken back next.
+        head.tidy = true;
+        if let Some((_, run)) =
+            head.history.iter().find(|(name, run)| Some(name) == to.as_ref() && !run.is_empty())
+        {
+            head.run.clone_from(run);
+        }
     })
     .await
     .map(drop)
 }
 
+/// The release that ran before the stage's first change; none where nothing did.
+pub(super) fn recorded(call: &Call) -> Result<Option<String>, Failure> {
+    let Some(Value::Map(record)) = &call.record else {
+        return Err(wrong("it was not recorded what ran here before, so nothing can be returned to"));
+    };
+    Ok(record.get("release").and_then(Value::as_text).filter(|name| !name.is_empty()).map(str::to_string))
+}
+
 /// What a later run has put here is not this run's to take away.
-fn overtaken(target: &Target, head: &Head) -> Failure {
+pub(super) fn overtaken(target: &Target, head: &Head) -> Failure {
     policy(format!(
         "`{}` in {} has been changed by run {} since; it is left as it is",
         target.instance,

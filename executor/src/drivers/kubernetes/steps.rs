@@ -1,6 +1,6 @@
 //! The steps of the provider, and what those that deploy share.
 
-use super::apply::{apply, held, prune, wait};
+use super::apply::{apply, held, wait};
 use super::head::Head;
 use super::manifest::{self, settle};
 use super::object::Id;
@@ -8,7 +8,7 @@ use super::problem::wrong;
 use super::release::Release;
 use super::target::Target;
 use super::template::Scope;
-use super::{canary, colours, job, parties, rollback, versioned, workloads};
+use super::{canary, colours, job, parties, rollback, seal, traffic, versioned, workloads};
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
@@ -16,13 +16,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The steps that are known.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "rolling",
     "canary",
     "promote",
     "canary_delete",
     "stage",
     "swap",
+    "traffic",
     "scale",
     "apply",
     "delete",
@@ -48,6 +49,7 @@ pub(super) async fn carry_out(target: Target, attempt: &Attempt) -> Result<Outpu
         "canary_delete" => canary::delete(target).await.map(nothing),
         "stage" => colours::stage(target, attempt).await,
         "swap" => colours::swap(target, attempt).await.map(nothing),
+        "traffic" => traffic::traffic(target, attempt).await.map(nothing),
         "scale" => workloads::scale(target, attempt).await.map(nothing),
         "restart" => workloads::restart(target, attempt).await.map(nothing),
         "apply" => workloads::apply_more(target, attempt).await.map(nothing),
@@ -139,7 +141,7 @@ pub(super) async fn deploy(
     };
     held(target, head.epoch, work).await?;
     let completes = deployment.completes;
-    let head = Head::release(target, head.epoch, |head| {
+    let head = Head::change(target, head.epoch, |head| {
         if completes {
             head.complete(&name);
         }
@@ -149,31 +151,28 @@ pub(super) async fn deploy(
     Ok(Outputs::from([("revision".to_string(), Value::Int(revision))]))
 }
 
-/// Takes the instance in order to put the release `new` into it. The first step of a run to do so forgets what earlier runs
-/// have left behind the release in place.
+/// Takes the instance in order to put the release `new` into it. The first step of a run to do so removes what runs before
+/// it may have left behind; as a rule they have tidied up at their own end.
 pub(super) async fn begin(target: &Target, new: &str, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
-    let mut first = false;
+    let mut left = false;
     let taken = Head::take(target, |head| {
+        head.claimed(target)?;
         // A write whose answer was lost shows our own run when it is read again.
-        first |= head.run != target.run;
+        left |= head.run != target.run && !head.tidy;
         head.run.clone_from(&target.run);
+        head.tidy = false;
         edit(head);
         Ok(())
     });
     let head = taken.await?;
     target.say(&format!("release {new}"));
-    if first && let Some(current) = head.current.as_deref() {
-        let mut keep = vec![current];
-        if new != current {
-            keep.push(new);
-        }
-        let pruned = held(target, head.epoch, prune(target, &keep, head.epoch));
-        if let Err(failure) = pruned.await {
-            target.go_on()?;
-            target.say(&format!("what earlier releases left could not be removed: {}", failure.message));
-            // It was let go of.
-            return Head::take(target, |_| Ok(())).await;
-        }
+    if left
+        && let Some(current) = head.current.as_deref()
+        && let Err(failure) = held(target, head.epoch, seal::tidy(target, &head, &[current, new])).await
+    {
+        target.go_on()?;
+        target.leases.check(target, head.epoch).await?;
+        target.say(&format!("what earlier releases left could not be removed: {}", failure.message));
     }
     Ok(head)
 }

@@ -1,7 +1,9 @@
 //! One service instance in one namespace of one cluster: reading and writing its objects, with failures that say where.
 
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
+use super::lease::Leases;
 use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, annotate, dns_name, label, text};
+use super::permissions::Granted;
 use super::problem::{Problem, policy, wrong};
 use crate::driver::{Cancel, Output};
 use http::Method;
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 const WRITES: usize = 10;
 
 /// An instance of a service, and all that is needed to work on it.
+#[derive(Clone)]
 pub(super) struct Target {
     pub cluster: Arc<Cluster>,
     pub namespace: String,
@@ -26,6 +29,10 @@ pub(super) struct Target {
     pub cancel: Cancel,
     /// When the step has to be at its end.
     pub deadline: Instant,
+    /// What this process holds.
+    pub leases: Arc<Leases>,
+    /// What was found to be allowed.
+    pub granted: Arc<Granted>,
 }
 
 impl Target {
@@ -145,7 +152,7 @@ impl Target {
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
         let force = if force { "&force=true" } else { "" };
-        self.patch(object, epoch, force, adjust).await
+        self.patch(object, epoch, (force, true), adjust).await
     }
 
     /// What applying an object would make of it.
@@ -156,14 +163,14 @@ impl Target {
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
         // Conflicts are for the run to tell; what would come of it is of interest all the same.
-        self.patch(object, epoch, "&force=true&dryRun=All", adjust).await
+        self.patch(object, epoch, ("&force=true&dryRun=All", false), adjust).await
     }
 
     async fn patch(
         &self,
         object: &Json,
         epoch: u64,
-        options: &str,
+        (options, writes): (&str, bool),
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
         let id = Id::of(object);
@@ -186,7 +193,11 @@ impl Target {
                 uri: uri.clone(),
                 body: Some(("application/apply-patch+yaml", wanted.to_string().into_bytes())),
             };
-            match self.call(&call).await {
+            let sent = match writes {
+                true => self.cluster.write(&call, self, epoch).await,
+                false => self.call(&call).await,
+            };
+            match sent {
                 Ok(applied) => return Ok(applied),
                 Err(problem) if problem.outdated() => {}
                 Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
@@ -233,7 +244,8 @@ impl Target {
             });
             let body = json!({ "propagationPolicy": "Background", "preconditions": preconditions });
             self.say(&format!("deleting {id}"));
-            match self.call(&Call::json(Method::DELETE, self.path(id).await?, &body)).await {
+            let call = Call::json(Method::DELETE, self.path(id).await?, &body);
+            match self.cluster.write(&call, self, epoch).await {
                 Ok(_) => return Ok(()),
                 Err(problem) if problem.is(404) => return Ok(()),
                 Err(problem) if problem.is(409) => {}

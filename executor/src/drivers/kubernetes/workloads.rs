@@ -116,14 +116,14 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
             let (collection, _) = target.collection(&id).await?;
             let uri = format!("{collection}/{}?fieldManager={RESTARTER}&force=true", id.name);
             let body = Some(("application/apply-patch+yaml", mark.to_string().into_bytes()));
-            let patched = target.call(&Call { method: Method::PATCH, uri, body }).await;
+            let call = Call { method: Method::PATCH, uri, body };
+            let patched = target.cluster.write(&call, target, head.epoch).await;
             restarted.push(patched.map_err(|problem| target.failure(&format!("restart {id}"), &problem))?);
             target.say(&format!("restarting {id}"));
         }
         wait(target, &restarted, restarts(attempt)).await
     };
-    held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |_| {}).await.map(drop)
+    held(target, head.epoch, work).await
 }
 
 /// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe.
@@ -134,7 +134,9 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
         None => service(target, attempt).await?,
     };
     let head = Head::take(target, |head| {
+        head.claimed(target)?;
         head.run.clone_from(&target.run);
+        head.tidy = false;
         head.pending = head.pending.take().or_else(|| head.current.clone());
         Ok(())
     });
@@ -147,7 +149,7 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
         Ok(())
     };
     held(target, head.epoch, work).await?;
-    Head::release(target, head.epoch, |head| {
+    Head::change(target, head.epoch, |head| {
         head.current = None;
         head.pending = None;
     })

@@ -1,0 +1,82 @@
+//! After a run: its release is successful, what earlier ones left goes, and older ones are forgotten; until a later run
+//! changes the instance, it can be returned to what ran before.
+
+use super::apply::{delete_others, held};
+use super::head::Head;
+use super::problem::policy;
+use super::release::Release;
+use super::rollback::{overtaken, recorded};
+use super::target::Target;
+use futures_util::future::try_join_all;
+use lockstep_plan::{Call, Failure, Value};
+
+/// Makes the release in place the last successful one, and removes what only others hold. The one that ran before the run,
+/// and as many before that as the infrastructure keeps, can still be returned to.
+pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
+    let before = recorded(call)?;
+    let keep = match call.target.as_ref().and_then(|target| target.settings.get("keep_releases")) {
+        Some(Value::Int(keep)) => usize::try_from(*keep).unwrap_or(1),
+        _ => 1,
+    };
+    let taken = Head::take(target, |head| match head.run == target.run {
+        true => Ok(()),
+        false => Err(overtaken(target, head)),
+    });
+    let head = taken.await?;
+    if head.tidy {
+        return Ok(());
+    }
+    let mut history: Vec<(String, String)> = Vec::new();
+    let now = head.current.iter().map(|name| (name.clone(), target.run.clone()));
+    let run_of =
+        |name: &String| head.history.iter().find(|(known, _)| known == name).map(|(_, run)| run.clone());
+    let before = before.iter().map(|name| (name.clone(), run_of(name).unwrap_or_default()));
+    for (name, run) in now.chain(before).chain(head.history.iter().cloned()) {
+        if history.len() <= keep && history.iter().all(|(known, _)| *known != name) {
+            history.push((name, run));
+        }
+    }
+    let known = Head { history: history.clone(), ..head.clone() };
+    let kept: Vec<&str> = head.current.as_deref().into_iter().chain(head.canary.as_deref()).collect();
+    held(target, head.epoch, tidy(target, &known, &kept)).await?;
+    let sealed = Head::change(target, head.epoch, |head| {
+        head.history.clone_from(&history);
+        head.tidy = true;
+    });
+    sealed.await.map(drop)
+}
+
+/// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that
+/// are not in the head's history.
+pub(super) async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure> {
+    let stored = Release::names(target).await?;
+    let others: Vec<String> = stored.into_iter().filter(|name| !kept.contains(&name.as_str())).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let holds = try_join_all(kept.iter().map(|name| Release::read(target, name))).await?;
+    let holds: Vec<&Release> = holds.iter().collect();
+    delete_others(target, &others, &holds, head.epoch).await?;
+    let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
+    for name in others.iter().filter(|name| !kept(name)) {
+        Release::forget(target, name).await?;
+    }
+    Ok(())
+}
+
+/// Whether the instance can be returned to the call's record: nobody has changed it since, and the release is still there.
+pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failure> {
+    let to = recorded(call)?;
+    let head = Head::read(target).await?;
+    if head.run != target.run {
+        return Err(overtaken(target, &head));
+    }
+    match to {
+        Some(name) if !Release::names(target).await?.contains(&name) => Err(policy(format!(
+            "the release {name} of `{}` is not kept in {} any more (`keep_releases` of the infrastructure says how many are)",
+            target.instance,
+            target.place()
+        ))),
+        _ => Ok(()),
+    }
+}

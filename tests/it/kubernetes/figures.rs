@@ -1,0 +1,167 @@
+//! Figures: many targets at once, and how many calls they take. See docs/kubernetes.md.
+
+use super::proxy::{Fault, Rule};
+use super::support::{MANIFEST, World, world};
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+const STORY: &str = "
+  phase deploy {
+    step rollout = kubernetes.rolling { timeout = 10m }
+    step break_it = shell { only if broken, script = \"exit 1\" }
+  }
+  phase wrap_up { barrier all { timeout = 20m } }";
+
+/// Makes the world's pipeline deploy to so many namespaces of both clusters; the last one breaks when it is told to.
+pub fn many(world: &World, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|number| format!("{}-{number}", world.namespace)).collect();
+    let mut targets = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let region = 1 + number % 2;
+        let context = world.context(region);
+        writeln!(
+            targets,
+            "  infrastructure t{number} = kubernetes {{ context = \"{context}\", namespace = \"{name}\" }}"
+        )
+        .unwrap();
+        world.make_namespace(region, name);
+    }
+    let path = world.sandbox.module().join("main.lockstep");
+    let source = std::fs::read_to_string(&path).unwrap();
+    let rest = &source[..source.find("pipeline release").unwrap()];
+    let last = names.last().unwrap();
+    let image = super::support::IMAGE;
+    let text = format!(
+        r#"{rest}
+environment many {{
+  kind = non_production
+{targets}}}
+
+pipeline release(version: string, broken: bool = false) {{
+  parallel {{
+    for target in many.* {{
+      stage deploy[target] = ship {{
+        service = shop {{ image = "{image}", version }}
+        infra   = target
+        broken  = broken && target.namespace == "{last}"
+      }}
+    }}
+  }}
+}}
+"#
+    );
+    std::fs::write(path, text).unwrap();
+    names
+}
+
+/// Runs to the end; the most memory that it had, in MB, as the kernel counts it, and how long it took.
+fn measured(mut command: Command, code: i32) -> (u64, f64) {
+    let began = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut most = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        most = most.max(kilobytes.unwrap_or(0) / 1024);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(code));
+    (most, began.elapsed().as_secs_f64())
+}
+
+/// From the failure of a stage until the last of them rolls back, in seconds.
+fn reaction(events: &str) -> f64 {
+    let lines: Vec<serde_json::Value> =
+        events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let time = |line: &serde_json::Value| {
+        line["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+    };
+    let failed = lines.iter().find(|line| line["event"] == "step_failed").map(time).unwrap();
+    let last = lines.iter().filter(|line| line["event"] == "rollback_started").map(time).max().unwrap();
+    (last - failed) as f64 / 1000.0
+}
+
+#[test]
+#[ignore = "measures: cargo test -p dsl --test it --release kubernetes::figures -- --ignored --nocapture; LOCKSTEP_TARGETS=200"]
+fn many_targets_at_once() {
+    let Some(world) = world("figures", "rolling", STORY) else { return };
+    let count = std::env::var("LOCKSTEP_TARGETS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    world.manifest(&MANIFEST.replace("replicas: 3", "replicas: 1"));
+    many(&world, count);
+    let (memory, first) = measured(world.command(&["version=3.9"]), 0);
+    eprintln!("{count} targets, first release: {first:.1}s, {memory} MB");
+    let (memory, second) = measured(world.command(&["version=3.10"]), 0);
+    eprintln!("{count} targets, next release: {second:.1}s, {memory} MB");
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    let (memory, failed) = measured(world.command(&["version=3.9", "broken=true"]), 1);
+    let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
+    eprintln!(
+        "{count} targets, one fails: {failed:.1}s, {memory} MB, rollback started in all after {:.3}s",
+        reaction(&events)
+    );
+}
+
+#[test]
+#[ignore = "needs kubectl: cargo test -p dsl --test it kubernetes::figures -- --ignored --nocapture"]
+fn calls_for_one_target() {
+    let phases = "phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }";
+    let Some(mut world) = world("counted", "rolling", phases) else { return };
+    let fine: Rule = Arc::new(|_, _, _| Fault::None);
+    world.proxy([fine.clone(), fine]);
+    let calls = |world: &World, from: usize| {
+        let seen = world.seen().split_off(from);
+        let mut by_kind = std::collections::BTreeMap::new();
+        for (method, path, _) in &seen {
+            let review = path.contains("selfsubject");
+            let kinds = path.split('?').next().unwrap_or_default().split('/').count() <= 4
+                && *method == hyper::Method::GET;
+            *by_kind
+                .entry(if review {
+                    "reviews"
+                } else if kinds {
+                    "lists of kinds"
+                } else {
+                    method.as_str()
+                })
+                .or_insert(0) += 1;
+        }
+        (seen.len(), format!("{by_kind:?}"))
+    };
+    world.run(&["version=3.8"]).exits(0);
+    let from = world.seen().len();
+    world.run(&["version=3.9"]).exits(0);
+    let (ours, kinds) = calls(&world, from);
+    eprintln!("dsl run: {} calls for each target ({kinds} for both)", ours / 2);
+
+    let home = tempfile::tempdir().unwrap();
+    let manifest = |version: &str| {
+        let text = MANIFEST
+            .replace("${service.artifact.tag}", version)
+            .replace("${service.artifact.image}", super::support::IMAGE)
+            .replace("${infra.namespace}", &world.namespace)
+            .replace("name: shop", "name: kube-shop")
+            .replace("app: shop", "app: kube-shop");
+        std::fs::write(home.path().join("shop.yaml"), text).unwrap();
+    };
+    let kubectl = |words: &[&str]| {
+        let mut command = Command::new("kubectl");
+        command.args(["--context", world.context(1), "--namespace", &world.namespace]).args(words);
+        command.env("KUBECONFIG", world.kubeconfig()).env("HOME", home.path()).current_dir(home.path());
+        let said = crate::support::said(&mut command);
+        assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    };
+    for (what, version) in [("with an empty cache", "3.9"), ("again", "3.10")] {
+        manifest(version);
+        let from = world.seen().len();
+        kubectl(&["apply", "--server-side", "-f", "shop.yaml"]);
+        kubectl(&["rollout", "status", "deployment/kube-shop"]);
+        let (theirs, kinds) = calls(&world, from);
+        eprintln!("kubectl apply and rollout status, {what}: {theirs} calls ({kinds})");
+    }
+}

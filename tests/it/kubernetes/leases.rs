@@ -1,0 +1,109 @@
+//! Who holds a target: a run that was away for too long writes nothing any more.
+
+use super::proxy::{Fault, Rule};
+use super::support::{IMAGE, World, world};
+use hyper::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const PHASES: &str = "
+  phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }
+  phase end    { barrier all { timeout = 5m } }";
+
+const LEASE: (&str, &str, &str) = ("coordination.k8s.io/v1", "Lease", "lockstep.shop");
+
+fn holder(world: &World, region: usize) -> Option<String> {
+    let lease = world.get(region, LEASE.0, LEASE.1, LEASE.2)?;
+    lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).map(str::to_string)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Waits until a run's events hold that text.
+fn until(world: &World, text: &str) {
+    while !std::fs::read_to_string(world.sandbox.events()).unwrap_or_default().contains(text) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_run_that_was_overtaken_while_it_stood_still_changes_nothing_any_more() {
+    let Some(world) = world("overtaken", "rolling", PHASES) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    assert_eq!(holder(&world, 1), None, "let go of at the end");
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    let mut stopped = world.command(&["version=3.9"]);
+    let mut stopped = stopped.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, "applied ConfigMap");
+    signal(&stopped, Signal::STOP);
+    assert!(holder(&world, 1).is_some() && holder(&world, 2).is_some(), "held for as long as the run lasts");
+    let epoch =
+        |region| world.get(region, LEASE.0, LEASE.1, LEASE.2).unwrap()["spec"]["leaseTransitions"].as_i64();
+    let before = epoch(1);
+
+    // A run of another machine waits until it may think that one dead, then does its own work.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = world.sandbox.dsl("run");
+    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
+    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
+    let began = Instant::now();
+    crate::support::said(&mut other).exits(0);
+    assert!(began.elapsed() >= Duration::from_secs(20), "nobody is thought dead before");
+    assert!(epoch(1) > before);
+    let settings = world.names(1, "v1", "ConfigMap");
+
+    signal(&stopped, Signal::CONT);
+    assert_eq!(stopped.wait().unwrap().code(), Some(3), "its targets are not its own any more");
+    let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
+    assert!(events.contains("this one changes nothing any more"), "{events}");
+    assert!(events.contains("it is left as it is"), "{events}");
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+        assert_eq!(world.names(region, "v1", "ConfigMap"), settings);
+        assert_eq!(holder(&world, region), None);
+    }
+}
+
+#[test]
+fn the_same_run_goes_on_at_once() {
+    let Some(world) = world("goes_on", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    assert!(world.sandbox.kill_at(&mut world.command(&["version=3.10"]), "applied Deployment"));
+    let before = holder(&world, 1).expect("a dead run keeps what it holds");
+    assert!(before.ends_with("/1"), "{before}");
+    let resumed = world.resume().exits(0);
+    assert!(!resumed.err.contains("waiting for `shop`"), "{}", resumed.err);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    assert_eq!(holder(&world, 1), None);
+}
+
+#[test]
+fn a_region_that_is_away_for_longer_than_a_lease_lasts_comes_back_to_the_old_release() {
+    let Some(mut world) = world("away", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let old = [1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string());
+    let since: Mutex<Option<Instant>> = Mutex::new(None);
+    let rule: Rule = Arc::new(move |method, path, _| {
+        let mut since = since.lock().unwrap();
+        if *method == Method::PATCH && path.contains("/deployments/") {
+            since.get_or_insert_with(Instant::now);
+        }
+        match since.is_some_and(|since| since.elapsed() < Duration::from_secs(25)) {
+            true => Fault::Cut,
+            false => Fault::None,
+        }
+    });
+    world.proxy([Arc::new(|_, _, _| Fault::None), rule]);
+    let failed = world.run(&["version=3.10"]).exits(1);
+    assert!(failed.out.contains("region2.deploy.rollout failed (connectivity)"), "{}", failed.out);
+    for region in [1, 2] {
+        assert_eq!(world.deployment(region, "shop")["spec"].to_string(), old[region - 1]);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        assert_eq!(holder(&world, region), None);
+    }
+}
