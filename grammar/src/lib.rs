@@ -17,6 +17,7 @@ mod rules;
 mod scan;
 mod syntax;
 
+pub use build::number::number_type;
 pub use build::template::{Template, parse_template};
 pub use foreign::foreign_value_help;
 pub use format::{Formatted, format};

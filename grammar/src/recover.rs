@@ -17,7 +17,8 @@ impl<'s> Build<'s> {
     pub(crate) fn expected_words(&mut self, at: usize, what: &str) {
         let found = message::token(self.text, at);
         let span = self.place(found.start, found.end());
-        let operator = if what == "`:`" { None } else { foreign_operator(found, span) };
+        let no_value = what == "`:`" || found.text == "|" && foreign::in_type(self.text, found);
+        let operator = if no_value { None } else { foreign_operator(found, span) };
         let error = operator.unwrap_or_else(|| {
             let message = format!("expected {what}, found {}", found.describe());
             let error = message::unexpected(span, message, format!("expected {what}"));
@@ -40,12 +41,19 @@ impl<'s> Build<'s> {
             let error = message::spelling(span, "`not` is written `!`", "write `!`");
             return self.report(error.replace("write `!`", span, "!"));
         }
+        let (word, next) = self.two_words(start);
+        if matches!(word.text, "not" | "NOT") && matches!(next.text, "in" | "IN") {
+            let span = self.place(word.start, next.end());
+            let error = message::spelling(span, "there is no `not in`", "write `!(… in …)`");
+            return self.report(error.help("write `!(VALUE in LIST)`"));
+        }
         self.expected(start, rules);
         let word = message::token(self.text, start).text;
         if rules.contains(&Rule::separator)
             && is_name(word)
             && let Some(error) = self.errors.last_mut()
             && error.help.is_none()
+            && error.fix.is_none()
         {
             error.help = Some("members are separated by commas or new lines; text stands in quotes".into());
         }
@@ -61,6 +69,12 @@ impl<'s> Build<'s> {
             }
             first = false;
         }
+    }
+
+    /// The first two words at an offset.
+    fn two_words(&self, start: usize) -> (Token<'s>, Token<'s>) {
+        let word = message::token(self.text, start);
+        (word, message::token(self.text, word.end()))
     }
 
     /// A member that is none, or not here.
@@ -90,15 +104,20 @@ impl<'s> Build<'s> {
 
     /// Something that starts like no member of its place.
     pub(crate) fn unknown_member(&mut self, start: usize, place: Place) {
-        let word = message::token(self.text, start);
-        let next = message::token(self.text, word.end());
+        let (word, next) = self.two_words(start);
         let span = self.place(word.start, word.end());
-        if matches!(word.text, "-" | "*")
-            || next.text == ":" && message::token(self.text, next.end()).text == "\n"
-        {
+        let line = self.text[start..].lines().next().unwrap_or_default().trim_end();
+        if matches!(word.text, "-" | "*") || line.ends_with(':') {
             self.mute(start);
         }
-        if keywords(place).any(|keyword| keyword == word.text) && next.text != ":" {
+        if let Some(error) = foreign::line(line, span) {
+            return self.report(error);
+        }
+        if place == Place::File && next.text == ":" && std::mem::replace(&mut self.yaml, true) {
+            // Said once, of the first such line.
+            return;
+        }
+        if keywords(place).any(|keyword| keyword == word.text) {
             return self.incomplete(word, next);
         }
         let error = foreign(word, next, place, span)
@@ -180,15 +199,32 @@ impl<'s> Build<'s> {
         let block = matches!(next.text, "{" | "." | "(");
         let error = match place {
             Place::Phase | Place::Section | Place::Steps | Place::Rollback if block => {
-                return Some(error.help(format!("a step has a name: `step NAME = {} {{ … }}`", word.text)));
+                let path = self.text[word.start..].split(|c: char| c != '.' && !is_word(c)).next();
+                let path = path.unwrap_or(word.text);
+                return Some(error.help(format!("a step has a name: `step NAME = {path} {{ … }}`")));
             }
             Place::Pipeline | Place::Parallel | Place::Lane if block => {
                 return Some(error.help(format!("a stage has a name: `stage NAME = {} {{ … }}`", word.text)));
             }
             _ => error,
         };
+        let error = match next.text {
+            "->" => error.help("a value is given with `=`"),
+            "+" => {
+                error.help("a value is given with `=`, once; text is joined by interpolation: `\"${a}${b}\"`")
+            }
+            "." => error.help(format!("write `{} = {{ NAME = VALUE }}`", word.text)),
+            "{" if place == Place::Workflow => error.help(format!("write `{} = VALUE`", word.text)),
+            _ => error,
+        };
         let record = next.text == "{" && matches!(place, Place::Step | Place::Stage | Place::Record);
-        Some(if value || record { error.replace("insert `=`", at, "= ") } else { error })
+        // Only what can be set is worth it.
+        let known = match place {
+            Place::Workflow => matches!(word.text, "strategy" | "concurrency"),
+            Place::Phase => matches!(word.text, "service" | "infra"),
+            _ => true,
+        };
+        Some(if (value || record) && known { error.replace("insert `=`", at, "= ") } else { error })
     }
 }
 
@@ -205,7 +241,13 @@ fn foreign_operator(found: Token<'_>, span: Span) -> Option<SyntaxError> {
     let text = found.text;
     let meant = match text {
         "and" | "AND" | "And" | "&" => "&&",
-        "or" | "OR" | "Or" | "|" => "||",
+        "or" | "OR" | "Or" => "||",
+        "|" => {
+            let error = message::unexpected(span, "`|` is not an operator", "no such operator");
+            return Some(
+                error.help("\"or\" is `||`; a function is called with its value, like `upper(name)`"),
+            );
+        }
         "not" | "NOT" => "!",
         "+" | "*" | "/" | "-" | "%" => {
             let error = message::unexpected(span, format!("`{text}` is not an operator"), "no such operator");
@@ -232,8 +274,8 @@ pub fn foreign_help(name: &str) -> Option<String> {
 
 /// The entry of another language under such a name.
 pub(crate) fn foreign_entry(name: &str, span: Span) -> Option<SyntaxError> {
-    let nothing = Token { start: 0, text: "" };
-    foreign(Token { start: 0, text: name }, nothing, Place::Record, span)
+    let equals = Token { start: 0, text: "=" };
+    foreign(Token { start: 0, text: name }, equals, Place::Record, span)
 }
 
 /// What other languages write.
@@ -241,6 +283,18 @@ fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option
     let spelled =
         |message: String, help: &str| Some(message::spelling(span, message, "not Lockstep").help(help));
     match word.text {
+        "wait_for" | "waitFor" | "await" | "sync" | "synchronize" | "rendezvous" => spelled(
+            format!("there is no `{}`", word.text),
+            "stages wait for each other at a barrier of the same name: `barrier NAME { timeout = 10m }`",
+        ),
+        "try" | "finally" | "ensure" | "always" => spelled(
+            format!("there is no `{}`", word.text),
+            "write `on failure { … }` in the braces of what may fail; steps that undo stand in `rollback { … }`",
+        ),
+        "rollback" => spelled(
+            "`rollback` is nothing to be set".into(),
+            "what undoes the steps stands in `rollback { … }`; without it they are undone by themselves, last first",
+        ),
         "-" | "*" => spelled(
             "lists are not written with dashes".into(),
             "a list is `[a, b]`; blocks are written with braces",
@@ -332,11 +386,15 @@ pub(crate) fn similar<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, known)| known)
 }
 
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
 /// Whether a word can be a name.
 pub(crate) fn is_name(word: &str) -> bool {
     let mut chars = word.chars();
     chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+        && chars.all(is_word)
         && !word.ends_with('-')
         && !message::is_reserved(word)
 }

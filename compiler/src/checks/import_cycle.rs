@@ -31,8 +31,16 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
         }
         let Some(way) = shortest(&edges, *module) else { continue };
         reported.extend(way.iter().map(|(module, _)| *module));
+        if let [(_, at)] = way[..] {
+            sink.push(
+                Diagnostic::new(&RULE, at, "this module imports itself")
+                    .label("the directory of this file")
+                    .help("remove it: all files of a directory are one module and know each other's names"),
+            );
+            continue;
+        }
         let mut diagnostic = Diagnostic::new(&RULE, way[0].1, "these modules import each other")
-            .label(if way.len() == 1 { "a module cannot import itself" } else { "the circle begins here" })
+            .label("the circle begins here")
             .help("move what both need into a third module");
         for (index, (_, at)) in way.iter().enumerate().skip(1) {
             let text = if index + 1 == way.len() { "and this leads back" } else { "goes on here" };

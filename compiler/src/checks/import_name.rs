@@ -15,7 +15,11 @@ pub const RULE: Rule = Rule {
 /// Looks at every import.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, source) in model.program.files().filter(|(_, source)| source.module != ModuleId::PRELUDE) {
-        for import in source.parse.file.imports.iter().filter(|import| import_name(import).is_none()) {
+        for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
+            // A module that imports itself needs no name for that.
+            if import_name(import).is_some() || found.as_ref() == Ok(&source.module) {
+                continue;
+            }
             let at = Location { file, span: import.path_span };
             sink.push(
                 Diagnostic::new(&RULE, at, format!("`{}` does not end in a name", import.path))

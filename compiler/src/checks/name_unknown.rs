@@ -29,10 +29,24 @@ pub fn report<'a>(
         Some(help.to_string())
     } else if matches!(what, "name" | "step") {
         suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+    } else if what == "type" && matches!(name, "Optional" | "optional" | "Option" | "Maybe") {
+        Some("what may be left out is `name: type?`".into())
+    } else if what == "function"
+        && matches!(name, "concat" | "format" | "printf" | "str" | "string" | "tostring")
+    {
+        Some("text is joined by interpolation: `\"${a} and ${b}\"`".into())
     } else {
         suggest::help(what, name, known)
     };
     Diagnostic::new(&RULE, at, message).label("not known here").maybe_help(help)
+}
+
+/// `web(version)`, as if a service were a function.
+pub fn service_called(at: Location, name: &str, declared: Location) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("there is no function `{name}`"))
+        .label("a service, not a function")
+        .also(declared, "the service is declared here")
+        .help(format!("arguments of a service stand in braces: `{name} {{ name = value }}`"))
 }
 
 /// `owner.name` does not exist.
@@ -108,6 +122,12 @@ fn elsewhere(what: &str, name: &str) -> Option<&'static str> {
         ("type", "boolean" | "Bool" | "Boolean") => "bool",
         ("type", "array") => "list",
         ("type", "object" | "dict") => "map",
+        ("function", "not") => "!",
+        ("function", "length" | "size" | "count") => "len",
+        ("function", "regex" | "match") => "matches",
+        ("function", "coalesce" | "or_else") => "default",
+        ("function", "toUpper" | "upcase") => "upper",
+        ("function", "toLower" | "downcase") => "lower",
         ("name", "True" | "TRUE" | "yes") => "true",
         ("name", "False" | "FALSE" | "no") => "false",
         _ => return None,

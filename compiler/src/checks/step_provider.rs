@@ -31,7 +31,7 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
             .label(format!("this step belongs to `{name}`"))
             .help(format!("the {what} of this phase is `{found}`: use steps of that deployment type"));
         typer.sink.push(diagnostic);
-    } else if infra.is_none() && !typer.standing.ambiguous {
+    } else if infra.is_none() && !typer.standing.ambiguous && !typer.params_damaged {
         typer.sink.push(
             Diagnostic::new(&RULE, at, format!("a step of `{name}` needs infrastructure to work on"))
                 .label("where should it work?")

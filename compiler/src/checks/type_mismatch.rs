@@ -24,6 +24,21 @@ pub fn report(at: Location, expected: &str, found: &str, because: &Because) -> D
     diagnostic
 }
 
+/// A text that would fit if it stood without its quotes; nothing where it would not.
+pub fn quoted(report: Diagnostic, expected: &str, written: &str) -> Diagnostic {
+    let at = report.primary;
+    let inner = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    let bare = match inner {
+        "true" | "false" => Some("bool"),
+        _ => lockstep_grammar::number_type(inner),
+    };
+    if bare != Some(expected.trim_end_matches('?')) {
+        return report;
+    }
+    let help = format!("write it without quotes: `{inner}`");
+    report.help(help).fix("remove the quotes", vec![(at, inner.to_string())])
+}
+
 fn advice(expected: &str, found: &str) -> Option<String> {
     match (expected, found) {
         ("string", "int" | "bool" | "duration" | "percent" | "path") => {

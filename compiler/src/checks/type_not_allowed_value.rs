@@ -18,11 +18,15 @@ pub const RULE: Rule = Rule {
 
 /// A setting that takes one of a few words.
 pub fn word(at: Location, setting: &str, found: &str, allowed: &[&str]) -> Diagnostic {
+    let bare = found.trim_matches('"');
+    let report =
+        Diagnostic::new(&RULE, at, format!("`{setting}` cannot be `{bare}`")).label("not one of its words");
+    if bare != found && allowed.contains(&bare) {
+        let help = format!("write it without quotes: `{setting} = {bare}`");
+        return report.help(help).fix("remove the quotes", vec![(at, bare.to_string())]);
+    }
     let near = suggest::nearest(found, allowed.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    let help = near.unwrap_or_else(|| format!("it takes {}", suggest::list(allowed)));
-    Diagnostic::new(&RULE, at, format!("`{setting}` cannot be `{}`", found.trim_matches('"')))
-        .label("not one of its words")
-        .help(help)
+    report.help(near.unwrap_or_else(|| format!("it takes {}", suggest::list(allowed))))
 }
 
 /// A literal that a restriction leaves out. Other values are checked once they are known.

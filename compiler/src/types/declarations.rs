@@ -29,6 +29,18 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
         let text = model.program.text(id.file, declaration.span);
         typer.lost.extend(names_after(text, &["step", "for"]));
         typer.lost.extend(names_before_colon(text));
+        // A parameter without its type.
+        let params = match &declaration.kind {
+            DeclarationKind::Service { params, .. } => Some(params),
+            DeclarationKind::Workflow(workflow) => Some(&workflow.params),
+            DeclarationKind::Pipeline(pipeline) => Some(&pipeline.params),
+            _ => None,
+        };
+        if let Some(params) = params.filter(|params| model.program.is_damaged(id.file, params.span)) {
+            typer.params_damaged = true;
+            let text = model.program.text(id.file, params.span);
+            typer.lost.extend(text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')));
+        }
     }
     match &declaration.kind {
         DeclarationKind::Service { params, value } => typer.service(id, params, value),
@@ -202,14 +214,7 @@ impl<'p> Typer<'_, 'p> {
             }
             _ => {
                 let found = self.model.program.text(self.file, setting.value.span);
-                let report = checks::type_not_allowed_value::word(at, &setting.name.text, found, allowed);
-                let bare = found.trim_matches('"');
-                self.sink.push(if allowed.contains(&bare) {
-                    let help = format!("write it without quotes: `{} = {bare}`", setting.name.text);
-                    report.help(help).fix("remove the quotes", vec![(at, bare.to_string())])
-                } else {
-                    report
-                });
+                self.sink.push(checks::type_not_allowed_value::word(at, &setting.name.text, found, allowed));
             }
         }
     }

@@ -8,7 +8,9 @@ use crate::index::Index;
 use crate::model::Model;
 use crate::program::{FileId, ModuleId};
 use crate::suggest;
-use lockstep_grammar::ast::{Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart};
+use lockstep_grammar::ast::{
+    DeclarationKind, Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart,
+};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
@@ -48,6 +50,8 @@ pub struct Typer<'a, 'p> {
     pub in_workflow: bool,
     /// Whether some parameters of what is being called were not understood.
     pub owner_damaged: bool,
+    /// Whether parameters of the declaration may have been lost.
+    pub params_damaged: bool,
     /// Names that seem to be given in the declaration where something was not understood.
     pub lost: HashSet<&'p str>,
 }
@@ -74,6 +78,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             tries: Cell::new(MOST_TRIES),
             in_workflow: false,
             owner_damaged: false,
+            params_damaged: false,
             lost: HashSet::new(),
         }
     }
@@ -181,7 +186,9 @@ impl<'a, 'p> Typer<'a, 'p> {
             return;
         }
         let diagnostic = super::template::mismatch(self.model, at, found, ty, because).unwrap_or_else(|| {
-            checks::type_mismatch::report(at, &ty.show(self.model), &found.show(self.model), because)
+            let expected = ty.show(self.model);
+            let report = checks::type_mismatch::report(at, &expected, &found.show(self.model), because);
+            checks::type_mismatch::quoted(report, &expected, self.model.program.text(self.file, span))
         });
         self.sink.push(diagnostic);
     }
@@ -357,8 +364,17 @@ impl<'a, 'p> Typer<'a, 'p> {
                 self.infer(argument);
             }
             let at = self.at(name.span);
-            let known = NAMES.iter().map(|(name, _)| *name);
-            self.sink.push(checks::name_unknown::report(at, "function", &name.text, known));
+            let declared = self.model.find_name(self.module(), name);
+            let report = match declared.map(|id| (id, &self.model.decl(id).kind)) {
+                Some((id, DeclarationKind::Service { .. })) => {
+                    checks::name_unknown::service_called(at, &name.text, self.model.location(id))
+                }
+                _ => {
+                    let known = NAMES.iter().map(|(name, _)| *name);
+                    checks::name_unknown::report(at, "function", &name.text, known)
+                }
+            };
+            self.sink.push(report);
             return Ty::Error;
         };
         if arguments.len() != *count {
@@ -430,6 +446,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         what: &str,
         others: &[&str],
     ) {
+        // Values have owners of their own.
+        let owner_damaged = std::mem::take(&mut self.owner_damaged);
         self.keys_once(record);
         let declared = Index::new(infos, |info| info.name());
         let mut unknown: Vec<&str> = Vec::new();
@@ -441,7 +459,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             let Some(info) = declared.get(name) else {
                 unknown.push(name);
                 self.infer_quietly(&entry.value);
-                if self.owner_damaged {
+                if owner_damaged {
                     continue;
                 }
                 let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
@@ -470,6 +488,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             .filter(|info| given.get(info.name()).is_none() && !slipped(info.name()))
             .collect();
         if let Some(first) = missing.first()
+            && !owner_damaged
             && !self.model.program.is_damaged(self.file, record.span)
         {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();

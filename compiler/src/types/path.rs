@@ -332,7 +332,6 @@ impl<'p> Typer<'_, 'p> {
         let infos = self.model.params(id.file, &params.items);
         self.owner_damaged = self.model.program.is_damaged(id.file, params.span);
         self.record(record, &infos, path.span, &format!("service `{}`", self.model.name(id)), &[]);
-        self.owner_damaged = false;
         self.service_type(id)
     }
 

@@ -123,7 +123,6 @@ impl<'p> Typer<'_, 'p> {
         let what = format!("workflow `{}`", self.model.name(id));
         self.owner_damaged = self.model.program.is_damaged(id.file, workflow.params.span);
         self.record(&stage.arguments, &infos, stage.path.span, &what, &[]);
-        self.owner_damaged = false;
         // A service of another deployment type makes whatever else does not match a consequence.
         if self.sink[before..].iter().any(|found| found.rule == checks::template_deployment_type::RULE.name) {
             let hidden =

@@ -11,4 +11,5 @@ mod hostile;
 mod lowering;
 mod manifests;
 mod robust;
+mod spellings;
 mod support;

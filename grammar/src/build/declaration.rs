@@ -2,8 +2,8 @@
 
 use super::{Build, Nodes};
 use crate::ast::{
-    Construct, Declaration, DeclarationKind, Docs, Environment, Import, Infrastructure, Name, Pipeline,
-    Provider, Record, Span, Workflow,
+    Construct, Declaration, DeclarationKind, Docs, Environment, Import, Infrastructure, Name, Params,
+    Pipeline, Provider, Record, Span, Workflow,
 };
 use crate::message;
 use crate::place::Place;
@@ -116,9 +116,10 @@ impl<'s> Build<'s> {
         let keyword = Span { start: span.start, end: span.start + word.len() as u32 };
         let mut nodes = self.keyworded(pair, word);
         let name = self.label(&mut nodes);
+        let reported = self.errors.len();
         let kind = match rule {
             Rule::service => {
-                let params = self.params(&mut nodes);
+                let params = self.head_params(&mut nodes);
                 self.instance(&mut nodes).map(|value| DeclarationKind::Service { params, value })
             }
             Rule::environment => {
@@ -132,7 +133,7 @@ impl<'s> Build<'s> {
             Rule::group => Some(DeclarationKind::Group(self.own_record(&mut nodes))),
             Rule::resource => Some(DeclarationKind::Resource(self.own_record(&mut nodes))),
             Rule::workflow => {
-                let params = self.params(&mut nodes);
+                let params = self.head_params(&mut nodes);
                 let body = self.body(&mut nodes, Rule::workflow_body);
                 let end = self.place(nodes.end, nodes.end);
                 Some(DeclarationKind::Workflow(match body {
@@ -141,7 +142,7 @@ impl<'s> Build<'s> {
                 }))
             }
             Rule::pipeline => {
-                let params = self.params(&mut nodes);
+                let params = self.head_params(&mut nodes);
                 let body = self.body(&mut nodes, Rule::pipeline_body);
                 let end = self.place(nodes.end, nodes.end);
                 Some(DeclarationKind::Pipeline(match body {
@@ -159,11 +160,25 @@ impl<'s> Build<'s> {
             }
         };
         self.headless = !self.text[..nodes.end].ends_with('}');
+        if name.is_none() && self.headless {
+            // Where even the name is missing, that is all there is to say.
+            self.errors.truncate(reported);
+        }
         let Some((name, kind)) = name.zip(kind) else {
             self.damage();
             return None;
         };
         Some(Declaration { span, docs, keyword, name, kind })
+    }
+
+    /// The parameters of a declaration. Where they only follow something else they are not known.
+    fn head_params(&mut self, nodes: &mut Nodes<'_>) -> Params {
+        let params = self.params(nodes);
+        let junk = nodes.pairs.peek().filter(|pair| pair.as_rule() == Rule::head_junk);
+        if junk.is_some_and(|junk| junk.as_str().contains('(')) {
+            self.damaged.push(params.span);
+        }
+        params
     }
 
     /// The rest of `= PATH { … }`.
@@ -197,7 +212,9 @@ impl<'s> Build<'s> {
                 rule => {
                     self.undocumented(member.docs);
                     match rule {
-                        Rule::setting => environment.settings.extend(self.setting(member.pair)),
+                        Rule::setting => {
+                            environment.settings.extend(self.setting(member.pair, Place::Environment))
+                        }
                         _ => self.stray(&member.pair, Place::Environment),
                     }
                 }

@@ -170,6 +170,14 @@ impl<'s> Build<'s> {
                 return self.number_expr(&pair, unit);
             }
             Rule::list => ExprKind::List(self.elements(pair, Place::List)),
+            Rule::record if is_set(&pair) => {
+                let open = self.place(pair.start(), pair.start() + 1);
+                self.report(
+                    message::unexpected(open, "a list is not written with braces", "expected `[`").help(LIST),
+                );
+                self.damage();
+                return None;
+            }
             Rule::record => ExprKind::Record(self.record(pair)),
             Rule::paren => ExprKind::Paren(Box::new(self.bracketed(pair, Rule::closing_parenthesis)?)),
             _ => return self.conditional(pair),
@@ -196,10 +204,27 @@ impl<'s> Build<'s> {
             Rule::star => ExprKind::Star(path),
             Rule::record => ExprKind::Construct(Construct { span, path, record: self.record(next) }),
             _ => {
+                let reported = self.errors.len();
+                let open = next.start();
+                let named = next.as_str().contains(['=', ':']);
                 let arguments = self.elements(next, Place::Arguments);
+                if named && self.errors.len() > reported {
+                    // `web(version = "1")`
+                    self.errors.truncate(reported);
+                    self.expected_words(open, "`{`");
+                    if let Some(error) = self.errors.last_mut() {
+                        error.help = Some("arguments with names stand in braces: `{ name = value }`".into());
+                    }
+                    self.damage();
+                    return None;
+                }
                 if path.names.len() > 1 {
                     let message = "functions belong to the language and have no dots in their names";
-                    self.report(message::unexpected(path.span, message, "not a function"));
+                    let function = path.names.last().map_or("", |name| name.text.as_str());
+                    self.report(
+                        message::unexpected(path.span, message, "not a function")
+                            .help(format!("a value is an argument: `{function}(VALUE)`")),
+                    );
                     self.damage();
                     return None;
                 }
@@ -236,8 +261,10 @@ impl<'s> Build<'s> {
                 None
             }
         };
+        // `(a, b)` has no value, though `(a` would have one.
+        let whole = nodes.pairs.clone().all(|pair| pair.as_rule() == Rule::comment);
         self.leftover(&mut nodes, &[close]);
-        value
+        value.filter(|_| whole)
     }
 
     /// `if c then a else b`
@@ -273,6 +300,16 @@ impl<'s> Build<'s> {
             }
         }
     }
+}
+
+/// How a list is written.
+pub(super) const LIST: &str = "a list is `[a, b]`";
+
+/// `{ "a", "b" }`
+fn is_set(pair: &Pair<'_>) -> bool {
+    let mut members = pair.clone().into_inner().peekable();
+    members.peek().is_some()
+        && members.all(|member| member.as_rule() == Rule::short && member.as_str().starts_with('"'))
 }
 
 /// How tight a comparison binds.

@@ -7,7 +7,7 @@ mod declaration;
 mod expression;
 mod failure;
 mod member;
-mod number;
+pub(crate) mod number;
 mod pipeline;
 mod provider;
 mod record;
@@ -49,6 +49,8 @@ pub(crate) struct Build<'s> {
     pub(crate) mute: Option<Muted>,
     /// Whether the last declaration has no body.
     headless: bool,
+    /// Whether a line of YAML has been reported where declarations stand.
+    pub(crate) yaml: bool,
     /// Where a body is missing at the end of a line, and how far that line is indented.
     pub missing_bodies: Vec<(u32, usize)>,
     /// Room for the nodes of a piece, kept from one to the next.
@@ -77,6 +79,7 @@ impl<'s> Build<'s> {
             depth: 0,
             mute: None,
             headless: false,
+            yaml: false,
             missing_bodies: Vec::new(),
             nodes: Vec::new(),
         }

@@ -8,6 +8,18 @@ use crate::syntax::Pair;
 /// Units in descending order, with their length in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
+/// The type of the number that a text would be if it stood without its quotes.
+pub fn number_type(text: &str) -> Option<&'static str> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    Some(match read(text).ok()? {
+        Number::Int(_) => "int",
+        Number::Percent(_) => "percent",
+        Number::Duration(_) => "duration",
+    })
+}
+
 /// What a number is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Number {
@@ -132,10 +144,17 @@ impl<'s> Build<'s> {
                 (error.help(help.clone()).replace(help, span, meant), Some(number))
             }
             Wrong::Unit(unit) => {
-                let message = format!("`{unit}` in `{text}` is not a unit");
+                let message = match unit.as_str() {
+                    "" => format!("`{text}` ends without a unit"),
+                    _ => format!("`{unit}` in `{text}` is not a unit"),
+                };
                 let error = message::number(span, message, "not a number the language knows");
-                let full =
-                    text.strip_suffix(unit.as_str()).map(|digits| format!("{digits}{}", short_unit(&unit)));
+                let full = match text.contains('_') {
+                    true => Some(text.replace('_', "")),
+                    false => text
+                        .strip_suffix(unit.as_str())
+                        .map(|digits| format!("{digits}{}", short_unit(&unit))),
+                };
                 match full.and_then(|full| read(&full).ok().map(|number| (full, number))) {
                     Some((full, number)) => {
                         let help = format!("write `{full}`");

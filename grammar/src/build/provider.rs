@@ -24,7 +24,7 @@ impl<'s> Build<'s> {
                 _ => self.undocumented(member.docs),
             }
             match pair.as_rule() {
-                Rule::setting => provider.settings.extend(self.setting(pair)),
+                Rule::setting => provider.settings.extend(self.setting(pair, Place::Provider)),
                 Rule::service_fields => self.own_fields(pair, "service", &mut provider.service),
                 Rule::infrastructure_fields => {
                     self.own_fields(pair, "infrastructure", &mut provider.infrastructure)
@@ -107,7 +107,7 @@ impl<'s> Build<'s> {
             let pair = member.pair;
             let span = self.span(&pair);
             match pair.as_rule() {
-                Rule::setting => signature.settings.extend(self.setting(pair)),
+                Rule::setting => signature.settings.extend(self.setting(pair, Place::Signature)),
                 Rule::changes => {
                     signature.changes = Some(span);
                     self.tail(pair);

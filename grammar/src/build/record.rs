@@ -1,10 +1,13 @@
 //! Records, their entries, and settings.
 
 use super::{Build, Nodes};
-use crate::ast::{Entry, Expr, ExprKind, Name, Path, Record, Setting, Span};
+use crate::ast::{Construct, Entry, Expr, ExprKind, Name, Path, Record, Setting, Span};
 use crate::message;
 use crate::place::Place;
 use crate::syntax::{Pair, Rule};
+
+/// `resource "type" "name" { … }`
+const TWO_NAMES: &str = "a block has one name, without quotes";
 
 impl<'s> Build<'s> {
     /// `{ a = 1, version }`
@@ -15,6 +18,14 @@ impl<'s> Build<'s> {
             self.undocumented(member.docs);
             match member.pair.as_rule() {
                 Rule::entry => record.entries.extend(self.entry(member.pair)),
+                Rule::short if member.pair.as_str().starts_with('"') && !record.entries.is_empty() => {
+                    // `members = "a", "b"`: the value before is not whole.
+                    record.entries.pop();
+                    self.short(member.pair, Place::Record);
+                    if let Some(error) = self.errors.last_mut() {
+                        error.help = Some(super::expression::LIST.into());
+                    }
+                }
                 Rule::short => record.entries.extend(self.short(member.pair, Place::Record)),
                 _ => self.stray(&member.pair, Place::Record),
             }
@@ -54,7 +65,7 @@ impl<'s> Build<'s> {
     }
 
     /// `timeout = 10m`
-    pub(super) fn setting(&mut self, pair: Pair<'_>) -> Option<Setting> {
+    pub(super) fn setting(&mut self, pair: Pair<'_>, place: Place) -> Option<Setting> {
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let (name, _) = self.key(&mut nodes)?;
@@ -69,13 +80,38 @@ impl<'s> Build<'s> {
             self.damage();
             return None;
         }
-        let value = self.value(&mut nodes, &name)?;
+        let reported = self.errors.len();
+        let value = self.value(&mut nodes, &name);
+        let value = value?;
+        let word = match place {
+            Place::Environment => Some("infrastructure"),
+            Place::Phase => Some("step").filter(|_| !matches!(name.text.as_str(), "service" | "infra")),
+            _ => None,
+        };
+        if let Some(word) = word.filter(|_| !keyword)
+            && let ExprKind::Construct(Construct { path: Path { span, .. }, .. })
+            | ExprKind::Call { name: Name { span, .. }, .. } = value.kind
+        {
+            // All that is wrong with `name: shell { … }` is that it says nothing of a step.
+            self.errors.truncate(reported);
+            self.without_keyword(&name, word, span);
+            return None;
+        }
         if keyword && matches!(value.kind, ExprKind::Construct(_) | ExprKind::Record(_)) {
             self.expected(end, &[Rule::name]);
             self.damage();
             return None;
         }
         Some(Setting { span, name, value })
+    }
+
+    /// `say = shell { … }`, its keyword forgotten.
+    fn without_keyword(&mut self, name: &Name, word: &str, path: Span) {
+        let path = &self.repaired.source[path.start as usize..path.end as usize];
+        let message = format!("`{}` says nothing of what it is", name.text);
+        let error = message::unexpected(name.span, message, format!("expected `{word}`"));
+        self.report(error.help(format!("write `{word} {} = {path} {{ … }}`", name.text)));
+        self.damage();
     }
 
     /// `if = …`: advice in place of the report that the name is reserved, which is the last one.
@@ -230,6 +266,13 @@ impl<'s> Build<'s> {
             return None;
         };
         let name = self.plain(pair, "a name");
+        if message::token(self.text, nodes.end).text.starts_with('"') {
+            let error = message::spelling(name.span, TWO_NAMES, "not Lockstep");
+            self.report(error.help("what it is made of follows a `=`: `KIND NAME = PROVIDER { … }`"));
+            self.take(nodes, Rule::head_junk);
+            self.damage();
+            return None;
+        }
         let error = message::spelling(name.span, "a name is written without quotes", "remove the quotes");
         let word = name.text.as_str();
         if crate::recover::is_name(word) {
@@ -266,6 +309,14 @@ impl<'s> Build<'s> {
     /// `NAME PATH { … }`, the `=` forgotten.
     fn unassigned(&mut self, nodes: &mut Nodes<'_>) -> Option<Path> {
         let end = nodes.end;
+        // A quoted name, and a block right behind it, is how another language writes the whole.
+        let at = self.place(end, end);
+        if self.errors.last().is_some_and(|last| last.rule == "syntax/spelling" && last.span.end == at.end) {
+            self.errors.pop();
+        }
+        if self.errors.last().is_some_and(|last| last.message == TWO_NAMES) {
+            return None;
+        }
         self.expected(end, &[Rule::equals]);
         let junk = self.take(nodes, Rule::head_junk)?;
         let word = junk.as_str().trim_end();

@@ -47,7 +47,8 @@ impl<'s> Build<'s> {
                 Some(pair) => ty = self.ty(pair),
                 None => self.expected(nodes.end, &[Rule::ty]),
             }
-        } else {
+        } else if self.errors.last().is_none_or(|last| last.span != name.span) {
+            // `string name` has been reported, where the name stands.
             self.expected(nodes.end, &[Rule::colon]);
         }
         let mut default = None;
@@ -59,6 +60,10 @@ impl<'s> Build<'s> {
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
             self.damage();
+            if default.is_none() && junk.as_str().starts_with('[') {
+                // `list[string]`: nobody knows the type.
+                return None;
+            }
         }
         if ty.is_none() {
             self.damage();

@@ -20,7 +20,7 @@ impl<'s> Build<'s> {
             }
             self.undocumented(member.docs);
             match pair.as_rule() {
-                Rule::setting => workflow.settings.extend(self.setting(pair)),
+                Rule::setting => workflow.settings.extend(self.setting(pair, Place::Workflow)),
                 Rule::phases => self.phases(pair, &mut workflow),
                 Rule::failure => workflow.failures.extend(self.failure(pair)),
                 Rule::rollback => workflow.rollbacks.extend(self.rollback(pair)),
@@ -81,7 +81,7 @@ impl<'s> Build<'s> {
                 }
                 match pair.as_rule() {
                     Rule::condition => phase.conditions.extend(self.condition(pair)),
-                    Rule::setting => phase.settings.extend(self.setting(pair)),
+                    Rule::setting => phase.settings.extend(self.setting(pair, Place::Phase)),
                     Rule::failure => phase.failures.extend(self.failure(pair)),
                     Rule::rollback => phase.rollbacks.extend(self.rollback(pair)),
                     Rule::use_resource => phase.uses.extend(self.use_resource(pair)),
@@ -193,7 +193,7 @@ impl<'s> Build<'s> {
                 self.undocumented(member.docs);
                 match member.pair.as_rule() {
                     Rule::condition => conditions.extend(self.condition(member.pair)),
-                    Rule::setting => settings.extend(self.setting(member.pair)),
+                    Rule::setting => settings.extend(self.setting(member.pair, Place::Barrier)),
                     _ => self.stray(&member.pair, Place::Barrier),
                 }
             }

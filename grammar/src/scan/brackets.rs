@@ -183,7 +183,14 @@ impl Scan<'_> {
             let line = line.trim_start();
             !line.is_empty() && !line.starts_with("//")
         });
-        next.is_some_and(|line| line.len() - line.trim_start_matches([' ', '\t']).len() > open.indent)
+        let first = self.at == self.line + self.indent;
+        next.is_some_and(|line| {
+            let code = line.trim_start_matches([' ', '\t']);
+            let indent = line.len() - code.len();
+            // The bracket that is indented as its opening one closes it, not this one.
+            let closes = first && self.indent > open.indent && code.starts_with(self.bytes[self.at] as char);
+            indent > open.indent || indent == open.indent && closes
+        })
     }
 
     /// A closing bracket that closes nothing. Several in a row are one mistake.

@@ -304,8 +304,11 @@ impl Scan<'_> {
         if !closing.is_empty() {
             return self.foreign_quote(character, closing);
         }
-        let invisible =
-            |c: char| c.is_whitespace() && !c.is_ascii() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{FEFF}');
+        let invisible = |c: char| match c {
+            '\t' | '\n' | '\r' => false,
+            '\0'..'\u{20}' | '\u{200B}'..='\u{200D}' | '\u{FEFF}' => true,
+            c => c.is_whitespace() && !c.is_ascii(),
+        };
         if !invisible(character) || (self.at == 0 && character == '\u{FEFF}') {
             self.at += character.len_utf8();
             return;

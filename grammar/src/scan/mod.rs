@@ -161,6 +161,7 @@ const CODE: [bool; 256] = {
     let mut at = 0;
     while at < 256 {
         table[at] = at >= 0x80
+            || (at < 0x20 && !matches!(at as u8, b'\t' | b'\r'))
             || matches!(
                 at as u8,
                 b'\n'
@@ -234,7 +235,7 @@ impl Scan<'_> {
             b'}' => self.close(Kind::Brace),
             b')' => self.close(Kind::Parenthesis),
             b']' => self.close(Kind::Bracket),
-            byte if byte >= 0x80 => self.foreign_character(),
+            byte if !(0x20..0x80).contains(&byte) => self.foreign_character(),
             _ => self.at += 1,
         }
     }

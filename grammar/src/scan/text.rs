@@ -61,6 +61,16 @@ impl Scan<'_> {
                         return self.push(Kind::Hole, 2);
                     }
                 }
+                0 => {
+                    let span = Span::new(self.at, self.at + 1);
+                    self.report(
+                        message::text(span, "a text cannot hold the character U+0000", "no such character")
+                            .help("what a text is handed to could not take it; `\\0` in a script is the script's own")
+                            .replace("remove it", span, ""),
+                    );
+                    self.blank(self.at, self.at + 1);
+                    self.at += 1;
+                }
                 b'\n' => {
                     // A long text may itself stand in a `${…}` of a short one.
                     if let Some(first) = self.outer_text() {

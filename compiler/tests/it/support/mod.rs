@@ -88,3 +88,9 @@ pub fn rendered(program: &Program, diagnostics: &[Diagnostic]) -> String {
 
 /// The example of the language's description.
 pub const EXAMPLE: &str = include_str!("example.lockstep");
+
+/// Line and column of a place.
+pub fn show_place(program: &Program, at: lockstep_compiler::Location) -> String {
+    let position = program.file(at.file).lines.position(at.span.start);
+    format!("{}:{}", position.line, position.column)
+}
