@@ -23,21 +23,14 @@ pub struct LineIndex {
 impl LineIndex {
     /// Looks through a text.
     pub fn new(text: &str) -> Self {
-        let mut starts = vec![0];
+        let newlines = memchr::memchr_iter(b'\n', text.as_bytes());
+        let mut starts = Vec::with_capacity(1 + text.len() / 32);
+        starts.push(0);
+        starts.extend(newlines.map(|at| at as u32 + 1));
         let mut wide = Vec::new();
-        for (at, byte) in text.bytes().enumerate() {
-            if byte == b'\n' {
-                starts.push(at as u32 + 1);
-            } else if byte >= 0xC0 {
-                let length = if byte >= 0xF0 {
-                    4
-                } else if byte >= 0xE0 {
-                    3
-                } else {
-                    2
-                };
-                wide.push((at as u32, length));
-            }
+        if !text.is_ascii() {
+            let characters = text.char_indices().filter(|(_, character)| !character.is_ascii());
+            wide.extend(characters.map(|(at, character)| (at as u32, character.len_utf8() as u8)));
         }
         LineIndex { starts, wide, length: text.len() as u32 }
     }

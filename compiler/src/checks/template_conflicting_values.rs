@@ -52,8 +52,10 @@ impl<'p> Passed<'p> {
                 }
                 continue;
             }
-            let Some(info) = declared.get(&entry.name.text) else { continue };
-            if let (Some(name), Some(within)) = (bare(&entry.value), info.within())
+            // Most values are no names.
+            if let Some(name) = bare(&entry.value)
+                && let Some(info) = declared.get(&entry.name.text)
+                && let Some(within) = info.within()
                 && pipeline.iter().any(|param| param.name() == name)
             {
                 self.uses.push((name, typer.at(entry.value.span), within, info.location()));

@@ -372,7 +372,7 @@ fn run(cases: u32, seconds: Option<u64>) {
 
 #[test]
 fn changed_sources() {
-    run(4_000, None);
+    run(2_500, None);
 }
 
 /// For as many seconds as `SECONDS` says: `SECONDS=1200 cargo test -p lockstep-grammar -- --ignored changed`.

@@ -56,7 +56,7 @@ impl<'t> Matcher<'t> {
         let found = self.at_comment();
         if found {
             let rest = &self.bytes[self.at..];
-            let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             self.leaf_to(Rule::comment, self.at + length);
         }
         found

@@ -204,9 +204,8 @@ impl Scan<'_> {
 
     /// Reads code up to the next thing that means something here, and that.
     fn code(&mut self) {
-        while self.at < self.bytes.len() && !CODE[usize::from(self.bytes[self.at])] {
-            self.at += 1;
-        }
+        let rest = &self.bytes[self.at..];
+        self.at += rest.iter().position(|byte| CODE[usize::from(*byte)]).unwrap_or(rest.len());
         let at = self.at;
         match self.byte(at) {
             0 if at >= self.bytes.len() => {}

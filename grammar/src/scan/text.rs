@@ -39,7 +39,13 @@ impl Scan<'_> {
     pub(super) fn quote(&mut self) {
         let rest = &self.bytes[self.at..];
         if !rest.starts_with(b"\"\"\"") {
-            return self.push(Kind::Text, 1);
+            // Of a text without anything special nothing has to be remembered, unless it is nested too deep.
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'$' | b'\n' | 0);
+            let length = rest[1..].iter().position(special).filter(|length| rest[1 + length] == b'"');
+            return match length {
+                Some(length) if self.open.len() != crate::build::MAX_DEPTH as usize => self.at += length + 2,
+                _ => self.push(Kind::Text, 1),
+            };
         }
         match self.forced {
             Some((start, end)) if start == self.at => self.forced_text(end),
