@@ -107,6 +107,56 @@ fn missing_permissions_are_printed_as_a_role_before_anything_changes() {
     assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
 }
 
+#[test]
+fn credentials_come_from_a_program_where_the_kubeconfig_says_so() {
+    let Some(mut world) = world("exec", "rolling", ROLLOUT) else { return };
+    let program = world.sandbox.module().join("login.sh");
+    let Some(credentials) = world.log_in_by(&program) else { return };
+    let script = |text: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    script("echo 'log in again' >&2; exit 1");
+    let refused = world.run(&["version=3.9"]).exits(2);
+    assert!(refused.err.contains("the credentials cannot be had"), "{}", refused.err);
+    let cases: Vec<String> =
+        credentials.iter().map(|(user, credential)| format!("'{user}') echo '{credential}' ;;")).collect();
+    script(&format!("case \"$1\" in\n{}\nesac", cases.join("\n")));
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
+fn what_a_cluster_shares_is_written_only_where_it_is_named() {
+    let phases = format!(
+        "{ROLLOUT} phase end {{ step break_it = shell {{ only if broken, script = \"exit 1\" }}, barrier all {{ timeout = 2m }} }}"
+    );
+    let Some(world) = world("shared", "rolling", &phases) else { return };
+    let role = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: \"${infra.namespace}-reader\" }\n\
+                rules: [{ apiGroups: [\"\"], resources: [pods], verbs: [VERB] }]\n";
+    let with = |verb: &str| world.manifest(&format!("{MANIFEST}{}", role.replace("VERB", verb)));
+    with("get");
+    let refused = world.run(&["version=3.9"]).exits(1);
+    assert!(refused.out.contains("cluster_kinds = [\"ClusterRole\"]"), "{}", refused.out);
+    for region in [1, 2] {
+        let context = format!("context = \"{}\"", world.context(region));
+        world.edit("main.lockstep", &context, &format!("{context}, cluster_kinds = [\"ClusterRole\"]"));
+    }
+    world.run(&["version=3.9"]).exits(0);
+    let name = format!("{}-reader", world.namespace);
+    let verb = |region| {
+        let role = world.get_shared(region, "rbac.authorization.k8s.io/v1", "ClusterRole", &name)?;
+        Some(role["rules"][0]["verbs"][0].as_str().unwrap().to_string())
+    };
+    assert_eq!(verb(1).as_deref(), Some("get"));
+    with("list");
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(verb(2).as_deref(), Some("get"), "returned to");
+    world.manifest(MANIFEST);
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!((verb(1), verb(2)), (None, None), "it left the manifests");
+}
+
 /// The Role that docs/kubernetes.md says is needed.
 fn documented_role() -> String {
     let page = std::fs::read_to_string(repository().join("docs/kubernetes.md")).unwrap();

@@ -102,8 +102,10 @@ async fn answer(
         _ => {}
     }
     let mut passed_on = Request::builder().method(parts.method).uri(path);
-    if let Some(kind) = parts.headers.get(hyper::header::CONTENT_TYPE) {
-        passed_on = passed_on.header(hyper::header::CONTENT_TYPE, kind);
+    for name in [hyper::header::CONTENT_TYPE, hyper::header::ACCEPT] {
+        if let Some(value) = parts.headers.get(&name) {
+            passed_on = passed_on.header(&name, value);
+        }
     }
     let passed_on = passed_on.body(Body::from(body.to_vec())).map_err(|_| Cut)?;
     let answered = upstream.send(passed_on).await.map_err(|_| Cut)?;

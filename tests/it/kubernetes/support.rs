@@ -161,6 +161,11 @@ impl World {
         self.proxies.iter().flat_map(|proxy| proxy.seen.lock().unwrap().clone()).collect()
     }
 
+    /// What the proxy of a region has seen.
+    pub fn seen_in(&self, region: usize) -> Vec<(hyper::Method, String, Fault)> {
+        self.proxies[region - 1].seen.lock().unwrap().clone()
+    }
+
     /// Replaces strategy and phases of the workflow.
     pub fn rewrite(&self, strategy: &str, new_strategy: &str, phases: &str, new_phases: &str) {
         let path = self.sandbox.module().join("main.lockstep");
@@ -376,6 +381,40 @@ impl World {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(old), "`{old}` is not in {file}");
         fs::write(path, text.replace(old, new)).unwrap();
+    }
+
+    /// An object of a region that belongs to no namespace.
+    pub fn get_shared(&self, region: usize, version: &str, kind: &str, name: &str) -> Option<Json> {
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::all_with(self.clients[region - 1].clone(), &resource);
+        let found = self.runtime.block_on(api.get_opt(name)).unwrap();
+        found.map(|object| serde_json::to_value(object).unwrap())
+    }
+
+    /// Has the program ask another one for its credentials, with the user's name; gives what that has to print for each.
+    /// None where users have no tokens.
+    pub fn log_in_by(&mut self, program: &std::path::Path) -> Option<Vec<(String, Json)>> {
+        let mut file = serde_json::to_value(Kubeconfig::read_from(&self.kubeconfig).unwrap()).unwrap();
+        let mut credentials = Vec::new();
+        for entry in file["users"].as_array_mut().unwrap() {
+            let name = entry["name"].as_str().unwrap().to_string();
+            let Some(token) = entry["user"]["token"].as_str() else {
+                eprintln!("SKIPPED: the kubeconfig's users have no tokens to be handed out by a program");
+                return None;
+            };
+            let credential = json!({
+                "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": { "token": token },
+            });
+            entry["user"] = json!({ "exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": program, "args": [name],
+                "interactiveMode": "Never",
+            } });
+            credentials.push((name, credential));
+        }
+        self.kubeconfig = self.sandbox.module().join("kubeconfig.json");
+        fs::write(&self.kubeconfig, file.to_string()).unwrap();
+        Some(credentials)
     }
 
     /// The context's name, for messages.

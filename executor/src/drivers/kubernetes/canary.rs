@@ -22,7 +22,7 @@ const COMPANIONS: [&str; 6] =
 /// Runs the new release beside the one in place.
 pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let objects = service(target, attempt).await?;
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let Some(stable) = &before.current else {
         return Err(policy(format!(
             "no release of `{}` runs in {} yet, so there is nothing to run a canary beside: deploy one with \
@@ -100,7 +100,7 @@ fn copy(mut deployment: Json, replicas: i64) -> Json {
 /// Rolls the new release out, then removes the canary.
 pub(super) async fn promote(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let objects = service(target, attempt).await?;
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let release = Release { objects, extra: extra(target, &before).await?, colour: None };
     let outputs = deploy(target, attempt, &release, Deployment::WHOLE).await?;
     delete(target).await?;
@@ -109,7 +109,7 @@ pub(super) async fn promote(target: &Target, attempt: &Attempt) -> Result<Output
 
 /// Removes the canary, if there is one.
 pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
-    let Some(name) = Head::read(target).await?.canary else {
+    let Some(name) = Head::now(target).await?.canary else {
         target.say("there is no canary");
         return Ok(());
     };

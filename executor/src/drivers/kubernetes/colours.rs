@@ -17,7 +17,7 @@ pub(super) const COLOUR: &str = "lockstep/colour";
 /// Brings the new release up in the colour that does not serve, and waits; what is served stays the same.
 pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let mut objects = service(target, attempt).await?;
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let serving = match &before.current {
         Some(name) => Release::read(target, name).await?.colour,
         None => None,
@@ -35,7 +35,7 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
 
 /// Has the staged release served.
 pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let ours = before.run == target.run;
     let Some(name) = before.latest().filter(|_| ours) else { return Err(nothing_staged(target)) };
     let name = name.to_string();

@@ -104,6 +104,14 @@ impl Head {
         }
     }
 
+    /// The head as it is: as this process wrote it last, where it holds the instance.
+    pub async fn now(target: &Target) -> Result<Head, Failure> {
+        match target.leases.head(target).filter(Head::is_known) {
+            Some(head) => Ok(head),
+            None => Head::read(target).await,
+        }
+    }
+
     /// Writes it, unless somebody else has since it was read: then nothing.
     async fn write(&mut self, target: &Target) -> Result<bool, Failure> {
         let mut lease = json!({
@@ -171,10 +179,7 @@ impl Head {
         let mut tries = 0;
         loop {
             target.go_on()?;
-            let mut head = match target.leases.head(target).filter(Head::is_known) {
-                Some(head) => head,
-                None => Head::read(target).await?,
-            };
+            let mut head = Head::now(target).await?;
             let (held, mine) = match head.holder.as_deref().and_then(|holder| holder.rsplit_once('/')) {
                 None => (false, false),
                 Some((run, life)) if run == target.run => {
@@ -231,10 +236,7 @@ impl Head {
     /// Changes the head as its holder.
     pub async fn change(target: &Target, epoch: u64, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
         for _ in 0..20 {
-            let mut head = match target.leases.head(target).filter(Head::is_known) {
-                Some(head) => head,
-                None => Head::read(target).await?,
-            };
+            let mut head = Head::now(target).await?;
             if head.epoch != epoch {
                 return Err(stale(target));
             }
@@ -246,6 +248,17 @@ impl Head {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err(unwritable(target))
+    }
+
+    /// Changes the head for the last time, and gives the instance up in the same write.
+    pub async fn close(target: &Target, epoch: u64, edit: impl Fn(&mut Head)) -> Result<(), Failure> {
+        let closed = Head::change(target, epoch, |head| {
+            edit(head);
+            head.holder = None;
+        });
+        closed.await?;
+        target.leases.given_up(target);
+        Ok(())
     }
 
     /// Says that the holder is at work; none when it is the holder no more.
@@ -267,11 +280,13 @@ impl Head {
         Err(unwritable(target))
     }
 
-    /// Gives the instance up, if it is still held with that epoch.
-    pub async fn let_go(target: &Target, epoch: u64) -> Result<(), Failure> {
+    /// Gives the instance up, if it is still held by this process or an earlier one of the run.
+    pub async fn let_go(target: &Target) -> Result<(), Failure> {
         for _ in 0..20 {
             let mut head = Head::read(target).await?;
-            if head.epoch != epoch || head.holder.is_none() {
+            let holder = head.holder.as_deref().and_then(|holder| holder.rsplit_once('/'));
+            let life = holder.filter(|(run, _)| *run == target.run).and_then(|(_, life)| life.parse().ok());
+            if life.is_none_or(|life: u64| life > target.life) {
                 return Ok(());
             }
             head.holder = None;

@@ -76,7 +76,11 @@ impl Leases {
         let known = Known { head: head.clone(), since };
         match self.of(target) {
             Some(lease) if !lease.is_lost() && lease.state().head.epoch == head.epoch => {
-                *lease.state() = known;
+                // An answer may come later than that to a later write.
+                let mut state = lease.state();
+                if known.since >= state.since {
+                    *state = known;
+                }
             }
             _ => {
                 let keeper = tokio::spawn(keep(target.in_background(), head.epoch)).abort_handle();
@@ -97,15 +101,28 @@ impl Leases {
         }
     }
 
+    /// The instance was given up.
+    pub fn given_up(&self, target: &Target) {
+        if let Some(lease) = self.of(target) {
+            self.all().remove(&key(target));
+            lease.keeper.abort();
+        }
+    }
+
     /// Gives the instance up, so that others need not wait until they think this process dead.
     pub async fn let_go(&self, target: &Target) {
-        let Some(lease) = self.of(target) else { return };
-        self.all().remove(&key(target));
-        lease.keeper.abort();
-        let epoch = lease.state().head.epoch;
-        if !lease.is_lost() {
+        let lost = match self.of(target) {
+            Some(lease) => {
+                self.all().remove(&key(target));
+                lease.keeper.abort();
+                lease.is_lost()
+            }
+            // An earlier process of the run may have taken it, and this one had nothing left to do with it.
+            None => target.life < 2,
+        };
+        if !lost {
             // Whatever hinders it: the next one waits no longer than a holder is believed to be at work.
-            let _ = tokio::time::timeout(super::LETTING_GO, Head::let_go(target, epoch)).await;
+            let _ = tokio::time::timeout(super::LETTING_GO, Head::let_go(target)).await;
         }
     }
 

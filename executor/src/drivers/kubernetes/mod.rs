@@ -104,6 +104,10 @@ impl Kubernetes {
             cluster: self.cluster(setting("context")).await?,
             namespace: setting("namespace").to_string(),
             instance: Target::instance(target, service),
+            cluster_kinds: manifest::patterns(target.settings.get("cluster_kinds"))
+                .into_iter()
+                .map(str::to_string)
+                .collect(),
             run: run.to_string(),
             life,
             output: None,

@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label: the service instance that owns an object.
 pub(super) const INSTANCE: &str = "lockstep/instance";
+/// Label of objects that belong to no namespace: that of the instance that owns them.
+pub(super) const NAMESPACE: &str = "lockstep/namespace";
 /// Label of stored releases: which.
 pub(super) const RELEASE: &str = "lockstep/release";
 /// Annotation: how often the instance had changed hands when the object was written; a lower one is refused.

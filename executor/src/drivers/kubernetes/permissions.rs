@@ -16,10 +16,18 @@ use std::sync::{Mutex, PoisonError};
 /// What may be done with a kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Need {
+    /// Whether it belongs to no namespace.
+    cluster: bool,
     group: String,
     /// `pods/log`
     resource: String,
     verb: String,
+}
+
+impl Need {
+    fn new(group: &str, resource: &str, verb: &str) -> Need {
+        Need { cluster: false, group: group.into(), resource: resource.into(), verb: verb.into() }
+    }
 }
 
 /// What every deployment needs, whatever it consists of.
@@ -57,8 +65,9 @@ struct Rule {
 impl Rule {
     fn allows(&self, need: &Need) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|item| item == wanted || item == "*");
-        // A rule for some names only is left to a question of its own.
-        self.resource_names.is_empty()
+        // A rule for some names only is left to a question of its own; so is what no namespace holds.
+        !need.cluster
+            && self.resource_names.is_empty()
             && has(&self.verbs, &need.verb)
             && has(&self.api_groups, &need.group)
             && has(&self.resources, &need.resource)
@@ -80,9 +89,10 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
     let mut needs = BTreeSet::new();
     let mut add = |group: &str, resource: &str, verbs: &[&str]| {
         for verb in verbs {
-            needs.insert(Need { group: group.into(), resource: resource.into(), verb: (*verb).to_string() });
+            needs.insert(Need::new(group, resource, verb));
         }
     };
+    let mut shared = BTreeSet::new();
     WAITING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
     for call in calls {
         let job = call.step == "job";
@@ -98,16 +108,21 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         for object in &objects {
             let id = Id::of(object);
             let (_, resource) = target.collection(&id).await?;
+            let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
             if !resource.namespaced {
+                let wanted = verbs.iter().filter(|_| id.kind != "Namespace");
+                shared.extend(
+                    wanted.map(|verb| Need { cluster: true, ..Need::new(group, &resource.name, verb) }),
+                );
                 continue;
             }
-            let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
             add(group, &resource.name, verbs);
             if id.is_workload() {
                 add(group, &resource.name, &["list", "watch"]);
             }
         }
     }
+    needs.extend(shared);
     let known = |need: Need| (target.cluster.context.clone(), target.namespace.clone(), need);
     {
         let granted = target.granted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +138,7 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         return Ok(());
     }
     let message = format!(
-        "permissions are missing in {}, and nothing was changed; bind this Role:\n{}",
+        "permissions are missing in {}, and nothing was changed; bind this:\n{}",
         target.place(),
         role(&target.namespace, &missing)
     );
@@ -158,7 +173,7 @@ async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
         "spec": { "resourceAttributes": {
-            "namespace": target.namespace, "group": need.group, "resource": resource, "subresource": subresource,
+            "namespace": if need.cluster { "" } else { &target.namespace }, "group": need.group, "resource": resource, "subresource": subresource,
             "verb": need.verb,
         } },
     });
@@ -168,23 +183,31 @@ async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
     Ok(answer["status"]["allowed"] == true)
 }
 
-/// A Role that grants it, a line for each kind.
+/// A Role that grants it, a line for each kind; and a ClusterRole where something belongs to no namespace.
 fn role(namespace: &str, needs: &[Need]) -> String {
+    let (shared, own): (Vec<&Need>, Vec<&Need>) = needs.iter().partition(|need| need.cluster);
+    let one = |head: String, needs: &[&Need]| (!needs.is_empty()).then(|| head + &rules(needs));
+    let kind = |kind: &str, metadata: &str| {
+        format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{ {metadata} }}\nrules:")
+    };
+    let roles = [
+        one(kind("Role", &format!("name: lockstep, namespace: {namespace}")), &own),
+        one(kind("ClusterRole", &format!("name: lockstep-{namespace}")), &shared),
+    ];
+    roles.into_iter().flatten().collect::<Vec<_>>().join("\n---\n")
+}
+
+fn rules(needs: &[&Need]) -> String {
     let mut verbs: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for need in needs {
         verbs.entry((&need.group, &need.resource)).or_default().push(&need.verb);
     }
-    let mut role = format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{ name: lockstep, namespace: {namespace} }}\nrules:"
-    );
-    for ((group, resource), verbs) in verbs {
+    let rule = |((group, resource), verbs): ((&str, &str), Vec<&str>)| {
         let group = if group.is_empty() { "\"\"" } else { group };
         let verbs = verbs.join(", ");
-        role.push_str(&format!(
-            "\n  - {{ apiGroups: [{group}], resources: [{resource}], verbs: [{verbs}] }}"
-        ));
-    }
-    role
+        format!("\n  - {{ apiGroups: [{group}], resources: [{resource}], verbs: [{verbs}] }}")
+    };
+    verbs.into_iter().map(rule).collect()
 }
 
 #[cfg(test)]
@@ -193,7 +216,7 @@ mod tests {
     use serde_json::Value as Json;
 
     fn need(group: &str, resource: &str, verb: &str) -> Need {
-        Need { group: group.into(), resource: resource.into(), verb: verb.into() }
+        Need::new(group, resource, verb)
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
     });
     let head = taken.await?;
     if head.tidy {
-        return Ok(());
+        return Head::close(target, head.epoch, |_| {}).await;
     }
     let mut history: Vec<(String, String)> = Vec::new();
     let now = head.current.iter().map(|name| (name.clone(), target.run.clone()));
@@ -39,11 +39,11 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
     let known = Head { history: history.clone(), ..head.clone() };
     let kept: Vec<&str> = head.current.as_deref().into_iter().chain(head.canary.as_deref()).collect();
     held(target, head.epoch, tidy(target, &known, &kept)).await?;
-    let sealed = Head::change(target, head.epoch, |head| {
+    Head::close(target, head.epoch, |head| {
         head.history.clone_from(&history);
         head.tidy = true;
-    });
-    sealed.await.map(drop)
+    })
+    .await
 }
 
 /// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that

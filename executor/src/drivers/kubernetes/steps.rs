@@ -94,7 +94,7 @@ pub(super) fn restarts(attempt: &Attempt) -> i64 {
 
 async fn rolling(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let objects = service(target, attempt).await?;
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let release = Release { objects, extra: extra(target, &before).await?, colour: None };
     deploy(target, attempt, &release, Deployment::WHOLE).await
 }

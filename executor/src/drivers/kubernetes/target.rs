@@ -2,7 +2,7 @@
 
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
 use super::lease::Leases;
-use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, annotate, dns_name, label, text};
+use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, text};
 use super::permissions::Granted;
 use super::problem::{Problem, policy, wrong};
 use crate::driver::{Cancel, Output};
@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub namespace: String,
     /// What its objects are labelled with.
     pub instance: String,
+    /// Kinds that belong to no namespace and may be written all the same.
+    pub cluster_kinds: Vec<String>,
     /// The run that works on it, and how often that run has changed hands.
     pub run: String,
     pub life: u64,
@@ -94,12 +96,13 @@ impl Target {
     /// Where an object is.
     async fn path(&self, id: &Id) -> Result<String, Failure> {
         let (path, resource) = self.collection(id).await?;
-        // Only the target's own namespace is ever touched outside of namespaces.
+        // Beside what is named, only the target's own namespace is ever touched outside of namespaces.
         let own = id.kind == "Namespace" && id.name == self.namespace;
-        if !(resource.namespaced || own) {
+        if !(resource.namespaced || own || self.cluster_kinds.contains(&id.kind)) {
             return Err(policy(format!(
-                "{id} belongs to no namespace: what a whole cluster shares cannot be rolled back for one target; apply it \
-                 apart from this service"
+                "{id} belongs to no namespace, so a whole cluster shares it: apply it apart from this service, or let the \
+                 infrastructure say that it is this service's own: `cluster_kinds = [\"{}\"]`",
+                id.kind
             )));
         }
         Ok(format!("{path}/{}", id.name))
@@ -181,6 +184,9 @@ impl Target {
             let mut wanted = object.clone();
             label(&mut wanted, MANAGED_BY, MANAGER);
             label(&mut wanted, INSTANCE, &self.instance);
+            if self.cluster_kinds.contains(&id.kind) {
+                label(&mut wanted, NAMESPACE, &self.namespace);
+            }
             annotate(&mut wanted, EPOCH, &epoch.to_string());
             adjust(&mut wanted, live.as_ref());
             if let Some(live) = &live {
@@ -206,11 +212,22 @@ impl Target {
         Err(wrong(format!("{id} in {} keeps changing while it is being applied", self.place())))
     }
 
+    /// Whether an object is labelled as this instance's: instances of several namespaces may have one name.
+    fn owns(&self, live: &Json) -> bool {
+        let label = |name: &str| text(live, &["metadata", "labels", name]);
+        label(INSTANCE) == Some(self.instance.as_str())
+            && label(NAMESPACE).is_none_or(|namespace| namespace == self.namespace)
+    }
+
     /// What belongs to another instance, or what a newer holder has written, is left alone.
     fn refuse_foreign(&self, id: &Id, live: &Json, epoch: u64) -> Result<(), Failure> {
         if let Some(owner) = text(live, &["metadata", "labels", INSTANCE])
-            && owner != self.instance
+            && !self.owns(live)
         {
+            let owner = match text(live, &["metadata", "labels", NAMESPACE]) {
+                Some(namespace) => format!("{owner}` of namespace `{namespace}"),
+                None => owner.to_string(),
+            };
             return Err(policy(format!(
                 "{id} in {} belongs to the service instance `{owner}`: give one of them another name, or the \
                  infrastructure another `release`",
@@ -234,8 +251,10 @@ impl Target {
     pub async fn delete(&self, id: &Id, epoch: u64) -> Result<(), Failure> {
         for _ in 0..WRITES {
             let Some(live) = self.get(id).await? else { return Ok(()) };
-            let ours = text(&live, &["metadata", "labels", INSTANCE]) == Some(self.instance.as_str());
-            if !ours || id.kind == "Namespace" || live["metadata"]["deletionTimestamp"].is_string() {
+            if !self.owns(&live)
+                || id.kind == "Namespace"
+                || live["metadata"]["deletionTimestamp"].is_string()
+            {
                 return Ok(());
             }
             self.refuse_foreign(id, &live, epoch)?;

@@ -35,7 +35,7 @@ pub(super) async fn traffic(target: &Target, attempt: &Attempt) -> Result<(), Fa
     let Some(Value::Percent(share)) = attempt.call.arguments.get("share") else {
         return Err(wrong("`share` is missing"));
     };
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     let (Some(current), true) = (&before.current, before.run == target.run) else {
         return Err(nothing_new(target));
     };

@@ -42,6 +42,10 @@ pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -
             Progress::Waiting(text) => (text, true),
             Progress::Failed { why, overdue } => {
                 let kind = if overdue { Kind::Timeout } else { Kind::Application };
+                // The workload's own watch may be ahead of that of its pods.
+                if worst(&pods, restarts).is_none() {
+                    pods.again().await?;
+                }
                 return Err(failure(target, &id, kind, &why, worst(&pods, restarts)).await);
             }
         };

@@ -68,6 +68,12 @@ impl<'a> Watched<'a> {
         }
     }
 
+    /// Looks again now, whatever the watch has told.
+    pub async fn again(&mut self) -> Result<(), Failure> {
+        self.open = None;
+        self.list().await
+    }
+
     async fn list(&mut self) -> Result<(), Failure> {
         let doing = format!("watch {}", self.what);
         let listed = self.target.call(&Call::get(self.uri.clone())).await;

@@ -42,7 +42,7 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
     let Some(Value::Int(replicas)) = attempt.call.arguments.get("replicas") else {
         return Err(wrong("`replicas` is missing"));
     };
-    let head = Head::read(target).await?;
+    let head = Head::now(target).await?;
     let mut release = in_place(target, &head).await?;
     let objects: Vec<&Json> = release.all().collect();
     for scaled in autoscaled(target, &objects).await? {
@@ -70,7 +70,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
     let more =
         settled(target, manifest::load(&attempt.context.module, &patterns, &attempt.call.files, &scope)?)
             .await?;
-    let head = Head::read(target).await?;
+    let head = Head::now(target).await?;
     let mut release = match in_place(target, &head).await {
         Ok(release) => release,
         Err(_) if head.latest().is_none() => Release::default(),
@@ -91,7 +91,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
 
 /// Replaces the pods of every workload, one after another, by the same again.
 pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let head = Head::read(target).await?;
+    let head = Head::now(target).await?;
     let release = in_place(target, &head).await?;
     let head = Head::take(target, |head| {
         head.run.clone_from(&target.run);
@@ -128,7 +128,7 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
 
 /// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe.
 pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let head = Head::read(target).await?;
+    let head = Head::now(target).await?;
     let objects: Vec<Json> = match head.latest() {
         Some(name) => Release::read(target, name).await?.all().cloned().collect(),
         None => service(target, attempt).await?,
