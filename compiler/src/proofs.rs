@@ -6,9 +6,13 @@ use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::Model;
 use crate::program::{ModuleId, Program};
 use lockstep_grammar::ast::DeclarationKind;
-use lockstep_plan::Verdict;
 use lockstep_plan::proof::{Coverage, Promise, exceptions};
+use lockstep_plan::{StepId, Verdict};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// More steps than this are counted, not named.
+const MOST_NAMES: usize = 3;
 
 /// What was found about one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,21 +81,52 @@ pub fn proofs(program: &Program, clock: &dyn Fn() -> Duration) -> Vec<PipelinePr
 
 fn left(lowered: &Lowered) -> Vec<Left> {
     let (plan, origins) = (&lowered.plan, &lowered.origins);
-    let mut all: Vec<Left> = Vec::new();
+    // Instances of one workflow share its rules and steps: each place once.
+    let mut all: Vec<(Location, Verdict, Vec<&str>)> = Vec::new();
+    let mut known: BTreeMap<Location, usize> = BTreeMap::new();
+    let mut add = |at: Location, verdict: Verdict, step: Option<StepId>| {
+        let index = *known.entry(at).or_insert_with(|| {
+            all.push((at, verdict, Vec::new()));
+            all.len() - 1
+        });
+        let name = step.and_then(|step| plan.steps[step.index()].name.rsplit('.').next());
+        let names = &mut all[index].2;
+        names.extend(name.filter(|name| !names.contains(name)));
+    };
     for exception in exceptions(plan) {
-        let step = plan.steps[exception.step.index()].name.rsplit('.').next().unwrap_or_default();
         let rule = exception.rule.and_then(|(scope, at)| origins.scopes.get(scope.index())?.get(at as usize));
-        let at = rule.copied().unwrap_or(origins.steps[exception.step.index()]);
-        let why = match exception.verdict {
-            Verdict::Ignore => format!("`ignore` goes on although `{step}` failed"),
-            Verdict::Fail => format!("`fail` leaves what `{step}` changed"),
-            Verdict::Abort => format!("`abort` leaves what `{step}` changed"),
-            Verdict::RollbackPhase => format!("`rollback phase` leaves what `{step}` changed"),
-            _ => format!("nothing undoes what `{step}` changed"),
-        };
-        if !all.iter().any(|known| known.at == at) {
-            all.push(Left { at, why });
+        match rule {
+            Some(at) => {
+                add(*at, exception.verdict, None);
+                exception.steps.iter().for_each(|step| add(*at, exception.verdict, Some(*step)));
+            }
+            None => {
+                for step in &exception.steps {
+                    add(origins.steps[step.index()], exception.verdict, Some(*step));
+                }
+            }
         }
     }
-    all
+    let left = |(at, verdict, names): (Location, Verdict, Vec<&str>)| Left { at, why: why(verdict, &names) };
+    all.into_iter().map(left).collect()
+}
+
+fn why(verdict: Verdict, names: &[&str]) -> String {
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let mut steps: Vec<String> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
+    if more > 0 {
+        steps.push(format!("{more} more"));
+    }
+    let steps = match steps.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => steps.concat(),
+    };
+    match verdict {
+        Verdict::Ignore => format!("`ignore` goes on although {steps} failed"),
+        Verdict::Fail => format!("`fail` leaves what {steps} changed"),
+        Verdict::Abort if names.is_empty() => "`abort` leaves what others have changed by then".to_owned(),
+        Verdict::Abort => format!("`abort` leaves what {steps}, and others by then, changed"),
+        Verdict::RollbackPhase => format!("`rollback phase` leaves what {steps} changed"),
+        _ => format!("nothing undoes what {steps} changed"),
+    }
 }

@@ -177,9 +177,10 @@ fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
             (origins.places[place.index()], format!("`{}` is waited at for too long", data.name))
         }
         Fault::Approval(approval, _) => (origins.approvals[approval.index()], "is not given".to_owned()),
-        Fault::Condition(condition) => {
-            (origins.conditions[condition.index()], "cannot be decided when a step gave nothing".to_owned())
-        }
+        Fault::Condition(condition) => (
+            origins.conditions[condition.index()],
+            "cannot be decided when a step gave nothing, or a pattern is none".to_owned(),
+        ),
     }
 }
 

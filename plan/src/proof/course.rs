@@ -209,6 +209,7 @@ fn add_stage(
 ) {
     let stage = &plan.stages[id.index()];
     let around = all_hold(truth, &stage.when);
+    let mut undecided = fallible(plan, truth, stage.when.iter().copied());
     for (at, position) in stage.positions.iter().enumerate() {
         let holds = match (around, all_hold(truth, &position.when)) {
             (Some(false), _) | (_, Some(false)) => Some(false),
@@ -277,13 +278,9 @@ fn add_stage(
                 }
             }
         }
-        let fallible = asked
-            .into_iter()
-            .find(|id| truth[id.index()] != Some(false) && may_fail(&plan.conditions[id.index()]));
-        if let Some(condition) = fallible {
-            let fault = Fault::Condition(condition);
-            element.triggers.push(Trigger { fault, verdict: Verdict::Rollback, rule: None });
-        }
+        // The stage's own conditions are decided where it begins.
+        element.triggers.extend(undecided.take());
+        element.triggers.extend(fallible(plan, truth, asked));
         let rests = !matches!(element.what, What::Steps)
             || !element.triggers.is_empty()
             || !element.changes.is_empty()
@@ -293,6 +290,18 @@ fn add_stage(
             course.elements.push(element);
         }
     }
+}
+
+/// The first of some conditions that may be impossible to decide: then the stage rolls back, whatever its rules say.
+fn fallible(
+    plan: &Plan,
+    truth: &Truth,
+    conditions: impl IntoIterator<Item = ConditionId>,
+) -> Option<Trigger> {
+    let condition = conditions
+        .into_iter()
+        .find(|id| truth[id.index()] != Some(false) && may_fail(&plan.conditions[id.index()]))?;
+    Some(Trigger { fault: Fault::Condition(condition), verdict: Verdict::Rollback, rule: None })
 }
 
 /// Which rollbacks take a changing step back. An undoing step that may be skipped takes nothing back for sure.
@@ -393,15 +402,27 @@ impl Course {
             let first = self.first_left.filter(|first| *first <= q)?;
             return self.elements[first].changes.iter().find(|it| !it.whole).map(|it| it.step);
         }
+        self.left(q, verdict).next().map(|(_, step)| step)
+    }
+
+    /// The changing steps of the stage at element `q` that such a verdict leaves as they are.
+    pub fn left_here(&self, q: usize, verdict: Verdict) -> impl Iterator<Item = StepId> + '_ {
+        let part = self.elements[q].part;
+        self.left(q, verdict).filter(move |(of, _)| *of == part).map(|(_, step)| step)
+    }
+
+    /// What such a verdict leaves, each with its part.
+    fn left(&self, q: usize, verdict: Verdict) -> impl Iterator<Item = (usize, StepId)> + '_ {
         let here = self.elements.get(q);
         let started = self.elements.iter().take(q.saturating_add(1));
         started
             .flat_map(|element| element.changes.iter().map(move |change| (element, change)))
-            .find(|(element, change)| {
+            .filter(move |(element, change)| {
                 let undone = match verdict {
                     Verdict::Abort => false,
                     // The earlier stages of a lane go back as a whole.
                     _ if here.is_none_or(|here| here.part != element.part) => change.whole,
+                    Verdict::Rollback => change.whole,
                     Verdict::RollbackPhase => {
                         change.phase && here.is_some_and(|here| here.phase == element.phase)
                     }
@@ -409,7 +430,7 @@ impl Course {
                 };
                 !undone
             })
-            .map(|(_, change)| change.step)
+            .map(|(element, change)| (element.part, change.step))
     }
 
     /// What a branch that is at `q` meets when these barriers break one after another, and `commit` behind them.

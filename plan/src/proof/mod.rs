@@ -93,6 +93,8 @@ pub struct Coverage {
     pub worlds: u64,
     /// Executions of the machine that were played.
     pub replays: u64,
+    /// Ways in which the promise might have broken, had the machine not shown that it does not come to that.
+    pub refuted: u64,
 }
 
 /// What was found about one group.
@@ -176,6 +178,7 @@ fn try_out(
             bare = Some((undecidable, skeleton(plan, truth, undecidable)));
         }
         let Some((_, bare)) = &bare else { continue };
+        coverage.refuted += 1;
         let (assignments, complete) = assignments(group, candidate);
         if !complete {
             unsure.get_or_insert(candidate);

@@ -22,6 +22,8 @@ enum Open {
 pub struct Adversary {
     /// Kinds of failure that steps may end with.
     pub kinds: Vec<Kind>,
+    /// How many of a step's hosts may have failed, of how many: tried where its target has hosts.
+    pub shares: Vec<(u32, u32)>,
     /// How many attempts may fail in one execution, undo steps never.
     pub failures: u32,
     /// Whether step timeouts and barrier timeouts may come at any moment.
@@ -193,6 +195,13 @@ impl World {
                     } else if forward && self.failures < adversary.failures {
                         for kind in &adversary.kinds {
                             moves.push((ended(Outcome::Failed(Failure::new(*kind, "no"))), true));
+                            if has_hosts(plan, *step) {
+                                for share in &adversary.shares {
+                                    let failure =
+                                        Failure { hosts: Some(*share), ..Failure::new(*kind, "no") };
+                                    moves.push((ended(Outcome::Failed(failure)), true));
+                                }
+                            }
                         }
                     }
                 }
@@ -583,6 +592,11 @@ fn check_doom(plan: &Plan, state: &State, story: &Story) {
             assert!(!(uncrossed && spared), "{} is spared:\n{}", data.name, story.text(plan));
         }
     }
+}
+
+fn has_hosts(plan: &Plan, step: StepId) -> bool {
+    let target = plan.steps[step.index()].action.target;
+    target.is_some_and(|target| plan.targets[target.index()].settings.contains_key("hosts"))
 }
 
 /// Nobody starts a step behind a barrier that it has not passed, in a stage that has failed, or blindly.

@@ -15,6 +15,7 @@ fn failing(failures: u32) -> Adversary {
 fn everything(failures: u32) -> Adversary {
     Adversary {
         kinds: vec![Kind::Application],
+        shares: Vec::new(),
         failures,
         timeouts: true,
         person: true,

@@ -5,8 +5,10 @@
 
 mod build;
 mod claims;
+mod every_pipeline;
 mod exhaustive;
 mod explore;
+mod generate;
 mod law;
 mod law_rollback;
 mod oracle;

@@ -132,6 +132,7 @@ proptest! {
     ) {
         let adversary = Adversary {
             kinds: vec![Kind::Application, Kind::Connectivity],
+            shares: Vec::new(),
             failures: 4,
             timeouts: true,
             person,

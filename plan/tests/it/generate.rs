@@ -1,0 +1,420 @@
+//! Small pipelines of every kind, at random: what the proof and the machine's theorems are held to.
+
+use crate::build::{Builder, Shape, ask, retry, rule};
+use crate::explore::Adversary;
+use lockstep_plan::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// What undoes a stage in place of what is derived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Whether its last step undoes what the stage changes.
+    covers: bool,
+    /// Whether that step has a condition of its own.
+    open: bool,
+    /// Whether it stands in the workflow, not in its first phase.
+    whole: bool,
+}
+
+/// A stage: its words, the rules of its workflow and of one of its steps or barriers, a rollback block.
+#[derive(Debug, Clone)]
+pub struct StageSpec {
+    words: Vec<String>,
+    rules: Vec<Rule>,
+    inner: Option<(usize, Vec<Rule>)>,
+    block: Option<Block>,
+    skippable: bool,
+    hosts: bool,
+}
+
+/// A pipeline: a group, and perhaps an item behind it.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub promise: bool,
+    branches: Vec<Vec<StageSpec>>,
+    /// For each branch, before which of its stages a person is asked.
+    approvals: Vec<Option<usize>>,
+    /// For each barrier and branch where it stands, if it does, and whether a condition decides.
+    barriers: Vec<Vec<Option<(usize, bool)>>>,
+    max: Option<u32>,
+    /// A later item that may fail, and the pipeline's own rule.
+    later: Option<Reaction>,
+    /// Whether all meet once more, behind which one branch does what cannot be undone, and that counts as done.
+    tells: bool,
+    pairs: bool,
+}
+
+/// How wild the rules are. Plain ones make promises that are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Plain,
+    Wild,
+}
+
+fn reactions(mood: Mood) -> BoxedStrategy<Reaction> {
+    let wild = u32::from(mood == Mood::Wild);
+    let last = prop_oneof![
+        9 => Just(Reaction::Rollback),
+        3 => Just(Reaction::Succeed),
+        2 * wild => Just(Reaction::Ignore),
+        wild => Just(Reaction::Fail),
+        wild => Just(Reaction::Abort),
+        1 + wild => Just(Reaction::RollbackPhase),
+    ];
+    (last, 0..8u32)
+        .prop_map(|(last, around)| match around {
+            0 => retry(1, last),
+            1 => ask(last),
+            2 => retry(1, ask(last)),
+            _ => last,
+        })
+        .boxed()
+}
+
+fn one_rule(mood: Mood) -> BoxedStrategy<Rule> {
+    let kinds = prop_oneof![
+        2 => Just(vec![]),
+        2 => Just(vec![Kind::Application]),
+        2 => Just(vec![Kind::Barrier]),
+        1 => Just(vec![Kind::Verification]),
+        1 => Just(vec![Kind::ApprovalRejected, Kind::Timeout]),
+    ];
+    // A barrier may be passed over in any mood: that is no matter of changes.
+    let passes = Just(rule(&[Kind::Barrier], Reaction::Ignore));
+    let under = prop::option::weighted(0.15, prop_oneof![Just(20u32), Just(50)]);
+    let any = (kinds, under, reactions(mood)).prop_map(|(kinds, under, reaction)| Rule {
+        under: under.filter(|_| !kinds.contains(&Kind::Barrier)),
+        ..rule(&kinds, reaction)
+    });
+    prop_oneof![1 => passes, 8 => any].boxed()
+}
+
+fn rules(mood: Mood) -> BoxedStrategy<Vec<Rule>> {
+    prop_oneof![
+        3 => Just(Vec::new()),
+        3 => prop::collection::vec(one_rule(mood), 1..2),
+        1 => prop::collection::vec(one_rule(mood), 2..3),
+    ]
+    .boxed()
+}
+
+fn stage(mood: Mood) -> BoxedStrategy<StageSpec> {
+    let wild = u32::from(mood == Mood::Wild);
+    let word = prop_oneof![
+        8 => Just("x!"),
+        6 => Just("u"),
+        2 => Just("w~"),
+        1 + wild => Just("k!!"),
+        1 => Just("m!&n"),
+        1 => Just("m!&n!"),
+        1 => Just("c!?"),
+        1 => Just("c?"),
+        1 => Just("@g"),
+        2 => Just("/"),
+    ];
+    let block = (prop::bool::weighted(if mood == Mood::Wild { 0.6 } else { 0.95 }), any::<u8>())
+        .prop_map(|(covers, bits)| Block { covers, open: bits % 8 == 0, whole: bits % 3 == 0 });
+    (
+        prop::collection::vec(word, 1..4),
+        rules(mood),
+        prop::option::weighted(0.25, (0usize..5, prop::collection::vec(one_rule(mood), 1..2))),
+        prop::option::weighted(0.25, block),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(words, rules, inner, block, skippable, hosts)| {
+            // Names are unique in a stage.
+            let numbered = words.iter().enumerate().map(|(at, word)| {
+                word.split('&')
+                    .map(|word| match word.trim_start_matches('@') {
+                        "/" => "/".to_owned(),
+                        rest => {
+                            let sign = if word.starts_with('@') { "@" } else { "" };
+                            format!("{sign}{}{at}{}", &rest[..1], &rest[1..])
+                        }
+                    })
+                    .collect::<Vec<_>>()
+                    .join("&")
+            });
+            StageSpec { words: numbered.collect(), rules, inner, block, skippable, hosts }
+        })
+        .boxed()
+}
+
+/// Any pipeline that makes a promise.
+pub fn spec() -> BoxedStrategy<Spec> {
+    prop_oneof![1 => spec_of(Mood::Plain), 1 => spec_of(Mood::Wild)].boxed()
+}
+
+/// Any pipeline, with or without its promise.
+pub fn any_spec() -> impl Strategy<Value = Spec> {
+    (spec(), any::<bool>()).prop_map(|(spec, promise)| Spec { promise, ..spec })
+}
+
+fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
+    let lane = prop_oneof![
+        5 => prop::collection::vec(stage(mood), 1..2),
+        1 => prop::collection::vec(stage(mood), 2..3),
+    ];
+    let place = prop::option::weighted(0.8, (0usize..5, prop::bool::weighted(0.15)));
+    let barriers = prop::collection::vec(prop::collection::vec(place, 3), 0..3);
+    let later = prop_oneof![
+        6 => Just(None),
+        1 => Just(Some(Reaction::RollbackPipeline)),
+        1 => Just(Some(Reaction::Ignore)),
+    ];
+    (
+        prop::collection::vec(lane, 2..4),
+        prop::collection::vec(prop::option::weighted(0.1, 0usize..2), 3),
+        barriers,
+        prop::option::weighted(0.25, 1u32..3),
+        later,
+        prop::bool::weighted(0.15),
+        any::<bool>(),
+    )
+        .prop_map(|(branches, approvals, barriers, max, later, tells, pairs)| Spec {
+            promise: true,
+            branches,
+            approvals,
+            // With `max` a group with barriers could not finish: another rule's matter.
+            barriers: if max.is_some() { Vec::new() } else { barriers },
+            tells: tells && max.is_none(),
+            max,
+            later,
+            pairs,
+        })
+        .boxed()
+}
+
+/// A condition that is not decided before the run.
+fn open(plan: &mut Plan, name: String) -> ConditionId {
+    plan.conditions.push(Expr::Param(name));
+    ConditionId(plan.conditions.len() as u32 - 1)
+}
+
+impl Spec {
+    pub fn plan(&self) -> Plan {
+        let texts = self.texts();
+        let branches: Vec<Vec<(&str, &str, &[Rule])>> = texts
+            .iter()
+            .map(|lane| lane.iter().map(|(n, w, r)| (n.as_str(), w.as_str(), r.as_slice())).collect())
+            .collect();
+        let branches: Vec<&[(&str, &str, &[Rule])]> = branches.iter().map(Vec::as_slice).collect();
+        let shape = Shape { promise: self.promise, max: self.max };
+        let mut builder = Builder::default().group(shape, &branches);
+        if self.later.is_some() {
+            builder = builder.group(Shape::default(), &[&[("later", "z", &[])]]);
+        }
+        for (name, at, spec) in self.stages() {
+            if let Some(block) = spec.block {
+                let sign = if block.open { "?" } else { "" };
+                builder = builder.rollback(&name, 0, &format!("|back{at} v{sign}"));
+            }
+        }
+        let mut plan = builder.done();
+        for (name, _, spec) in self.stages() {
+            let id = plan.stages.iter().position(|stage| stage.name == name).expect("the stage");
+            spec.complete(&mut plan, StageId(id as u32));
+        }
+        if let Some(step) = plan.steps.iter().position(|step| step.name.ends_with(".y")) {
+            let scope = ScopeId(plan.scopes.len() as u32);
+            plan.scopes.push(Scope { owner: "step y".into(), rules: vec![rule(&[], Reaction::Succeed)] });
+            plan.steps[step].scopes.insert(0, scope);
+        }
+        plan.rules.extend(self.later.clone().map(|reaction| rule(&[], reaction)));
+        plan
+    }
+
+    /// Every stage, with its name and its place in its lane.
+    fn stages(&self) -> impl Iterator<Item = (String, usize, &StageSpec)> {
+        self.branches.iter().enumerate().flat_map(|(branch, stages)| {
+            stages.iter().enumerate().map(move |(at, stage)| (format!("s{branch}{at}"), at, stage))
+        })
+    }
+
+    /// The lanes as the builder reads them.
+    fn texts(&self) -> Vec<Vec<(String, String, Vec<Rule>)>> {
+        let mut texts = Vec::new();
+        for (branch, stages) in self.branches.iter().enumerate() {
+            let mut words: Vec<Vec<String>> = stages.iter().map(|stage| stage.words.clone()).collect();
+            // In one order everywhere, so that nobody waits for ever: each stands behind the one before.
+            let mut least = 0;
+            for (number, places) in self.barriers.iter().enumerate() {
+                let Some((at, open)) = places[branch] else { continue };
+                let total: usize = words.iter().map(Vec::len).sum();
+                let mut at = at.clamp(least, total.max(least)).min(total);
+                least = at + 1;
+                let sign = if open { "?" } else { "" };
+                let word = format!("|{}{sign}", ["p", "q"][number]);
+                for stage in &mut words {
+                    if at <= stage.len() {
+                        stage.insert(at, word.clone());
+                        break;
+                    }
+                    at -= stage.len();
+                }
+            }
+            if let Some(last) = words.last_mut().filter(|_| self.tells) {
+                last.push("|all".into());
+                last.extend((branch == 0).then(|| "y!!".into()));
+            }
+            let mut lane: Vec<(String, String, Vec<Rule>)> = Vec::new();
+            for (at, (stage, words)) in stages.iter().zip(&words).enumerate() {
+                if self.approvals[branch] == Some(at) {
+                    lane.push((format!("@ok{branch}"), String::new(), Vec::new()));
+                }
+                lane.push((format!("s{branch}{at}"), words.join(" "), stage.rules.clone()));
+            }
+            texts.push(lane);
+        }
+        texts
+    }
+
+    /// What can go wrong: every kind that the rules tell apart.
+    pub fn adversary(&self) -> Adversary {
+        let stages = self.branches.iter().flatten();
+        let inner = |stage: &StageSpec| stage.inner.clone().map(|(_, rules)| rules).unwrap_or_default();
+        let rules: Vec<Rule> =
+            stages.clone().flat_map(|stage| [stage.rules.clone(), inner(stage)].concat()).collect();
+        let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.kinds.clone()).collect();
+        kinds.insert(Kind::Application);
+        // A barrier's breaking, a person's no and a timeout come by themselves.
+        kinds.retain(|kind| !matches!(kind, Kind::Barrier | Kind::ApprovalRejected | Kind::Timeout));
+        let shares = match rules.iter().any(|rule| rule.under.is_some()) {
+            // Under both limits, between them, all of them.
+            true => vec![(1, 10), (3, 10), (10, 10)],
+            false => Vec::new(),
+        };
+        Adversary {
+            kinds: kinds.into_iter().collect(),
+            shares,
+            failures: if self.pairs { 3 } else { 2 },
+            timeouts: true,
+            ..Adversary::default()
+        }
+    }
+
+    /// What the pipeline has of what the language has.
+    pub fn features(&self, plan: &Plan) -> BTreeSet<&'static str> {
+        let mut found = BTreeSet::new();
+        let mut has = |feature: &'static str, there: bool| {
+            if there {
+                found.insert(feature);
+            }
+        };
+        has("lanes", self.branches.iter().any(|branch| branch.len() > 1));
+        has("max", self.max.is_some());
+        has(
+            "approvals",
+            !plan.approvals.is_empty() || plan.steps.iter().any(|it| it.action.provider == "approval"),
+        );
+        has("a later item", plan.items.len() > 1);
+        has("pairs of failures", self.pairs);
+        has("rollback pipeline", self.later == Some(Reaction::RollbackPipeline));
+        has("stages that may be skipped", plan.stages.iter().any(|stage| !stage.when.is_empty()));
+        has("steps with conditions", plan.steps.iter().any(|step| !step.when.is_empty()));
+        has("barriers that may be excused", plan.places.iter().any(|place| !place.when.is_empty()));
+        let barriers = |kind| plan.barriers.iter().any(|it| it.kind == kind && it.places.len() > 1);
+        has("barriers", barriers(BarrierKind::Forward));
+        has("rollback barriers", barriers(BarrierKind::Rollback));
+        has("rollback blocks", plan.stages.iter().any(|it| it.phases.iter().any(|it| it.rollback.is_some())));
+        has("workflow rollbacks", plan.stages.iter().any(|it| it.rollback.is_some()));
+        has("irreversible steps", plan.steps.iter().any(|step| step.undo == Undo::Irreversible));
+        let several = |it: &Position| matches!(&it.work, Work::Steps(steps) if steps.len() > 1);
+        has("parallel steps", plan.stages.iter().flat_map(|it| &it.positions).any(several));
+        for rule in plan.scopes.iter().flat_map(|scope| &scope.rules) {
+            has("under N% of hosts", rule.under.is_some());
+            let mut reaction = &rule.reaction;
+            loop {
+                reaction = match reaction {
+                    Reaction::Retry { then, .. } => {
+                        has("retries", true);
+                        then
+                    }
+                    Reaction::Ask { then, .. } => {
+                        has("asks", true);
+                        then
+                    }
+                    _ => break,
+                };
+            }
+            let barrier = rule.kinds.contains(&Kind::Barrier);
+            match reaction {
+                Reaction::Ignore | Reaction::Succeed if barrier => has("ignored barriers", true),
+                Reaction::Ignore => has("ignored steps", true),
+                Reaction::Succeed => has("asserted steps", true),
+                Reaction::Fail => has("fail", true),
+                Reaction::Abort => has("abort", true),
+                Reaction::RollbackPhase => has("rollback phase", true),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+impl StageSpec {
+    /// What the builder's words cannot say.
+    fn complete(&self, plan: &mut Plan, id: StageId) {
+        let stage = id.index();
+        if let Some(block) = self.block {
+            let Some(BlockItem::Steps(steps)) =
+                plan.stages[stage].phases[0].rollback.as_ref().and_then(|block| block.last()).cloned()
+            else {
+                panic!("a step at the end of the block")
+            };
+            let whole = block.whole;
+            if whole {
+                plan.stages[stage].rollback = plan.stages[stage].phases[0].rollback.take();
+                plan.steps[steps[0].index()].phase = None;
+            }
+            for step in plan.steps.iter_mut().filter(|step| {
+                step.stage == id && (whole || step.phase == Some(0)) && step.role == Role::Forward
+            }) {
+                if matches!(step.undo, Undo::Derived(_)) {
+                    step.undo = if block.covers { Undo::Block(steps[0]) } else { Undo::None };
+                }
+            }
+        }
+        if let Some((nth, rules)) = &self.inner {
+            let position = nth % plan.stages[stage].positions.len().max(1);
+            let scope = ScopeId(plan.scopes.len() as u32);
+            plan.scopes.push(Scope { owner: "a step".into(), rules: rules.clone() });
+            match plan.stages[stage].positions.get(position).map(|it| it.work.clone()) {
+                Some(Work::Steps(steps)) => {
+                    steps.iter().for_each(|step| plan.steps[step.index()].scopes.insert(0, scope));
+                }
+                Some(Work::Barrier(place)) => plan.places[place.index()].scopes.insert(0, scope),
+                None => {}
+            }
+        }
+        if self.hosts {
+            let hosts = Expr::Value(Value::Text("h1".into()));
+            let targets = plan.steps.iter().filter(|step| step.stage == id).filter_map(|it| it.action.target);
+            let targets: BTreeSet<TargetId> = targets.collect();
+            for target in targets {
+                plan.targets[target.index()].settings.insert("hosts".into(), hosts.clone());
+            }
+        }
+        if self.skippable {
+            let condition = open(plan, format!("skip {}", plan.stages[stage].name));
+            plan.stages[stage].when.push(condition);
+        }
+    }
+}
+
+/// Every set of answers to the plan's conditions.
+pub fn worlds(plan: &Plan) -> Vec<Vec<bool>> {
+    let count = plan.conditions.len();
+    (0..1u32 << count).map(|bits| (0..count).map(|at| bits >> at & 1 == 0).collect()).collect()
+}
+
+/// The plan in one of them.
+pub fn decided(plan: &Plan, world: &[bool]) -> Plan {
+    let mut plan = plan.clone();
+    for (condition, holds) in plan.conditions.iter_mut().zip(world) {
+        *condition = Expr::Value(Value::Bool(*holds));
+    }
+    plan
+}
