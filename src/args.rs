@@ -149,16 +149,16 @@ pub struct PlanArgs {
 pub struct SimulateArgs {
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Let every attempt of a step fail; the kind is `application` unless one is given
+    /// Let every attempt of a step fail, as `application` unless a kind is given, or an approval be refused; as often as you like
     #[arg(long, value_name = "STEP[=KIND]")]
     pub fail: Vec<String>,
-    /// How long a step takes
+    /// How long a step takes, or people to answer an approval
     #[arg(long, value_name = "STEP=DURATION")]
     pub takes: Vec<String>,
-    /// What people answer
+    /// What people answer where they are asked
     #[arg(long, value_name = "STEP=ANSWER")]
     pub answer: Vec<String>,
-    /// Let one step after the other fail besides, in each way that its failure rules tell apart
+    /// Let one step after the other fail besides, in each way that its failure rules tell apart; approvals are given
     #[arg(long)]
     pub every_failure: bool,
     /// How to write it

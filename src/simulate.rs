@@ -6,39 +6,19 @@ use crate::source::lower;
 use lockstep_compiler::Purpose;
 use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
 use lockstep_plan::{
-    Answer, ApprovalId, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId, broken_promises,
-    every_failure, simulate,
+    Answer, ApprovalId, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId,
+    broken_promises, every_failure, question_name, questions, simulate,
 };
 use std::collections::BTreeMap;
+
+/// More names than this are counted, not listed.
+const MOST_NAMES: usize = 12;
 
 /// Exit code 1 when a promise does not hold, or the run would never end.
 pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     let (lowered, _) = lower(&args.pipeline, BTreeMap::new(), Purpose::Rehearsal)?;
     let plan = &lowered.plan;
-    let mut scenario = Scenario::default();
-    for fail in &args.fail {
-        let (name, kind) = match fail.split_once('=') {
-            Some((name, kind)) => (name, kind_named(kind)?),
-            None => (fail.as_str(), Kind::Application),
-        };
-        scenario.fail.insert(step(plan, name)?, kind);
-    }
-    for takes in &args.takes {
-        let (name, time) = pair(takes, "--takes", "STEP=DURATION")?;
-        let time = lockstep_compiler::parse_duration(time).ok_or_else(|| {
-            Failure::new(format!("`{time}` is not a duration"))
-                .help("durations are written like 30s, 10m or 1h30m")
-        })?;
-        scenario.takes.insert(step(plan, name)?, time);
-    }
-    for answer in &args.answer {
-        let (name, word) = pair(answer, "--answer", "STEP=ANSWER")?;
-        let answer = Answer::from_name(word).ok_or_else(|| {
-            Failure::new(format!("`{word}` is not an answer"))
-                .help("answers are approve, reject, retry, ignore, succeed, rollback and abort")
-        })?;
-        scenario.answers.insert(question(plan, name)?, answer);
-    }
+    let scenario = scenario(plan, args)?;
     if args.every_failure {
         let rows = every_failure(plan, &scenario);
         match args.format {
@@ -62,28 +42,106 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     Ok(u8::from(simulation.outcome.is_none() || !broken.is_empty()))
 }
 
+/// What was chosen on the command line.
+fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
+    let mut scenario = Scenario::default();
+    for fail in &args.fail {
+        let (name, kind) = match fail.rsplit_once('=') {
+            Some((name, kind)) => (name, Some(kind)),
+            None => (fail.as_str(), None),
+        };
+        let what = fallible(plan, name)?;
+        let kind = match kind {
+            Some(kind) => kind_named(plan, what, kind)?,
+            // The plainest: `application`, of an approval `approval_rejected`.
+            None => what.kinds(plan).first().copied().unwrap_or(Kind::Application),
+        };
+        scenario.fail(what, kind);
+    }
+    for takes in &args.takes {
+        let (name, time) = pair(takes, "--takes", "STEP=DURATION")?;
+        let time = lockstep_compiler::parse_duration(time).ok_or_else(|| {
+            Failure::new(format!("`{time}` is not a duration"))
+                .help("durations are written like 30s, 10m or 1h30m")
+        })?;
+        match fallible(plan, name)? {
+            Fallible::Step(step) => scenario.takes.insert(step, time),
+            Fallible::Approval(approval) => {
+                scenario.takes_to_answer.insert(Question::Approval(approval), time)
+            }
+        };
+    }
+    for answer in &args.answer {
+        let (name, word) = pair(answer, "--answer", "STEP=ANSWER")?;
+        let (question, offered) = asked(plan, name)?;
+        let answer = Answer::from_name(word).filter(|answer| offered.contains(answer)).ok_or_else(|| {
+            let offered: Vec<&str> = offered.iter().map(|answer| answer.name()).collect();
+            choices(format!("`{name}` cannot be answered with `{word}`"), word, "answers", &offered)
+        })?;
+        scenario.answers.insert(question, answer);
+    }
+    Ok(scenario)
+}
+
 fn pair<'a>(text: &'a str, option: &str, form: &str) -> Result<(&'a str, &'a str), Failure> {
     text.rsplit_once('=')
         .ok_or_else(|| Failure::new(format!("`{option} {text}` should be `{option} {form}`")))
 }
 
-fn kind_named(name: &str) -> Result<Kind, Failure> {
-    Kind::from_name(name).ok_or_else(|| {
-        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        Failure::new(format!("`{name}` is not a kind of failure"))
-            .help(format!("kinds are {}", kinds.join(", ")))
+/// A failure that names what there is instead.
+fn choices(message: String, word: &str, what: &str, there: &[&str]) -> Failure {
+    let near = lockstep_compiler::nearest(word, there.iter().copied());
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let more = there.len().saturating_sub(MOST_NAMES);
+    let named = there[..there.len() - more].join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Failure::new(message).help(format!("{near}{what}: {named}{more}"))
+}
+
+fn kind_named(plan: &Plan, what: Fallible, name: &str) -> Result<Kind, Failure> {
+    let kinds = what.kinds(plan);
+    Kind::from_name(name).filter(|kind| kinds.contains(kind)).ok_or_else(|| {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        choices(format!("`{}` cannot fail with `{name}`", what.name(plan)), name, "kinds", &kinds)
     })
+}
+
+/// A step, or an approval between stages.
+fn fallible(plan: &Plan, name: &str) -> Result<Fallible, Failure> {
+    if let Some(at) = plan.approvals.iter().position(|approval| approval.name == name) {
+        return Ok(Fallible::Approval(ApprovalId(at as u32)));
+    }
+    if plan.places.iter().any(|place| place.name == name) {
+        let message = format!("`{name}` is a barrier, not a step");
+        return Err(Failure::new(message).help(
+            "a barrier breaks when a participant fails, or is late: let one of its steps `--fail`, or `--takes` long",
+        ));
+    }
+    step(plan, name).map(Fallible::Step)
 }
 
 fn step(plan: &Plan, name: &str) -> Result<StepId, Failure> {
     plan.step_named(name).ok_or_else(|| {
-        let names = plan.steps.iter().map(|step| step.name.as_str());
-        let failure = Failure::new(format!("the plan has no step `{name}`"));
-        match lockstep_compiler::nearest(name, names) {
-            Some(near) => failure.help(format!("did you mean `{near}`? Steps are named `stage.phase.step`")),
-            None => failure.help("steps are named `stage.phase.step`; `dsl plan` shows them"),
-        }
+        let names: Vec<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
+        let approvals = plan.approvals.iter().map(|approval| approval.name.as_str());
+        let names: Vec<&str> = names.into_iter().chain(approvals).collect();
+        choices(format!("the plan has no step `{name}`"), name, "steps are named `stage.phase.step`", &names)
     })
+}
+
+/// What is asked about under that name, and the answers that there are.
+fn asked(plan: &Plan, name: &str) -> Result<(Question, Vec<Answer>), Failure> {
+    let question = question(plan, name)?;
+    let all = questions(plan);
+    if let Some(found) = all.iter().find(|(known, _)| *known == question) {
+        return Ok(found.clone());
+    }
+    let message = format!("nobody is ever asked about `{name}`");
+    if all.is_empty() {
+        return Err(Failure::new(message).help("the plan has neither approvals nor `ask` rules"));
+    }
+    let names: Vec<&str> = all.iter().map(|(question, _)| question_name(plan, *question)).collect();
+    Err(choices(message, name, "asked about", &names))
 }
 
 /// What can be asked about: a step, an approval between stages, or a barrier's place.

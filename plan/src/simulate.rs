@@ -2,8 +2,8 @@
 
 use crate::machine::{self, State};
 use crate::{
-    Answer, Command, Event, Failure, Happening, Kind, Outcome, Plan, Question, RunOutcome, StepId, Timer,
-    Value,
+    Answer, ApprovalId, Command, Event, Failure, Happening, Kind, Outcome, Plan, Question, RunOutcome,
+    StepId, Timer, Value,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Scenario {
     /// Steps of which every attempt fails, and how.
     pub fail: BTreeMap<StepId, Kind>,
-    /// How long an attempt of a step takes, in milliseconds. Without an entry: no time, but for `wait`.
+    /// Approvals between stages that are not given: refused, or left without an answer ([`Kind::Timeout`]).
+    pub refuse: BTreeMap<ApprovalId, Kind>,
+    /// How long an attempt of a step takes, in milliseconds. Without an entry: no time, but for `wait`. Of a step that is an
+    /// approval: how long people take to answer.
     pub takes: BTreeMap<StepId, u64>,
-    /// Answers that people give at once. Nobody says `retry` twice to the same question: what always fails would be
+    /// How long people take to answer other questions, in milliseconds.
+    pub takes_to_answer: BTreeMap<Question, u64>,
+    /// Whether waits at barriers never run out.
+    pub patient: bool,
+    /// Answers that people give. Nobody says `retry` twice to the same question: what always fails would be
     /// tried for ever.
     pub answers: BTreeMap<Question, Answer>,
 }
@@ -108,6 +115,7 @@ impl World<'_> {
                     self.running.insert(step, key);
                 }
             }
+            Command::StartTimer { timer: Timer::Barrier(_), .. } if self.scenario.patient => {}
             Command::StartTimer { timer, after, .. } => {
                 let key = self.at(after, Event::TimerFired(timer));
                 self.timers.insert(timer, key);
@@ -119,11 +127,16 @@ impl World<'_> {
             }
             Command::Ask { question, .. } => {
                 let again = !self.answered.insert(question);
-                if let Some(&answer) = self.scenario.answers.get(&question)
+                if let Some(answer) = self.answer(question)
                     && !(again && answer == Answer::Retry)
                 {
+                    let after = match question {
+                        Question::Step(step) if self.is_approval(step) => self.scenario.takes.get(&step),
+                        _ => self.scenario.takes_to_answer.get(&question),
+                    };
                     let by = "simulation".into();
-                    self.at(0, Event::Answered { question, answer, by, comment: None });
+                    let event = Event::Answered { question, answer, by, comment: None };
+                    self.at(after.copied().unwrap_or(0), event);
                 }
             }
             // Nobody else is there.
@@ -133,6 +146,24 @@ impl World<'_> {
             Command::ReleaseClaims { .. } => {}
             Command::Announce(happening) => self.events.push((self.now, happening)),
             Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
+        }
+    }
+
+    fn is_approval(&self, step: StepId) -> bool {
+        machine::is_approval(&self.plan.steps[step.index()])
+    }
+
+    fn answer(&self, question: Question) -> Option<Answer> {
+        let refused = match question {
+            Question::Step(step) if self.is_approval(step) => self.scenario.fail.get(&step),
+            Question::Approval(approval) => self.scenario.refuse.get(&approval),
+            _ => None,
+        };
+        match refused {
+            // Nobody answers in time.
+            Some(Kind::Timeout) => None,
+            Some(_) => Some(Answer::Reject),
+            None => self.scenario.answers.get(&question).copied(),
         }
     }
 

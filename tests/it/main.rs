@@ -14,6 +14,7 @@ mod outputs;
 mod ownership;
 mod provider;
 mod quickstart;
+mod rehearsal;
 mod rollback;
 mod schemas;
 mod secrets;

@@ -102,6 +102,7 @@ pub struct SimulationJson {
     outcome: &'static str,
     stages: BTreeMap<String, StageJson>,
     barriers: BTreeMap<String, &'static str>,
+    broken_promises: Vec<u32>,
     events: Vec<TimedEvent>,
 }
 
@@ -140,6 +141,7 @@ pub fn simulation_json(plan: &Plan, simulation: &Simulation) -> SimulationJson {
         outcome: simulation.outcome.map_or("needs_person", RunOutcome::name),
         stages: stages.collect(),
         barriers: barriers.collect(),
+        broken_promises: crate::broken_promises(plan, simulation),
         events: events.collect(),
     }
 }

@@ -4,8 +4,10 @@ mod events;
 mod json;
 mod rehearsal;
 mod text;
+mod timeline;
 
 pub use events::{EventLine, event_line};
 pub use json::{PlanJson, SimulationJson, StageJson, barrier_names, plan_json, simulation_json};
 pub use rehearsal::{RehearsalJson, rehearsal_json, rehearsal_text};
-pub use text::{plan_text, simulation_text};
+pub use text::plan_text;
+pub use timeline::simulation_text;

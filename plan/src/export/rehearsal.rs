@@ -38,11 +38,7 @@ struct AskedJson {
 pub fn rehearsal_json(plan: &Plan, rows: &[Rehearsal]) -> RehearsalJson {
     let names = barrier_names(plan);
     let scenario = |row: &Rehearsal| ScenarioJson {
-        fail: row
-            .fail
-            .iter()
-            .map(|(step, kind)| format!("{}={kind}", plan.steps[step.index()].name))
-            .collect(),
+        fail: row.fail.iter().map(|(what, kind)| format!("{}={kind}", what.name(plan))).collect(),
         outcome: row.outcome.map_or("needs_person", RunOutcome::name),
         stages: plan
             .stages
@@ -89,7 +85,7 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
 fn cells(plan: &Plan, row: &Rehearsal, wide: bool) -> Vec<String> {
     let fails = match row.fail {
         None => "nothing".to_owned(),
-        Some((step, kind)) => format!("{} ({kind})", plan.steps[step.index()].name),
+        Some((what, kind)) => format!("{} ({kind})", what.name(plan)),
     };
     let words = |outcome: Option<StageOutcome>| outcome.map_or("stuck", StageOutcome::name).replace('_', " ");
     let mut run = row.outcome.map_or("stuck", RunOutcome::name).replace('_', " ");

@@ -1,10 +1,6 @@
-//! Plans and simulations as text for people.
+//! Plans as text for people.
 
-use crate::machine::StageMode;
-use crate::{
-    Barrier, BarrierKind, Happening, Part, PlaceId, Plan, Simulation, StageId, StepId, Undo, Value, Work,
-    format_duration,
-};
+use crate::{Barrier, BarrierKind, Part, PlaceId, Plan, StageId, StepId, Undo, Value, Work, format_duration};
 use std::fmt::Write;
 
 /// A plan as an indented list.
@@ -153,33 +149,4 @@ fn quoted(value: &Value) -> String {
 
 fn line(out: &mut String, depth: usize, text: &str) {
     let _ = writeln!(out, "{:indent$}{text}", "", indent = depth * 2);
-}
-
-/// A simulation as a timeline, with a closing table.
-pub fn simulation_text(plan: &Plan, simulation: &Simulation) -> String {
-    let mut out = String::new();
-    let times: Vec<String> = simulation.events.iter().map(|(at, _)| format_duration(*at)).collect();
-    let time_width = times.iter().map(String::len).max().unwrap_or(0);
-    let name_width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-    for ((_, happening), time) in simulation.events.iter().zip(&times) {
-        let stage = happening.stage(plan).unwrap_or_default();
-        if matches!(happening, Happening::PhaseStarted(..)) {
-            continue;
-        }
-        let _ = writeln!(out, "{time:>time_width$}  {stage:name_width$}  {}", happening.describe(plan));
-    }
-    out.push('\n');
-    for (index, stage) in plan.stages.iter().enumerate() {
-        let state = &simulation.state.stages[index];
-        let outcome = match &state.mode {
-            StageMode::Ended(outcome) => outcome.name().replace('_', " "),
-            _ => "never ends".into(),
-        };
-        let why = state.cause.as_ref().map(|cause| cause.describe(plan)).unwrap_or_default();
-        let _ = writeln!(out, "{:name_width$}  {outcome:15}  {why}", stage.name);
-    }
-    while out.ends_with(' ') {
-        out.pop();
-    }
-    out
 }
