@@ -108,3 +108,36 @@ fn the_pages_of_rules_are_the_rules_own() {
         .collect();
     assert!(there == pages, "docs/rules is not what the rules say: run the tests with UPDATE_DOCS=1");
 }
+
+/// Each guarantee names the tests that hold it.
+#[test]
+fn every_test_that_a_guarantee_names_exists() {
+    let text = fs::read_to_string(repository().join("docs/guarantees.md")).expect("the guarantees");
+    let mut named = 0;
+    for line in text.lines() {
+        let Some(row) = line.strip_prefix("| `") else { continue };
+        let (file, rest) = row.split_once("` `").expect("a file and a test");
+        let test = rest.split('`').next().expect("a test");
+        let source =
+            fs::read_to_string(repository().join(file)).unwrap_or_else(|_| panic!("there is no {file}"));
+        let found = source.contains(&format!("fn {test}(")) && source.contains("#[test]")
+            || source.contains(&format!("async fn {test}("));
+        assert!(found, "{file} has no test {test}");
+        named += 1;
+    }
+    assert!(named > 20, "{named}");
+}
+
+/// What the README shows of the program's output is what it prints.
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("the README");
+    let shown = blocks(&readme, "console");
+    assert!(!shown.is_empty());
+    for (line, block) in shown {
+        let (command, expected) = block.split_once('\n').expect("a command and what it prints");
+        let words = command.strip_prefix("$ dsl ").expect("`$ dsl …`").split_whitespace();
+        let told = said(dsl().current_dir(repository()).args(words));
+        assert_eq!(told.out.trim_end(), expected.trim_end(), "README.md:{line}");
+    }
+}
