@@ -223,16 +223,15 @@ fn slow(plan: &Plan, scenario: &Scenario, which: impl Fn(&crate::Step) -> bool) 
         let takes = match step.action.arguments.get("within").and_then(crate::Expr::as_value) {
             // `wait` takes its own time.
             _ if step.action.provider == "wait" => continue,
-            // An answer may come at the last moment, before nobody is waited for any more.
-            Some(Value::Duration(within)) if is_approval(step) => within.saturating_sub(1),
-            _ if is_approval(step) => step.timeout.saturating_sub(1),
+            // An answer may come at the last moment.
+            Some(Value::Duration(within)) if is_approval(step) => *within,
             _ => step.timeout,
         };
         slow.takes.entry(StepId(index as u32)).or_insert(takes);
     }
     for (index, approval) in plan.approvals.iter().enumerate() {
         let question = Question::Approval(ApprovalId(index as u32));
-        slow.takes_to_answer.entry(question).or_insert(approval.within.saturating_sub(1));
+        slow.takes_to_answer.entry(question).or_insert(approval.within);
     }
     slow
 }
