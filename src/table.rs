@@ -202,23 +202,81 @@ fn broken_by(happenings: &[(u64, Happening)], wanted: BarrierId) -> Option<&Caus
     })
 }
 
-/// The table for people.
+/// The table for people. On a terminal that is too narrow for the reasons, each stands below its row.
 pub fn text(rows: &[Row]) -> String {
+    let terminal = console::Term::stdout();
+    layout(rows, terminal.is_term().then(|| usize::from(terminal.size().1)))
+}
+
+fn layout(rows: &[Row], limit: Option<usize>) -> String {
     let width =
         |of: &dyn Fn(&Row) -> usize, title: &str| rows.iter().map(of).max().unwrap_or(0).max(title.len());
     let stage = width(&|row| row.stage.chars().count(), "stage");
     let outcome = width(&|row| row.outcome.len(), "outcome");
     let did = width(&|row| row.did.chars().count(), "what it did");
+    let why = width(&|row| row.why.as_deref().unwrap_or_default().chars().count(), "why");
+    let narrow = limit.filter(|limit| stage + outcome + did + why + 6 > *limit);
     let mut text = String::new();
     let mut line = |a: &str, b: &str, c: &str, d: &str| {
         let line = format!("{a:stage$}  {b:outcome$}  {c:did$}  {d}");
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    line("stage", "outcome", "what it did", "why");
+    line("stage", "outcome", "what it did", if narrow.is_some() { "" } else { "why" });
     for row in rows {
         let why = row.why.as_deref().unwrap_or_default();
-        line(&row.stage, &row.outcome.replace('_', " "), &row.did, why);
+        let outcome = row.outcome.replace('_', " ");
+        match narrow {
+            None => line(&row.stage, &outcome, &row.did, why),
+            Some(limit) => {
+                line(&row.stage, &outcome, &row.did, "");
+                for part in wrapped(why, limit.saturating_sub(4).max(20)) {
+                    line(&format!("    {part}"), "", "", "");
+                }
+            }
+        }
     }
     text
+}
+
+/// A text in lines of at most that many characters, as far as its words let it.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(stage: &str, did: &str, why: Option<&str>) -> Row {
+        Row { stage: stage.into(), outcome: "rolled_back", did: did.into(), why: why.map(str::to_owned) }
+    }
+
+    #[test]
+    fn reasons_stand_below_where_they_do_not_fit() {
+        let why = "deploy.break_it failed (application): exit status 1: the smoke test has found a fault";
+        let rows = [row("region1", "ran rollout, undid rollout", Some(why)), row("b", "", None)];
+        let wide = "stage    outcome      what it did                 why\n\
+                    region1  rolled back  ran rollout, undid rollout  deploy.break_it failed (application): exit status 1: the \
+                    smoke test has found a fault\n\
+                    b        rolled back\n";
+        assert_eq!(layout(&rows, None), wide);
+        assert_eq!(layout(&rows, Some(200)), wide);
+        let narrow = "stage    outcome      what it did\n\
+                      region1  rolled back  ran rollout, undid rollout\n    \
+                      deploy.break_it failed (application): exit\n    \
+                      status 1: the smoke test has found a fault\n\
+                      b        rolled back\n";
+        assert_eq!(layout(&rows, Some(50)), narrow);
+    }
 }

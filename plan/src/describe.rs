@@ -303,6 +303,10 @@ impl Happening {
             Happening::BarrierPassed(_, decision) => {
                 format!("passes the broken {subject}: {}", decision.describe(plan))
             }
+            // It did nothing wrong.
+            Happening::StageFailing(_, cause @ (Cause::Person(_) | Cause::Together), decision) => {
+                format!("stops because {}; {}", cause.describe(plan), decision.describe(plan))
+            }
             Happening::StageFailing(_, cause, decision) => {
                 format!("fails because {}; {}", cause.describe(plan), decision.describe(plan))
             }

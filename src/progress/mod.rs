@@ -10,7 +10,8 @@ use crate::failure::say;
 use crate::text::harmless;
 use live::Live;
 use lockstep_executor::{Line, Observer, Stream};
-use lockstep_plan::{Cause, Happening, Plan, StageOutcome, question_name};
+use lockstep_plan::{Cause, Happening, Plan, RunOutcome, StageOutcome, question_name};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// Shows a run.
@@ -21,6 +22,8 @@ pub struct Progress {
     run: String,
     /// The widest stage's name.
     width: usize,
+    /// Whether a person has asked for rollback.
+    asked: AtomicBool,
 }
 
 impl Progress {
@@ -28,7 +31,7 @@ impl Progress {
     pub fn new(plan: Arc<Plan>, run: &str, events: Option<Events>, live: bool) -> Progress {
         let live = live.then(|| Live::new(&plan, run));
         let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-        Progress { plan, events, live, run: run.into(), width }
+        Progress { plan, events, live, run: run.into(), width, asked: AtomicBool::new(false) }
     }
 
     /// Writes a message without disturbing the view.
@@ -67,8 +70,17 @@ impl Observer for Progress {
             }
             None => !is_said_already(happening),
         };
+        if matches!(happening, Happening::RollbackRequested(_)) {
+            self.asked.store(true, Ordering::Relaxed);
+        }
         if told && !replayed {
-            let mut text = happening.describe(&self.plan);
+            let mut text = match happening {
+                // Nothing failed: it is what was asked for.
+                Happening::RunEnded(RunOutcome::RolledBack) if self.asked.load(Ordering::Relaxed) => {
+                    "run was rolled back".into()
+                }
+                happening => happening.describe(&self.plan),
+            };
             if let Happening::Asked(question, _) = happening {
                 let name = question_name(&self.plan, *question);
                 text.push_str(&format!(": `dsl answer {} {name}` with the answer", self.run));

@@ -141,8 +141,10 @@ fn rollback_from_another_terminal() {
     let told = said(run.sandbox.dsl("rollback").arg("last")).exits(2);
     assert!(told.err.contains("is being rolled back already"), "{}", told.err);
     run.until("rolls the run back");
+    run.until("stops because");
     run.open();
-    let sandbox = run.ends(1);
+    let (sandbox, told) = run.ends_saying(1);
+    assert!(told.contains("run was rolled back") && !told.contains("run failed"), "{told}");
     assert!(!sandbox.module().join("here/current").exists(), "the deploy was not undone");
     assert_eq!(sandbox.status()["stages"]["s"]["outcome"], "rolled_back");
 }
@@ -181,6 +183,27 @@ fn one_run_is_carried_out_by_one_process() {
     assert!(told.err.contains("is being carried out by another process"), "{}", told.err);
     run.open();
     run.ends(0);
+}
+
+#[test]
+fn a_request_that_nobody_has_taken_up_is_shown() {
+    let mut run = Started::new("one");
+    run.until("s.deploy.gate started");
+    run.signal(Signal::STOP);
+    let mut abort = run.sandbox.dsl("abort");
+    let mut abort = abort.arg("last").stdout(Stdio::null()).spawn().expect("the program starts");
+    let requests = || run.sandbox.status()["requests"].as_array().cloned().unwrap_or_default();
+    while requests().is_empty() {
+        assert!(abort.try_wait().expect("it can be asked").is_none(), "the request was never noted");
+    }
+    assert_eq!(requests()[0]["request"], "abort");
+    assert_eq!(requests()[0]["by"], account());
+    let text = said(&mut run.sandbox.dsl("status")).exits(0).out;
+    assert!(text.contains(": abort; nobody has taken it up yet"), "{text}");
+    run.signal(Signal::CONT);
+    assert_eq!(abort.wait().expect("it ends").code(), Some(0));
+    let sandbox = run.ends(4);
+    assert_eq!(sandbox.status()["requests"], serde_json::json!([]));
 }
 
 #[test]

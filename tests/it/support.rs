@@ -155,9 +155,25 @@ fn kill(child: &mut Child) {
     child.wait().expect("the program can be waited for");
 }
 
-/// Services outlive the program, so they have to be ended.
+/// Scripts of unfinished runs, as a test leaves them.
+fn end_scripts(folder: &Path) {
+    let steps = fs::read_dir(folder.join("state/attempts")).into_iter().flatten().flatten();
+    let steps = steps.flat_map(|run| fs::read_dir(run.path()).into_iter().flatten().flatten());
+    for attempt in steps.flat_map(|step| fs::read_dir(step.path()).into_iter().flatten().flatten()) {
+        let pid = fs::read_to_string(attempt.path().join("started")).unwrap_or_default().trim().to_owned();
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        // Its number may be another's by now.
+        let pid = pid.parse().ok().filter(|_| command.contains(&folder.display().to_string()));
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Services and scripts outlive the program, so they have to be ended.
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        end_scripts(self.folder.path());
         let stop = self.module().join("stop.sh");
         if stop.exists() {
             let _ = Command::new(stop).status();

@@ -276,9 +276,19 @@ impl World {
 }
 
 impl Drop for World {
-    /// Services outlive the runner; they shall not outlive the test.
+    /// Services and scripts outlive the runner; they shall not outlive the test.
     fn drop(&mut self) {
+        let directory = self.directory.path().display().to_string();
         for entry in walk(self.directory.path()) {
+            if entry.file_name().is_some_and(|name| name == "started") {
+                let pid = std::fs::read_to_string(&entry).unwrap_or_default().trim().to_owned();
+                let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                // Its number may be another's by now.
+                if let Some(pid) = pid.parse().ok().filter(|_| command.contains(&directory)) {
+                    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+                }
+            }
             if entry.file_name().is_some_and(|name| name == "service.pid") {
                 let text = std::fs::read_to_string(entry).unwrap_or_default();
                 if let Some(pid) = text.lines().nth(1).and_then(|pid| pid.parse().ok()) {
