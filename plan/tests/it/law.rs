@@ -2,7 +2,7 @@
 
 use crate::build::{Builder, Shape, ask, retry, rule};
 use crate::explore::{Adversary, Explored, explore};
-use lockstep_plan::machine::{ApprovalState, StepStatus};
+use lockstep_plan::machine::{ApprovalState, State, StepStatus, step};
 use lockstep_plan::*;
 
 const PLAIN: Shape = Shape { max: None, promise: false };
@@ -350,4 +350,34 @@ fn a_simulated_person_does_not_try_again_for_ever() {
     let end = simulate(&plan, &Scenario { fail, answers, ..Scenario::default() });
     assert_eq!(end.state.steps[0].attempts, 2);
     assert_eq!(end.outcome, Some(RunOutcome::NeedsPerson));
+}
+
+/// A step without anything around it, up to where its first attempt runs.
+fn begun(plan: &Plan) -> (State, StepId) {
+    let mut state = State::new(plan);
+    step(plan, &mut state, Event::Started { run: "run".into(), by: "test".into() });
+    let x = plan.step_named("a.p1.x").expect("the step");
+    assert_eq!(state.steps[x.index()].status, StepStatus::Running);
+    (state, x)
+}
+
+/// "A timeout cancels the attempt; the failure counts when the driver confirms that the work has stopped"; "`under N%`
+/// compares all failed hosts of the step, strictly": also those on which there was no time left.
+#[test]
+fn a_timeout_counts_once_it_is_confirmed_and_keeps_its_hosts() {
+    for (failed, ends) in [(1, StageOutcome::Succeeded), (2, StageOutcome::RolledBack)] {
+        let rules = [Rule { under: Some(20), ..rule(&[Kind::Timeout], Reaction::Ignore) }];
+        let plan = Builder::default().group(PLAIN, &[&[("a", "x", &rules)]]).done();
+        let (mut state, x) = begun(&plan);
+        let commands = step(&plan, &mut state, Event::TimerFired(Timer::Step(x, 1)));
+        assert_eq!(commands, [Command::CancelStep { step: x, attempt: 1 }]);
+        assert_eq!(state.stage_outcome(StageId(0)), None);
+        let failure =
+            Failure { hosts: Some((failed, 10)), ..Failure::new(Kind::Application, "it was stopped") };
+        let outcome = Outcome::Failed(failure);
+        step(&plan, &mut state, Event::StepEnded { step: x, attempt: 1, outcome });
+        let failure = state.steps[x.index()].failure.clone().expect("it failed");
+        assert_eq!((failure.kind, failure.hosts), (Kind::Timeout, Some((failed, 10))));
+        assert_eq!(state.stage_outcome(StageId(0)), Some(ends));
+    }
 }

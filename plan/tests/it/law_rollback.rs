@@ -380,3 +380,17 @@ fn the_pipelines_channels_hear_of_a_rollback_once() {
     }
     assert_eq!((state.outcome(), told), (Some(RunOutcome::RolledBack), 1));
 }
+
+/// "`ignore`: the step stands failed and the stage goes on. `succeed`: … Both leave the step to be undone by a later rollback."
+#[test]
+fn what_was_passed_over_is_undone_later() {
+    for passed in [Reaction::Ignore, Reaction::Succeed] {
+        let rules = [rule(&[Kind::Connectivity], passed)];
+        let plan = Builder::default().group(PLAIN, &[&[("a", "x! y", &rules)]]).done();
+        let step = |name| plan.step_named(name).expect("the step");
+        let fail = [(step("a.p1.x"), Kind::Connectivity), (step("a.p1.y"), Kind::Application)].into();
+        let state = simulate(&plan, &Scenario { fail, ..Scenario::default() }).state;
+        assert_eq!(state.stage_outcome(StageId(0)), Some(StageOutcome::RolledBack));
+        assert_eq!(state.steps[step("a.p1.x.undo").index()].status, StepStatus::Succeeded);
+    }
+}
