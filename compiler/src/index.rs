@@ -1,6 +1,6 @@
 //! Finding things by name in lists that are mostly short, and sometimes very long.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// Up to this many names are compared one by one.
 const FEW: usize = 16;
@@ -14,7 +14,7 @@ pub struct Index<'a, T, F> {
 
 impl<'a, T, F: Fn(&'a T) -> &'a str> Index<'a, T, F> {
     pub fn new(items: &'a [T], name: F) -> Self {
-        let mut by_name = HashMap::new();
+        let mut by_name = HashMap::default();
         if items.len() > FEW {
             for item in items {
                 by_name.entry(name(item)).or_insert(item);

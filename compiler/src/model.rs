@@ -4,13 +4,14 @@ use crate::diagnostic::Location;
 use crate::program::{FileId, ModuleId, Program};
 use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
+use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::Param;
 use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Name, Path, Provider, Setting,
     Signature, Span,
 };
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -87,7 +88,7 @@ pub struct Lost {
 impl<'p> Index<'p> {
     pub fn new(program: &'p Program) -> Self {
         let mut modules: Vec<Names<'p>> = Vec::new();
-        let mut artifacts = HashMap::new();
+        let mut artifacts = HashMap::default();
         for module in 0..program.modules.len() {
             let mut names = Names::default();
             for (file, source) in program.module_files(ModuleId(module as u32)) {

@@ -3,9 +3,9 @@
 use crate::diagnostic::Location;
 use crate::parallel;
 use crate::templates::{self, Templates};
+use foldhash::HashMap;
 use lockstep_grammar::ast::{Declaration, File, Span};
 use lockstep_grammar::{LineIndex, Parse, parse};
-use std::collections::HashMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -142,7 +142,7 @@ impl Program {
             files: Vec::new(),
             templates: Templates::default(),
             unreadable: Vec::new(),
-            identities: HashMap::new(),
+            identities: HashMap::default(),
         };
         let mut unparsed = match PRELUDE_FILES.get() {
             Some(files) => {

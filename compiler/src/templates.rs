@@ -2,9 +2,10 @@
 //! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
 
 use crate::program::{FileId, Loader, ModuleId, Program, SourceFile};
+use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
 use lockstep_grammar::{LineIndex, Template, parse_template};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ pub fn patterns<'p>(expr: &'p Expr, all: &mut Vec<Pattern<'p>>) -> bool {
 /// Reads every file that something which looks like a setting for such files names.
 pub fn load(program: &mut Program, loader: &dyn Loader) {
     let wanted = wanted(program);
-    let mut known: HashMap<PathBuf, FileId> = HashMap::new();
+    let mut known: HashMap<PathBuf, FileId> = HashMap::default();
     for (module, pattern) in wanted {
         let dir = program.module_dir(module).to_path_buf();
         let Some(read) = loader.read_files(&dir, &pattern) else { continue };
@@ -92,7 +93,7 @@ fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: St
 /// Which patterns to look for. Names are not resolved yet: whatever ends like a provider with such settings counts, and
 /// what turns out to be something else is never asked for.
 fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
-    let mut settings: HashMap<&str, HashSet<&str>> = HashMap::new();
+    let mut settings: HashMap<&str, HashSet<&str>> = HashMap::default();
     for declaration in program.files.iter().flat_map(|file| &file.parse.file.declarations) {
         if let DeclarationKind::Provider(provider) = &declaration.kind {
             let names = crate::model::words(&provider.settings, SETTING);

@@ -9,10 +9,11 @@ use super::satisfy::Atoms;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
+use foldhash::HashMap;
 use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 pub const RULE: Rule = Rule {
     name: "barrier/deadlock",
@@ -175,7 +176,7 @@ fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -
         .iter()
         .map(|branch| branch.iter().copied().filter(|(_, barrier)| component.contains(barrier)).collect())
         .collect();
-    let mut occurrences: HashMap<BarrierId, Vec<(usize, usize)>> = HashMap::new();
+    let mut occurrences: HashMap<BarrierId, Vec<(usize, usize)>> = HashMap::default();
     for (branch, row) in rows.iter().enumerate() {
         for (position, (_, barrier)) in row.iter().enumerate() {
             occurrences.entry(*barrier).or_default().push((branch, position));
@@ -207,7 +208,7 @@ fn from(
     occurrences: &HashMap<BarrierId, Vec<(usize, usize)>>,
 ) -> Option<Vec<Stretch>> {
     let mut reached: Vec<usize> = rows.iter().map(Vec::len).collect();
-    let mut before: HashMap<BarrierId, (BarrierId, Stretch)> = HashMap::new();
+    let mut before: HashMap<BarrierId, (BarrierId, Stretch)> = HashMap::default();
     let mut todo = VecDeque::from([start]);
     while let Some(barrier) = todo.pop_front() {
         for (branch, position) in &occurrences[&barrier] {

@@ -4,10 +4,12 @@ use super::{Judged, pipeline_conflict, walk};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::rules::Rule;
+use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
 use lockstep_plan::{BarrierId, BarrierKind, ItemId, Part, StageId, Work};
 use petgraph::unionfind::UnionFind;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
     name: "barrier/lock-deadlock",
@@ -19,6 +21,8 @@ pub const RULE: Rule = Rule {
 /// Stages that barriers join claim together: what they need at once must not be more than there is.
 pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    // Found once, for the first item that asks.
+    let works = OnceCell::new();
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
@@ -71,8 +75,21 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             sink.push(diagnostic);
         }
         let component = |stage: StageId| union.find(number(stage));
-        targets(judged, item, &stages, &component, sink);
+        // Nobody waits for a stage that stands alone.
+        if stages.len() > 1 {
+            let works = works.get_or_init(|| Works {
+                held: pipeline_conflict::held(judged),
+                changed: pipeline_conflict::changes(judged),
+            });
+            targets(judged, item, works, (&stages, &component), sink);
+        }
     }
+}
+
+/// What each stage works on: the places that it holds, and what it changes.
+struct Works<'a> {
+    held: BTreeMap<StageId, BTreeMap<usize, &'a str>>,
+    changed: BTreeMap<StageId, BTreeSet<pipeline_conflict::Change<'a>>>,
 }
 
 /// Stages of different branches that are joined and need one target for themselves. Those that change the same service there
@@ -80,13 +97,11 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 fn targets(
     judged: &Judged<'_, '_>,
     item: ItemId,
-    stages: &[StageId],
-    component: &dyn Fn(StageId) -> u32,
+    Works { held, changed }: &Works<'_>,
+    (stages, component): (&[StageId], &dyn Fn(StageId) -> u32),
     sink: &mut Vec<Diagnostic>,
 ) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    let held = pipeline_conflict::held(judged);
-    let changed = pipeline_conflict::changes(judged);
     let mut first: BTreeMap<(u32, usize), StageId> = BTreeMap::new();
     let mut reported: BTreeSet<(u32, usize)> = BTreeSet::new();
     for stage in stages {
@@ -153,7 +168,7 @@ pub fn nested(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             }
         }
     }
-    let mut seen: HashMap<(DeclId, DeclId), (Location, Location)> = HashMap::new();
+    let mut seen: HashMap<(DeclId, DeclId), (Location, Location)> = HashMap::default();
     for ((first, second), outer, inner) in &pairs {
         let opposite = seen.get(&(*second, *first)).filter(|_| first != second);
         let (a, b) = (model.name(*first), model.name(*second));

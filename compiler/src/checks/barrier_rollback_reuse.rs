@@ -18,6 +18,9 @@ pub const RULE: Rule = Rule {
 /// Names that branches of one item meet both ways, each with the places that it has forward and in rollbacks.
 pub fn both_ways<'a>(judged: &'a Judged<'_, '_>, item: ItemId) -> BTreeMap<&'a str, [Vec<PlaceId>; 2]> {
     let mut places: BTreeMap<&str, [Vec<PlaceId>; 2]> = BTreeMap::new();
+    if judged.meetings(item, BarrierKind::Rollback).iter().all(Vec::is_empty) {
+        return places;
+    }
     for (index, kind) in [BarrierKind::Forward, BarrierKind::Rollback].into_iter().enumerate() {
         for meeting in judged.meetings(item, kind).iter().flatten() {
             let name = judged.lowered.plan.barriers[meeting.barrier.index()].name.as_str();

@@ -4,8 +4,8 @@ use super::Judged;
 use super::order::Meeting;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
+use foldhash::{HashMap, HashSet};
 use lockstep_plan::{BarrierId, BarrierKind};
-use std::collections::{HashMap, HashSet};
 
 pub const RULE: Rule = Rule {
     name: "barrier/sequential",
@@ -20,8 +20,8 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
             for branch in judged.meetings(item, kind) {
-                let mut first_met: HashMap<BarrierId, &Meeting> = HashMap::new();
-                let mut reported: HashSet<BarrierId> = HashSet::new();
+                let mut first_met: HashMap<BarrierId, &Meeting> = HashMap::default();
+                let mut reported: HashSet<BarrierId> = HashSet::default();
                 for meeting in branch {
                     let earlier = *first_met.entry(meeting.barrier).or_insert(meeting);
                     if earlier.stage == meeting.stage || !reported.insert(meeting.barrier) {

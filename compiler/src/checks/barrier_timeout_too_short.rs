@@ -4,11 +4,12 @@ use super::Judged;
 use super::barrier_deadlock::find_circles;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule as CheckRule;
+use foldhash::HashMap;
 use lockstep_plan::{
     BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, Step,
     StepId, Value, Work, format_duration,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 pub const RULE: CheckRule = CheckRule {
     name: "barrier/timeout-too-short",
@@ -127,12 +128,12 @@ fn report(
 
 /// The branches of an item by how they arrive, in order of the first of each.
 fn kinds(judged: &Judged<'_, '_>, item: ItemId) -> Vec<Alike> {
-    let mut met: HashMap<BarrierId, usize> = HashMap::new();
+    let mut met: HashMap<BarrierId, usize> = HashMap::default();
     for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
         *met.entry(meeting.barrier).or_default() += 1;
     }
     let shared = met.into_iter().filter(|(_, count)| *count > 1).map(|(barrier, _)| barrier).collect();
-    let mut known: HashMap<Vec<Arrival>, usize> = HashMap::new();
+    let mut known: HashMap<Vec<Arrival>, usize> = HashMap::default();
     let mut kinds: Vec<Alike> = Vec::new();
     for branch in 0..judged.lowered.plan.items[item.index()].branches.len() {
         let (arrivals, places): (Vec<_>, Vec<_>) = arrive(judged, item, branch, &shared).into_iter().unzip();

@@ -232,9 +232,9 @@ fn hide(found: &mut Vec<Diagnostic>) {
         (template_deployment_type::RULE.name, template_infrastructure_type::RULE.name),
         (failure_invalid::RULE.name, failure_unreachable::RULE.name),
     ];
-    let all: std::collections::HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
+    let all: foldhash::HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
     // A promise that breaks because nothing undoes a step says so there.
-    let told: std::collections::HashSet<_> = found
+    let told: foldhash::HashSet<_> = found
         .iter()
         .filter(|it| it.rule == all_or_nothing_violated::RULE.name)
         .flat_map(|it| it.labels.iter().map(|(at, _)| *at))

@@ -4,7 +4,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model, import_name};
 use crate::program::ModuleId;
 use crate::rules::Rule;
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 pub const RULE: Rule = Rule {
     name: "name/duplicate",
@@ -25,7 +25,7 @@ pub fn report(at: Location, first: Location, what: &str, name: &str) -> Diagnost
 pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     let modules = model.program.modules.len() as u32;
     for module in (1..modules).map(ModuleId) {
-        let mut seen: HashMap<String, (Location, Option<ModuleId>)> = HashMap::new();
+        let mut seen: HashMap<String, (Location, Option<ModuleId>)> = HashMap::default();
         for (file, source) in model.program.module_files(module) {
             for (index, import) in source.parse.file.imports.iter().enumerate() {
                 let Some((name, span)) = import_name(import) else { continue };

@@ -6,8 +6,8 @@ use crate::model::{Model, import_name};
 use crate::program::ModuleId;
 use crate::rules::Rule;
 use crate::types::Used;
+use foldhash::HashSet;
 use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem};
-use std::collections::HashSet;
 
 pub const RULE: Rule = Rule {
     name: "name/unused",

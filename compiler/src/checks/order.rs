@@ -4,10 +4,10 @@ use super::Judged;
 use crate::diagnostic::Location;
 use crate::lower::Lowered;
 use crate::model::{DeclId, Model};
+use foldhash::{HashMap, HashSet};
 use lockstep_plan::{
     BarrierId, BarrierKind, BlockItem, ConditionId, Expr, ItemId, Part, PlaceId, StageId, Value, Work,
 };
-use std::collections::{HashMap, HashSet};
 
 /// A barrier as one branch meets it.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl<'a, 'p> Judged<'a, 'p> {
             }
             let mut when: Vec<ConditionId> = [&stage.when, around, &it.when].concat();
             if when.len() > 1 {
-                let mut seen = HashSet::new();
+                let mut seen = HashSet::default();
                 when.retain(|id| seen.insert(*id));
             }
             let never = when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)));
@@ -115,7 +115,7 @@ impl<'a, 'p> Judged<'a, 'p> {
         let (plan, program) = (&self.lowered.plan, self.model.program);
         let own = program.is_damaged(self.pipeline.file, self.model.decl(self.pipeline).span);
         let mut damaged = vec![own; plan.items.len()];
-        let mut known: HashMap<Location, bool> = HashMap::new();
+        let mut known: HashMap<Location, bool> = HashMap::default();
         for (stage, at) in plan.stages.iter().zip(&self.lowered.origins.workflows) {
             damaged[stage.item.index()] |=
                 *known.entry(*at).or_insert_with(|| program.is_damaged(at.file, at.span));

@@ -30,7 +30,10 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     }
     for id in judged.items().filter(|item| !judged.is_damaged(*item)) {
         let item = &plan.items[id.index()];
-        if item.branches.len() < 2 || item.group.is_none_or(|group| group.all_or_nothing) {
+        if deployments[id.index()].is_empty()
+            || item.branches.len() < 2
+            || item.group.is_none_or(|group| group.all_or_nothing)
+        {
             continue;
         }
         let meetings = judged.meetings(id, BarrierKind::Forward);

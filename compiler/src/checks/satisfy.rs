@@ -1,7 +1,7 @@
 //! Whether open conditions can hold together: a small search over what they ask.
 
+use foldhash::HashSet;
 use lockstep_plan::{Expr, NoFacts, Operator, Value};
-use std::collections::HashSet;
 
 /// More questions than this are not tried out.
 pub const MOST_ATOMS: usize = 12;

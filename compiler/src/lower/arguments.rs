@@ -5,9 +5,10 @@ use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{DeclId, Model};
 use crate::types::{ParamInfo, Ty, targets};
+use foldhash::HashMap;
 use lockstep_grammar::ast::DeclarationKind;
 use lockstep_plan::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The values of a pipeline's parameters; problems go to `sink`.
 pub fn read(
@@ -16,11 +17,11 @@ pub fn read(
     arguments: &BTreeMap<String, String>,
     sink: &mut Vec<Diagnostic>,
 ) -> HashMap<String, Val> {
-    let DeclarationKind::Pipeline(declared) = &model.decl(pipeline).kind else { return HashMap::new() };
+    let DeclarationKind::Pipeline(declared) = &model.decl(pipeline).kind else { return HashMap::default() };
     let infos = model.params(pipeline.file, &declared.params.items);
     let what = format!("pipeline `{}`", model.name(pipeline));
     let at = model.location(pipeline);
-    let mut values = HashMap::new();
+    let mut values = HashMap::default();
     for (name, text) in arguments {
         let Some(info) = infos.iter().find(|info| info.name() == name) else {
             let known = infos.iter().map(|info| info.name());

@@ -15,11 +15,12 @@ use crate::checks;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::program::{FileId, ModuleId, Program};
+use foldhash::HashMap;
 use lockstep_grammar::ast::DeclarationKind;
 use lockstep_plan::{
     BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, TemplateId, Value,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -142,7 +143,7 @@ pub fn lower_open(
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Lowered> {
     let mut lowerer = Lowerer::new(model, true, budget);
-    lowerer.pipeline(pipeline, HashMap::new());
+    lowerer.pipeline(pipeline, HashMap::default());
     let Lowerer { plan, origins, sink: found, cut, .. } = lowerer;
     sink.extend(found);
     cut.is_none().then_some(Lowered { plan, origins })
@@ -228,17 +229,17 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             sink: Vec::new(),
             open,
             root: ModuleId::PRELUDE,
-            conditions: HashMap::new(),
-            targets: HashMap::new(),
+            conditions: HashMap::default(),
+            targets: HashMap::default(),
             environments: Vec::new(),
-            services: HashMap::new(),
+            services: HashMap::default(),
             service_vars: Vec::new(),
-            templates: HashMap::new(),
-            barriers: HashMap::new(),
-            named: HashMap::new(),
+            templates: HashMap::default(),
+            barriers: HashMap::default(),
+            named: HashMap::default(),
             making: Vec::new(),
             loops: BTreeMap::new(),
-            stage_names: HashMap::new(),
+            stage_names: HashMap::default(),
             budget,
             cut: None,
         }

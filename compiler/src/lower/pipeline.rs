@@ -6,12 +6,12 @@ use super::value::{Frame, Val};
 use crate::checks;
 use crate::model::DeclId;
 use crate::types::Ty;
+use foldhash::HashMap;
 use lockstep_grammar::ast::{self, DeclarationKind, ExprKind, PipelineItem};
 use lockstep_plan::{
     Approval, ApprovalId, Barrier, BarrierId, BarrierKind, Branch, Expr, Group, Item, ItemId, Notify,
     NotifyEvent, Part, Place, PlaceId, Value,
 };
-use std::collections::HashMap;
 
 /// What a stage or an approval costs, in the units of the budget.
 const PART: usize = 48;

@@ -8,6 +8,7 @@ use crate::index::Index;
 use crate::model::{DeclId, setting};
 use crate::program::FileId;
 use crate::types::{Implicit, ParamInfo, Ty, implicit};
+use foldhash::HashMap;
 use lockstep_grammar::ast::{
     self, ActionKind, Condition, DeclarationKind, ExprKind, Failure, Item, Rollback, Setting, Within,
 };
@@ -15,7 +16,7 @@ use lockstep_plan::{
     Barrier, BarrierId, BarrierKind, BlockItem, Concurrency, ConditionId, Expr, ItemId, Kind, Phase, Place,
     PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, StepId, Undo, Use, Value, Work,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Barriers wait that long unless they say otherwise.
@@ -407,8 +408,8 @@ impl<'p> Lowerer<'_, 'p> {
         first: usize,
         phase: Option<u32>,
     ) {
-        let mut forward: HashMap<(Option<u32>, String), usize> = HashMap::new();
-        let mut undoing: HashMap<String, StepId> = HashMap::new();
+        let mut forward: HashMap<(Option<u32>, String), usize> = HashMap::default();
+        let mut undoing: HashMap<String, StepId> = HashMap::default();
         for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
             let short = step.name.rsplit('.').next().unwrap_or_default().to_string();
             match step.role {
@@ -422,7 +423,7 @@ impl<'p> Lowerer<'_, 'p> {
             }
         }
         // By the provider and step that they carry out, the first of each.
-        let mut carried: HashMap<(&str, &str), &str> = HashMap::new();
+        let mut carried: HashMap<(&str, &str), &str> = HashMap::default();
         for step in crate::types::steps_of(&block.items) {
             if let [.., provider, undo] = step.path.names.as_slice() {
                 carried.entry((&provider.text, &undo.text)).or_insert(&step.name.text);

@@ -3,8 +3,8 @@
 use crate::diagnostic::Location;
 use crate::model::DeclId;
 use crate::program::FileId;
+use foldhash::HashMap;
 use lockstep_plan::{Expr, ServiceId, StepId, TargetId, Value};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// What an expression comes to.

@@ -8,11 +8,11 @@ use crate::index::Index;
 use crate::model::Model;
 use crate::program::{FileId, ModuleId};
 use crate::suggest;
+use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{
     DeclarationKind, Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart,
 };
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
 
 /// What is read somewhere: places of parameters and loop variables, and imports by module and name.
 #[derive(Debug, Default)]
@@ -71,15 +71,15 @@ impl<'a, 'p> Typer<'a, 'p> {
             used,
             vars: Vec::new(),
             steps: Vec::new(),
-            step_names: HashMap::new(),
+            step_names: HashMap::default(),
             standing: Standing::default(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             said: Vec::new(),
             tries: Cell::new(MOST_TRIES),
             in_workflow: false,
             owner_damaged: false,
             params_damaged: false,
-            lost: HashSet::new(),
+            lost: HashSet::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether conditions that hold make others hold, as they are written: names are not looked into.
 
+use foldhash::HashMap;
 use lockstep_grammar::ast::{Expr, ExprKind, Operator, Span};
-use std::collections::HashMap;
 
 /// More questions than this are not tried out.
 const MOST_ATOMS: usize = 10;
@@ -15,7 +15,7 @@ pub fn implies<'p>(
     premises: &[Condition<'p>],
     conclusions: &[Condition<'p>],
 ) -> (bool, usize) {
-    let mut atoms = Atoms { text, numbers: HashMap::new(), values: Vec::new() };
+    let mut atoms = Atoms { text, numbers: HashMap::default(), values: Vec::new() };
     let mut all = |conditions: &[Condition<'p>]| -> Vec<Formula> {
         let formula = |(only, expr): &Condition<'p>| {
             let formula = atoms.formula(expr);

@@ -21,7 +21,7 @@ pub use template::targets;
 pub use workflow::STRATEGIES;
 
 use crate::model::{DeclId, Model};
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 
 /// A type.
@@ -156,7 +156,7 @@ pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)>
         }
         return repeated;
     }
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashMap<&str, usize> = HashMap::default();
     for (index, name) in names.into_iter().enumerate() {
         match seen.entry(name) {
             Entry::Occupied(first) => repeated.push((*first.get(), index)),

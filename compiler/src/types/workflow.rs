@@ -329,7 +329,7 @@ impl<'p> Typer<'_, 'p> {
 
     /// Names that share one space, each with what it is a name of.
     pub fn each_once<'w>(&mut self, names: impl Iterator<Item = (&'p Name, &'w str)>) {
-        let mut seen: std::collections::HashMap<&str, &Name> = std::collections::HashMap::new();
+        let mut seen: foldhash::HashMap<&str, &Name> = foldhash::HashMap::default();
         for (name, what) in names {
             if let Some(first) = seen.get(name.text.as_str()) {
                 let (at, first) = (self.at(name.span), self.at(first.span));

@@ -236,7 +236,7 @@ impl<'s> Build<'s> {
 
     /// What a list or a call holds.
     pub(super) fn elements(&mut self, pair: Pair<'_>, place: Place) -> Vec<Expr> {
-        let mut elements = Vec::new();
+        let mut elements = Vec::with_capacity(pair.into_inner().count());
         let mut members = self.members(pair, place);
         while let Some(member) = self.member(&mut members) {
             self.undocumented(member.docs);

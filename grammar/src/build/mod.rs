@@ -203,7 +203,8 @@ impl<'s> Build<'s> {
     /// The names of a pair of rule `path`.
     fn path(&mut self, pair: &Pair<'_>) -> Path {
         let mut start = pair.start();
-        let mut names = Vec::with_capacity(1);
+        let dots = pair.as_str().bytes().filter(|byte| *byte == b'.').count();
+        let mut names = Vec::with_capacity(1 + dots);
         for text in pair.as_str().split('.') {
             let span = self.place(start, start + text.len());
             self.check_name(text, span);

@@ -12,7 +12,8 @@ const TWO_NAMES: &str = "a block has one name, without quotes";
 impl<'s> Build<'s> {
     /// `{ a = 1, version }`
     pub(super) fn record(&mut self, pair: Pair<'_>) -> Record {
-        let mut record = Record { span: self.span(&pair), entries: Vec::new() };
+        let entries = Vec::with_capacity(pair.into_inner().count());
+        let mut record = Record { span: self.span(&pair), entries };
         let mut members = self.members(pair, Place::Record);
         while let Some(member) = self.member(&mut members) {
             self.undocumented(member.docs);

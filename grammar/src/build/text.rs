@@ -22,6 +22,12 @@ impl<'s> Build<'s> {
 
     pub(super) fn text(&mut self, pair: Pair<'_>) -> Text {
         let multiline = pair.as_rule() == Rule::long_text;
+        let mut inner = pair.into_inner();
+        if !multiline && let (Some(only), None) = (inner.next(), inner.next()) {
+            let literal = only.as_str();
+            let parts = if literal.is_empty() { Vec::new() } else { vec![TextPart::Literal(literal.into())] };
+            return Text { multiline, parts };
+        }
         let mut pieces = Vec::with_capacity(1);
         for pair in pair.into_inner() {
             match pair.as_rule() {
