@@ -114,6 +114,17 @@ pub fn circle(at: Location, name: &str) -> Diagnostic {
     .help("write the value out where it is read, or make it a parameter")
 }
 
+/// Services or targets that read each other, too many of them in a row.
+pub fn chain(at: Location, name: &str, most: usize) -> Diagnostic {
+    Diagnostic::new(
+        &RULE,
+        at,
+        format!("what `{name}` holds is not known: it is read through more than {most} others"),
+    )
+    .label("at the end of a chain")
+    .help("write the value out where it is read, or make it a parameter")
+}
+
 /// How this language spells a word of others.
 fn elsewhere(what: &str, name: &str) -> Option<&'static str> {
     Some(match (what, name) {

@@ -158,6 +158,13 @@ pub fn pattern(at: Location, pattern: &str, message: &str) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("`{pattern}` is not a regular expression")).label(last)
 }
 
+/// A value that is made of others, and those of others, too often.
+pub fn too_deep(at: Location, most: usize) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("this value is made of others, more than {most} levels deep"))
+        .label("too deep")
+        .help("write part of it out, or hand it in as a parameter")
+}
+
 /// A pipeline that expands to more than any run could carry out.
 pub fn too_large(at: Location) -> Diagnostic {
     Diagnostic::new(

@@ -1,13 +1,16 @@
 //! Lowering of expressions: names replaced by what they mean, constants folded.
 
 use super::Lowerer;
-use super::value::{Frame, Val};
+use super::value::{Frame, Val, is_deeper};
 use crate::checks;
 use crate::program::{ModuleId, normalise};
 use crate::types::Ty;
 use lockstep_grammar::ast::{self, ExprKind, Name, Path, TextPart};
 use lockstep_plan::{EvalError, Expr, FailureFact, Function, Operator, RunFact, Value};
 use std::collections::BTreeMap;
+
+/// How deep what is read may nest, and so may what comes of it: parameters nest in each other by their defaults.
+const DEEPEST: usize = 256;
 
 impl<'p> Lowerer<'_, 'p> {
     /// The value of an expression where `ty` is expected.
@@ -21,7 +24,27 @@ impl<'p> Lowerer<'_, 'p> {
         self.eval(expr, ty, frame).into_expr()
     }
 
+    /// Expressions nest by themselves, and through the services that they read: together no deeper than the stack reaches.
     fn eval_any(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
+        if self.depth == DEEPEST {
+            return self.too_deep(expr, frame);
+        }
+        self.depth += 1;
+        let value = self.eval_one(expr, ty, frame);
+        self.depth -= 1;
+        value
+    }
+
+    fn too_deep(&mut self, expr: &ast::Expr, frame: &Frame<'p>) -> Val {
+        // Said once: whatever leads there is as deep.
+        if !self.deep {
+            self.sink.push(checks::type_not_allowed_value::too_deep(frame.at(expr.span), DEEPEST));
+            self.deep = true;
+        }
+        Val::Unknown("?".into())
+    }
+
+    fn eval_one(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
         self.charge(1);
         let any = Ty::Error;
         let folded = match &expr.kind {
@@ -91,6 +114,9 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     fn fold(&mut self, value: Expr, expr: &ast::Expr, frame: &Frame<'p>) -> Val {
+        if is_deeper(&value, DEEPEST) {
+            return self.too_deep(expr, frame);
+        }
         match value.fold() {
             Ok(value) => Val::Data(value),
             Err(EvalError::Pattern { pattern, message }) => {

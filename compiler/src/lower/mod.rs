@@ -185,6 +185,10 @@ pub struct Lowerer<'a, 'p> {
     named: HashMap<DeclId, String>,
     /// Services and targets whose settings are being read, outermost first.
     making: Vec<(DeclId, usize)>,
+    /// How many expressions deep the one is that is being read, those of other declarations included.
+    depth: usize,
+    /// Whether one was too deep, which has been reported then.
+    deep: bool,
     /// Defaults of parameters that are open, for loops and timeouts.
     loops: BTreeMap<String, Value>,
     stage_names: HashMap<String, Location>,
@@ -238,6 +242,8 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             barriers: HashMap::default(),
             named: HashMap::default(),
             making: Vec::new(),
+            depth: 0,
+            deep: false,
             loops: BTreeMap::new(),
             stage_names: HashMap::default(),
             budget,

@@ -198,15 +198,17 @@ impl<'p> Lowerer<'_, 'p> {
     /// Whether a service or target may be read: not while its own settings are, and not at the end of a chain that is
     /// longer than the stack.
     fn begin(&mut self, id: DeclId, index: usize) -> bool {
-        const DEEPEST: usize = 32;
-        let fine = self.making.len() < DEEPEST && !self.making.contains(&(id, index));
-        if fine {
-            self.making.push((id, index));
-        } else {
-            let at = self.model.location(id);
+        const DEEPEST: usize = 64;
+        let at = self.model.location(id);
+        if self.making.contains(&(id, index)) {
             self.sink.push(crate::checks::name_unknown::circle(at, self.model.name(id)));
+        } else if self.making.len() == DEEPEST {
+            self.sink.push(crate::checks::name_unknown::chain(at, self.model.name(id), DEEPEST));
+        } else {
+            self.making.push((id, index));
+            return true;
         }
-        fine
+        false
     }
 
     /// A service with these arguments.

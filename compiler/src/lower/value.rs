@@ -73,6 +73,23 @@ fn weight(expr: &Expr) -> usize {
     weight
 }
 
+/// Whether an expression nests deeper than so many levels.
+pub fn is_deeper(expr: &Expr, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return true };
+    match expr {
+        Expr::Not(inner) => is_deeper(inner, levels),
+        Expr::Binary(_, left, right) => is_deeper(left, levels) || is_deeper(right, levels),
+        Expr::If(condition, then, otherwise) => {
+            [condition, then, otherwise].into_iter().any(|part| is_deeper(part, levels))
+        }
+        Expr::Call(_, items) | Expr::Text(items) | Expr::List(items) => {
+            items.iter().any(|item| is_deeper(item, levels))
+        }
+        Expr::Map(entries) => entries.values().any(|item| is_deeper(item, levels)),
+        Expr::Value(_) | Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => false,
+    }
+}
+
 fn value_weight(value: &Value) -> usize {
     const BYTES: usize = 32;
     match value {

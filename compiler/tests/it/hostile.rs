@@ -32,6 +32,40 @@ fn what_expands_without_end_is_refused() {
     }
 }
 
+/// Services that read each other, each through an expression as deep as one may be.
+fn chain(services: usize, depth: usize) -> String {
+    let mut source = String::from(
+        "environment e {\n  kind = non_production\n  infrastructure t = local { root = \"r\" }\n}\nservice s0 = local { artifact = other { path = \"x\" } }\n",
+    );
+    for index in 1..services {
+        let (open, close) = ("upper(".repeat(depth), ")".repeat(depth));
+        let before = index - 1;
+        source += &format!(
+            "service s{index} = local {{ artifact = other {{ path = {open}s{before}.artifact.path{close} }} }}\n"
+        );
+    }
+    let last = services - 1;
+    source += "workflow w(service: service<local>, infra: infrastructure<local>) {\n  phase p {\n    step d = local.deploy {}\n  }\n}\n";
+    source + &format!("pipeline p {{\n  stage a = w {{ service = s{last}, infra = e.t }}\n}}\n")
+}
+
+/// What is read through others nests as deep as all of them together.
+#[test]
+fn what_nests_through_declarations_ends_before_the_stack_does() {
+    assert_eq!(rules_of(&chain(60, 1)), Vec::<&str>::new());
+    assert_eq!(rules_of(&chain(70, 1)), ["name/unknown"]);
+    assert_eq!(rules_of(&chain(60, 110)), ["type/not-allowed-value"]);
+    for (count, expected) in [(200, &[][..]), (4000, &["type/not-allowed-value"][..])] {
+        let params: Vec<String> =
+            (1..count).map(|index| format!(", p{index}: string = upper(p{})", index - 1)).collect();
+        let (params, last) = (params.concat(), count - 1);
+        let source = format!(
+            "workflow w(p0: string{params}) {{\n  phase p {{\n    step s = shell {{ script = \"date\", env = {{ A = p{last} }} }}\n  }}\n}}\npipeline p(v: string) {{\n  stage a = w {{ p0 = v }}\n}}\n"
+        );
+        assert_eq!(rules_of(&source), expected, "{count}");
+    }
+}
+
 #[test]
 fn large_groups_are_judged() {
     assert_eq!(rules_of(&generate::group(50, 20, 2, false)), Vec::<&str>::new());

@@ -6,6 +6,7 @@ use crate::error::{At, Error};
 use crate::id;
 use lockstep_plan::{Plan, RunOutcome};
 use rusqlite::{OptionalExtension, params};
+use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -142,7 +143,10 @@ impl Store {
         let (hash, data) = found.ok_or_else(|| Error::NoRun(run.into()))?;
         let what = format!("the plan of run {run}");
         let data = whole_blob(&what, &hash, data)?;
-        serde_json::from_slice(&data).map_err(|error| damaged(&what, &error))
+        // Values nest as deep as the compiler lets them, which is more than a reader of anybody's text allows.
+        let mut reader = serde_json::Deserializer::from_slice(&data);
+        reader.disable_recursion_limit();
+        Plan::deserialize(&mut reader).map_err(|error| damaged(&what, &error))
     }
 
     /// Records how a run ended, and lets go of whatever it held. Requests that are still open came too late, and are told so.

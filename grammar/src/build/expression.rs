@@ -170,7 +170,7 @@ impl<'s> Build<'s> {
                 return self.number_expr(&pair, unit);
             }
             Rule::list => ExprKind::List(self.elements(pair, Place::List)),
-            Rule::record if is_set(&pair) => {
+            Rule::record if is_set(pair) => {
                 let open = self.place(pair.start(), pair.start() + 1);
                 self.report(
                     message::unexpected(open, "a list is not written with braces", "expected `[`").help(LIST),
@@ -262,7 +262,7 @@ impl<'s> Build<'s> {
             }
         };
         // `(a, b)` has no value, though `(a` would have one.
-        let whole = nodes.pairs.clone().all(|pair| pair.as_rule() == Rule::comment);
+        let whole = nodes.pairs.clone().all(|pair: Pair<'_>| pair.as_rule() == Rule::comment);
         self.leftover(&mut nodes, &[close]);
         value.filter(|_| whole)
     }
@@ -306,8 +306,8 @@ impl<'s> Build<'s> {
 pub(super) const LIST: &str = "a list is `[a, b]`";
 
 /// `{ "a", "b" }`
-fn is_set(pair: &Pair<'_>) -> bool {
-    let mut members = pair.clone().into_inner().peekable();
+fn is_set(pair: Pair<'_>) -> bool {
+    let mut members = pair.into_inner();
     members.peek().is_some()
         && members.all(|member| member.as_rule() == Rule::short && member.as_str().starts_with('"'))
 }

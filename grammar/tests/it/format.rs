@@ -274,6 +274,13 @@ environment   e {kind=production
     assert_eq!(parse(&result.text).errors.len(), parse(source).errors.len());
 }
 
+/// Found by a fuzzer: a character that nobody sees is not dropped in passing; the checker reports it.
+#[test]
+fn control_characters_stay() {
+    let source = "environment   test {\u{18}\n  kind = production\n}\n";
+    assert_eq!(format(source).text, source);
+}
+
 #[test]
 fn an_unclosed_brace_costs_its_own_declaration() {
     let source = "\u{FEFF}group a {members=[]}\n\nworkflow b {\n   phase p {\n\ngroup   c {members=[]}\n";
