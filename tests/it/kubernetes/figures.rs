@@ -57,7 +57,7 @@ pipeline release(version: string, broken: bool = false) {{
 }
 
 /// Runs to the end; the most memory that it had, in MB, as the kernel counts it, and how long it took.
-fn measured(mut command: Command, code: i32) -> (u64, f64) {
+fn measured(world: &World, mut command: Command, code: i32) -> (u64, f64) {
     let began = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut most = 0;
@@ -71,7 +71,12 @@ fn measured(mut command: Command, code: i32) -> (u64, f64) {
         most = most.max(kilobytes.unwrap_or(0) / 1024);
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
-    assert_eq!(status.code(), Some(code));
+    if status.code() != Some(code) {
+        let events = std::fs::read_to_string(world.sandbox.events()).unwrap_or_default();
+        let failed: Vec<&str> =
+            events.lines().filter(|line| line.contains("\"step_failed\"")).take(5).collect();
+        panic!("it ended with {status} after {:?}: {failed:#?}", began.elapsed());
+    }
     (most, began.elapsed().as_secs_f64())
 }
 
@@ -94,12 +99,12 @@ fn many_targets_at_once() {
     let count = std::env::var("LOCKSTEP_TARGETS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
     world.manifest(&MANIFEST.replace("replicas: 3", "replicas: 1"));
     many(&world, count);
-    let (memory, first) = measured(world.command(&["version=3.9"]), 0);
+    let (memory, first) = measured(&world, world.command(&["version=3.9"]), 0);
     eprintln!("{count} targets, first release: {first:.1}s, {memory} MB");
-    let (memory, second) = measured(world.command(&["version=3.10"]), 0);
+    let (memory, second) = measured(&world, world.command(&["version=3.10"]), 0);
     eprintln!("{count} targets, next release: {second:.1}s, {memory} MB");
     std::fs::remove_file(world.sandbox.events()).unwrap();
-    let (memory, failed) = measured(world.command(&["version=3.9", "broken=true"]), 1);
+    let (memory, failed) = measured(&world, world.command(&["version=3.9", "broken=true"]), 1);
     let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
     eprintln!(
         "{count} targets, one fails: {failed:.1}s, {memory} MB, rollback started in all after {:.3}s",

@@ -15,12 +15,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How long one call may take, its answer's body included.
 const CALL: Duration = Duration::from_secs(30);
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How many calls are under way at a time, watches apart: hundreds of targets must not drown their API server.
+const AT_A_TIME: usize = 32;
 
 /// Waits before a call is repeated; as many repetitions as there are waits.
 const BACKOFF: [Duration; 4] = [
@@ -41,6 +45,7 @@ pub(super) struct Cluster {
     /// The context by which it is reached, for people.
     pub context: String,
     client: Client,
+    under_way: Semaphore,
     kinds: Mutex<BTreeMap<String, Arc<Vec<Resource>>>>,
 }
 
@@ -135,7 +140,8 @@ impl Cluster {
         // Repetitions are decided here, where it is known which calls may be repeated.
         config.default_retry = false;
         let client = Client::try_from(config).map_err(Problem::from)?;
-        Ok(Cluster { context: name, client, kinds: Mutex::default() })
+        let under_way = Semaphore::new(AT_A_TIME);
+        Ok(Cluster { context: name, client, under_way, kinds: Mutex::default() })
     }
 
     /// Sends a call and reads its answer. Reads end at once when cancelled; a write is always waited for.
@@ -196,6 +202,8 @@ impl Cluster {
     /// Sends it once. With a failure comes how long the server asks to be left alone.
     async fn send(&self, call: &Call) -> Result<String, (Problem, Option<Duration>)> {
         let request = call.request().map_err(|problem| (problem, None))?;
+        // It is never closed.
+        let _turn = self.under_way.acquire().await;
         let answered = async {
             let response = self.client.send(request).await.map_err(|error| (Problem::from(error), None))?;
             let (parts, body) = response.into_parts();
