@@ -283,8 +283,9 @@ impl Drop for World {
             if entry.file_name().is_some_and(|name| name == "started") {
                 let pid = std::fs::read_to_string(&entry).unwrap_or_default().trim().to_owned();
                 let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                // Its number may be another's by now.
-                if let Some(pid) = pid.parse().ok().filter(|_| command.contains(&directory)) {
+                // Its number may be another's by now; not while any of its group is left.
+                let gone = !Path::new("/proc").join(&pid).exists();
+                if let Some(pid) = pid.parse().ok().filter(|_| gone || command.contains(&directory)) {
                     let pid = rustix::process::Pid::from_raw(pid).unwrap();
                     let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
                 }
