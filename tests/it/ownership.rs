@@ -78,6 +78,11 @@ fn taken_over(run: &Started) {
 fn a_process_that_was_replaced_writes_nothing() {
     let mut run = Started::of(counted(), "count");
     run.until("s.all.s0 started");
+    // Stopped before it has started the script, it could still do so: whoever takes the run over waits for that.
+    let lines = run.sandbox.module().join("lines");
+    while !fs::metadata(&lines).is_ok_and(|lines| lines.len() > 0) {
+        std::thread::yield_now();
+    }
     run.signal(Signal::STOP);
     run.open();
     taken_over(&run);
