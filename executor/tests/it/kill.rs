@@ -79,7 +79,8 @@ async fn killed_at(fails: bool, seq: usize, later: Duration) -> bool {
     let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
     let context = format!("fails {fails}, killed {later:?} after entry {seq}");
     let wanted = if fails { RunOutcome::RolledBack } else { RunOutcome::Succeeded };
-    assert_eq!(end, End::Finished(wanted), "{context}");
+    let told = || store.history(&run).unwrap();
+    assert_eq!(end, End::Finished(wanted), "{context}: {:#?}", told());
     let after = store.history(&run).unwrap();
     assert_eq!(after[..before.len()], before, "{context}");
     for name in ["a", "b"] {
