@@ -18,7 +18,7 @@
 //! Leaving `max`, claims and the time that steps take out of account only adds executions. Candidates are therefore all
 //! there are and perhaps more: each is tried on the machine ([`super::replay`]) before it is believed.
 
-use super::course::{Fault, Trigger, What, triggers};
+use super::course::{Fault, Trigger, What, stage_triggers};
 use super::group::Group;
 use crate::machine::matches;
 use crate::{Failure, ItemId, Kind, Part, Reaction, StepId, Verdict};
@@ -242,15 +242,7 @@ impl Search<'_, '_> {
         for (index, item) in plan.items.iter().enumerate().skip(self.group.item.index() + 1) {
             for part in item.branches.iter().flat_map(|branch| &branch.parts) {
                 let faults: Vec<Trigger> = match part {
-                    Part::Stage(stage) => plan.stages[stage.index()]
-                        .positions
-                        .iter()
-                        .flat_map(|position| match &position.work {
-                            crate::Work::Steps(steps) => steps.as_slice(),
-                            crate::Work::Barrier(_) => &[],
-                        })
-                        .flat_map(|step| triggers(plan, *step))
-                        .collect(),
+                    Part::Stage(stage) => stage_triggers(plan, *stage),
                     Part::Approval(approval) => [Kind::ApprovalRejected, Kind::Timeout]
                         .map(|kind| Trigger {
                             fault: Fault::Approval(*approval, kind),

@@ -350,6 +350,40 @@ pub(super) fn triggers(plan: &Plan, step: StepId) -> Vec<Trigger> {
     found
 }
 
+/// Every way in which a stage can end because of itself: its steps, its waits, its conditions.
+pub(super) fn stage_triggers(plan: &Plan, stage: StageId) -> Vec<Trigger> {
+    let data = &plan.stages[stage.index()];
+    let truth: Vec<Option<bool>> =
+        plan.conditions.iter().map(|it| it.as_value().and_then(crate::Value::as_bool)).collect();
+    let mut found = Vec::new();
+    found.extend(fallible(plan, &truth, data.when.iter().copied()));
+    for position in &data.positions {
+        found.extend(fallible(plan, &truth, position.when.iter().copied()));
+        match &position.work {
+            Work::Steps(steps) => {
+                for step in steps {
+                    found.extend(fallible(plan, &truth, plan.steps[step.index()].when.iter().copied()));
+                    found.extend(triggers(plan, *step));
+                }
+            }
+            Work::Barrier(place) => {
+                let it = &plan.places[place.index()];
+                found.extend(fallible(plan, &truth, it.when.iter().copied()));
+                let alone = plan.barriers[it.barrier.index()].places.len() < 2;
+                let (settled, decision) = judge_barrier(plan, *place);
+                let verdict = match settled {
+                    _ if alone || it.timeout.is_none() || passes(&settled) => continue,
+                    Settled::Verdict(verdict) => verdict,
+                    // Somebody may answer `rollback`.
+                    Settled::Ask(_) => Verdict::Rollback,
+                };
+                found.push(Trigger { fault: Fault::Waited(*place), verdict, rule: decision.rule });
+            }
+        }
+    }
+    found
+}
+
 /// What a reaction comes to in the end, with the answer that leads there.
 fn ends(plan: &Plan, step: StepId, reaction: &Reaction) -> Vec<(Option<Answer>, Verdict)> {
     match reaction {

@@ -416,13 +416,37 @@ impl<'a> Replay<'a> {
                     asked || self.running.contains_key(step)
                 }
                 Fault::Approval(approval, _) => self.asked.contains_key(&Question::Approval(*approval)),
-                Fault::Waited(_) | Fault::Condition(_) => return None,
+                Fault::Waited(place) => self.timers.contains(&Timer::Barrier(*place)),
+                // It fails by itself when it is come to.
+                Fault::Condition(_) => return Some(()),
             };
             if come && self.state.item == item.index() {
                 self.fire(fault);
+                if let Fault::Waited(place) = fault {
+                    self.refuse(Question::Place(*place));
+                }
                 return Some(());
             }
-            self.one_success()?;
+            // Who is to wait for the others goes ahead of them.
+            let ahead = match fault {
+                Fault::Waited(place) => self.running.keys().copied().find(|step| {
+                    Some(self.plan.steps[step.index()].stage) == self.plan.places[place.index()].stage
+                }),
+                _ => None,
+            };
+            match ahead {
+                Some(step) if self.records.is_empty() => self.succeed(step),
+                _ => self.one_success()?,
+            }
+        }
+    }
+
+    /// A person who is asked what a broken barrier means takes the stage back, or says nothing.
+    fn refuse(&mut self, question: Question) {
+        match self.asked.get(&question) {
+            Some(answers) if answers.contains(&Answer::Rollback) => self.answer(question, Answer::Rollback),
+            Some(_) => self.deliver(Event::TimerFired(Timer::Question(question))),
+            None => {}
         }
     }
 
