@@ -373,6 +373,11 @@ impl Machine<'_> {
         {
             return;
         }
+        if matches!(settled, Settled::Verdict(_)) {
+            // A rollback needs no slot.
+            let data = &plan.stages[stage.index()];
+            self.release_slot(data.item, data.branch);
+        }
         if self.is_aborting() {
             self.end_stage(stage, StageOutcome::Aborted);
             return;

@@ -41,7 +41,7 @@ impl Machine<'_> {
         }
     }
 
-    fn release_slot(&mut self, item: ItemId, branch: u32) {
+    pub(super) fn release_slot(&mut self, item: ItemId, branch: u32) {
         let state = &mut self.state.items[item.index()];
         let branch = &mut state.branches[branch as usize];
         if branch.slot {
@@ -197,6 +197,10 @@ impl Machine<'_> {
             None => Failure::new(Kind::Application, "it failed"),
         };
         self.mark_failing(data.item, data.branch, failure);
+        // What still runs in it holds the slot: see `drained`.
+        if !matches!(self.state.stages[stage.index()].mode, StageMode::Draining(..)) {
+            self.release_slot(data.item, data.branch);
+        }
         self.notify_stage(stage, NotifyEvent::Failure);
     }
 
@@ -207,8 +211,6 @@ impl Machine<'_> {
         if matches!(mode, BranchMode::Pending | BranchMode::Running | BranchMode::AtCommit) {
             *mode = BranchMode::Failing;
         }
-        // A rollback needs no slot.
-        self.release_slot(item, branch);
     }
 
     /// The `commit` of a branch broke.
@@ -246,6 +248,7 @@ impl Machine<'_> {
     fn give_branch_up(&mut self, item: ItemId, branch: u32, cause: Cause) {
         let (_, kind, message) = cause.facts(self.plan);
         self.mark_failing(item, branch, Failure::new(kind, message));
+        self.release_slot(item, branch);
         self.unwind_branch(item, branch, &cause);
     }
 

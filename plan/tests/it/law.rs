@@ -123,16 +123,17 @@ fn skipped_and_empty_branches_hold_nobody_up() {
 /// "a branch holds its slot until it ends, or waits at `commit`; rollback needs none."
 #[test]
 fn slots_are_given_back_at_commit_and_when_a_branch_fails() {
-    for promise in [false, true] {
+    for (promise, words) in [(false, "x!"), (true, "x!"), (false, "x!&z!")] {
         let shape = Shape { max: Some(1), promise };
-        let plan = Builder::default().group(shape, &[&[("a", "x!", &[])], &[("b", "y!", &[])]]).done();
+        let plan = Builder::default().group(shape, &[&[("a", words, &[])], &[("b", "y!", &[])]]).done();
         let (mut waited, mut seen) = (false, false);
         for (_, told) in &explore(&plan, &failing(1)).finals {
             let at = |wanted: Happening| told.iter().position(|happening| *happening == wanted);
             let Some(b) = at(Happening::StageStarted(StageId(1))) else { continue };
-            // Never before the first has ended, waits at commit, or fails.
+            // Never before the first has ended, waits at commit, or goes back: while something of it runs to its end it
+            // is none of these.
             let free = told[..b].iter().any(|happening| match happening {
-                Happening::StageEnded(stage, _) | Happening::StageFailing(stage, ..) => *stage == StageId(0),
+                Happening::StageEnded(stage, _) | Happening::RollbackStarted(stage) => *stage == StageId(0),
                 _ => false,
             });
             assert!(free, "{told:?}");
