@@ -132,13 +132,10 @@ fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
         let open = open_conditions(plan, item, &truth);
         promise = if open.is_empty() {
             try_out(plan, &group, &truth, &found, &mut coverage)
-        } else {
-            let all = worlds(&open);
-            let complete = all.is_some();
-            let mut all = all.unwrap_or_else(|| vec![vec![true; truth.len()], vec![false; truth.len()]]);
+        } else if let Some(mut all) = worlds(&open) {
             // As little as possible is skipped in the first that is found.
             all.sort_by_key(|world| world.iter().filter(|holds| !**holds).count());
-            let mut promise = if complete { Promise::Kept } else { suspect(first) };
+            let mut promise = Promise::Kept;
             for world in all {
                 let truth: Vec<Option<bool>> =
                     truth.iter().zip(world).map(|(known, chosen)| known.or(Some(chosen))).collect();
@@ -156,6 +153,9 @@ fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
                 }
             }
             promise
+        } else {
+            // Which answers can be given together is not known: what is found with some of them may never happen.
+            suspect(first)
         };
     }
     Proof { item, promise, coverage }
