@@ -40,6 +40,15 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
     }
 }
 
+/// A step that the types of its phase allow, but not what a stage brings, which is of that deployment type.
+pub fn instance(at: Location, name: &str, (what, found): (&str, &str), stage: Location) -> Diagnostic {
+    let message = format!("a step of `{name}` cannot work on `{what}<{found}>`");
+    Diagnostic::new(&RULE, at, message)
+        .label(format!("this step belongs to `{name}`"))
+        .also(stage, format!("the {what} of this stage is `{found}`"))
+        .help(format!("take `{what}<{name}>` only, and make another workflow for `{found}`"))
+}
+
 /// A phase whose service or infrastructure could be one of several parameters.
 pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[ParamInfo<'p>]) {
     let module = typer.module();

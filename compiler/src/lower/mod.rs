@@ -2,6 +2,7 @@
 
 mod arguments;
 mod expr;
+mod matching;
 mod pipeline;
 mod stage;
 mod step;

@@ -1,6 +1,7 @@
 //! Lowering of stages: a workflow with its arguments.
 
 use super::Lowerer;
+use super::matching::Settled;
 use super::value::{Frame, Val};
 use crate::checks;
 use crate::diagnostic::Location;
@@ -41,6 +42,8 @@ pub struct Here {
     pub scopes: Vec<ScopeId>,
     /// Whether undoing is derived: no rollback block stands for it.
     pub derived: bool,
+    /// The deployment type of the phase's steps, as far as the stage tells.
+    pub settled: Option<Rc<Settled>>,
 }
 
 impl Here {
@@ -116,6 +119,7 @@ impl<'p> Lowerer<'_, 'p> {
             when: Vec::new(),
             scopes: scopes.into_iter().collect(),
             derived: workflow.rollbacks.is_empty(),
+            settled: None,
         };
         for (index, phase) in workflow.phases.iter().enumerate() {
             here.phase = Some(index as u32);
@@ -124,6 +128,10 @@ impl<'p> Lowerer<'_, 'p> {
         let outer = self.with_things(&inner, &[], &infos);
         if let Some(block) = workflow.rollbacks.first() {
             here.phase = None;
+            // What does not match is reported with the phases that work on it.
+            let before = self.sink.len();
+            here.settled = self.settle(&outer, &[], &infos, stage, frame);
+            self.sink.truncate(before);
             let lowered = self.block(block, &outer, &here);
             self.plan.stages[id.index()].rollback = Some(lowered);
             self.cover(&workflow.phases, block, found.decl.file, first, None);
@@ -214,8 +222,8 @@ impl<'p> Lowerer<'_, 'p> {
     ) {
         let mut frame = self.with_things(inner, &phase.settings, infos);
         inner.outputs = Rc::default(); // Not shared while the phase adds to them.
-        self.matching_things(&frame, infos, stage, outer);
         let mut here = here.clone();
+        here.settled = self.settle(&frame, &phase.settings, infos, stage, outer);
         here.phase_name = phase.name.text.to_string();
         here.when = self.conditions(&phase.conditions, &frame);
         if let Some(scope) = self.scope(format!("phase {}", phase.name.text), &phase.failures, &frame) {
@@ -240,42 +248,6 @@ impl<'p> Lowerer<'_, 'p> {
             self.plan.stages[here.stage.index()].phases[index].rollback = Some(lowered);
             self.cover(std::slice::from_ref(phase), block, frame.file, first, here.phase);
         }
-    }
-
-    /// A service and a target whose types say nothing may still not fit each other.
-    fn matching_things(
-        &mut self,
-        frame: &Frame<'p>,
-        infos: &[ParamInfo<'p>],
-        stage: &'p ast::Stage,
-        outer: &Frame<'p>,
-    ) {
-        let (Some(Val::Service(service, _)), Some(Val::Target(target))) = (&frame.service, &frame.infra)
-        else {
-            return;
-        };
-        let (service, target) = (&self.plan.services[service.index()], &self.plan.targets[target.index()]);
-        let restricted = infos.iter().any(|info| match &info.ty {
-            Ty::Infra(infra) => !infra.providers.is_empty(),
-            _ => false,
-        });
-        if service.provider == target.provider || service.provider.is_empty() || restricted {
-            return;
-        }
-        let given = |is_one: fn(&Ty) -> bool| {
-            let info = infos.iter().find(|info| is_one(&info.ty))?;
-            let entry = stage.arguments.entries.iter().find(|entry| entry.name.text == info.name())?;
-            Some(outer.at(entry.value.span))
-        };
-        let infra_at = given(|ty| matches!(ty, Ty::Infra(_))).unwrap_or(outer.at(stage.name.span));
-        let service_at = given(|ty| matches!(ty, Ty::Service(_)));
-        let diagnostic = checks::template_infrastructure_type::instance(
-            infra_at,
-            (&target.name, &target.provider),
-            service_at,
-            (&service.name, &service.provider),
-        );
-        self.sink.push(diagnostic);
     }
 
     fn items(&mut self, items: &'p [Item], frame: &mut Frame<'p>, here: &Here) {

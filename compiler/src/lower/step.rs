@@ -22,6 +22,9 @@ impl<'p> Lowerer<'_, 'p> {
     /// Lowers a step; a forward one together with the step that undoes it.
     pub fn step(&mut self, step: &'p ast::Step, frame: &Frame<'p>, here: &Here, role: Role) -> StepId {
         let found = self.model.find_step(self.model.module(frame.file), &step.path);
+        if let Some((provider, _)) = found {
+            self.settled_step(step, provider, here, frame);
+        }
         let when = self.conditions(&step.conditions, frame);
         let scope = self.scope(format!("step {}", step.name.text), &step.failures, frame);
         let name = here.element(&step.name.text, role == Role::Block);
