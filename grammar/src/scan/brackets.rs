@@ -248,6 +248,7 @@ impl Scan<'_> {
         };
         let message = match unclosed.len() {
             1 => format!("`{opening}` is never closed"),
+            2 => format!("`{opening}` is never closed, nor is the bracket around it"),
             many => format!("`{opening}` is never closed, nor are {} brackets around it", many - 1),
         };
         if self.cut == Some(end) {
