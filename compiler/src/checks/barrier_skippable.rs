@@ -4,7 +4,7 @@ use super::Judged;
 use super::barrier_deadlock::condition_text;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::BarrierKind;
+use lockstep_plan::{BarrierKind, ConditionId};
 use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
@@ -24,7 +24,13 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             *count.entry(meeting.barrier).or_default() += 1;
         }
         for meeting in branches.iter().flatten().filter(|it| count[&it.barrier] > 1) {
-            let Some(condition) = meeting.when.first() else { continue };
+            // Whoever is skipped by the same conditions as all others is missed by none of them.
+            let others = || {
+                let met = branches.iter().flatten();
+                met.filter(|it| it.barrier == meeting.barrier && it.place != meeting.place)
+            };
+            let alone = |condition: &&ConditionId| others().any(|other| !other.when.contains(condition));
+            let Some(condition) = meeting.when.iter().find(alone) else { continue };
             let name = &plan.barriers[meeting.barrier.index()].name;
             let stage = &plan.stages[meeting.stage.index()].name;
             sink.push(
