@@ -223,6 +223,8 @@ impl<'a, 'p> Typer<'a, 'p> {
                     let found = self.infer(item);
                     if element == Ty::Error {
                         element = found;
+                    } else if let Some(joined) = element.join(&found) {
+                        element = joined;
                     } else if !found.fits(&element) {
                         let because =
                             Some((self.at(items[0].span), "the list begins with another type".into()));

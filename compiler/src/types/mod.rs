@@ -76,6 +76,21 @@ impl Ty {
         }
     }
 
+    /// For services and infrastructure, or lists of them: the type that both are of.
+    pub fn join(&self, other: &Ty) -> Option<Ty> {
+        match (self, other) {
+            (Ty::Service(one), Ty::Service(two)) => Some(Ty::Service(ServiceTy {
+                providers: union(&one.providers, &two.providers),
+                artifacts: union(&one.artifacts, &two.artifacts),
+            })),
+            (Ty::Infra(one), Ty::Infra(two)) => {
+                Some(Ty::Infra(InfraTy { providers: union(&one.providers, &two.providers) }))
+            }
+            (Ty::List(one), Ty::List(two)) => Some(Ty::List(Box::new(one.join(two)?))),
+            _ => None,
+        }
+    }
+
     /// Whether it is a secret where text is expected, or a list or map of such.
     pub fn leaks_into(&self, to: &Ty) -> bool {
         match (self.required(), to.required()) {
@@ -166,6 +181,16 @@ pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)>
         }
     }
     repeated
+}
+
+/// What either allows; an empty one allows all.
+fn union<T: PartialEq + Clone>(one: &[T], two: &[T]) -> Vec<T> {
+    if one.is_empty() || two.is_empty() {
+        return Vec::new();
+    }
+    let mut all = one.to_vec();
+    all.extend(two.iter().filter(|item| !one.contains(item)).cloned());
+    all
 }
 
 /// Whether everything in `from` is allowed by `to`; an empty `to` allows all, an empty `from` may be anything.
