@@ -18,7 +18,11 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     let mut edges: BTreeMap<ModuleId, Vec<(ModuleId, Location)>> = BTreeMap::new();
     for (file, source) in model.program.files() {
         for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
-            if let Ok(module) = found {
+            // A path that was not understood leads nowhere.
+            let understood = || source.parse.errors.iter().all(|it| !import.span.contains(it.span.start));
+            if let Ok(module) = found
+                && understood()
+            {
                 let at = Location { file, span: import.path_span };
                 edges.entry(source.module).or_default().push((*module, at));
             }

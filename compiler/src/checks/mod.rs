@@ -52,7 +52,7 @@ pub mod type_not_allowed_value;
 pub mod type_output_unavailable;
 pub mod walk;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::{DeclId, Index, Model};
 use crate::parallel;
@@ -239,6 +239,15 @@ fn hide(found: &mut Vec<Diagnostic>) {
         .filter(|it| it.rule == all_or_nothing_violated::RULE.name)
         .flat_map(|it| it.labels.iter().map(|(at, _)| *at))
         .collect();
+    // What stands beside a secret has its type, which it will not have any more.
+    let leaks: Vec<_> =
+        found.iter().filter(|it| it.rule == secret_leak::RULE.name).map(|it| it.primary).collect();
+    let within = |at: Location| {
+        leaks.iter().any(|leak| {
+            leak.file == at.file && leak.span.start <= at.span.start && at.span.end <= leak.span.end
+        })
+    };
+    found.retain(|it| it.rule != type_mismatch::RULE.name || !within(it.primary));
     found.retain(|it| it.rule != rollback_missing::RULE.name || !told.contains(&it.primary));
     found.retain(|it| {
         !HIDES.iter().any(|(winner, loser)| *loser == it.rule && all.contains(&(*winner, it.primary)))

@@ -74,6 +74,8 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
                 if found.is_ok()
                     && let Some((name, span)) = import_name(import)
                     && !used.imports.contains(&(module, name.to_string()))
+                    // Two things of one name, of which one is never read, are an error of their own.
+                    && model.names(module).get(&name).is_none()
                 {
                     let line = model.program.removal(Location { file, span: import.span });
                     let report = report(Location { file, span }, "import", &name);

@@ -51,7 +51,7 @@ pub fn artifact(at: Location, what: &str, accepted: &[&str]) -> Diagnostic {
         .help(format!("add `artifact = TYPE {{ … }}`; the types here are: {}", suggest::list(accepted)))
 }
 
-/// A function with the wrong number of arguments.
+/// A function with too few arguments.
 pub fn function(at: Location, name: &str, count: usize, given: usize) -> Diagnostic {
     let plural = if count == 1 { "" } else { "s" };
     Diagnostic::new(&RULE, at, format!("`{name}` takes {count} argument{plural}, {given} given"))

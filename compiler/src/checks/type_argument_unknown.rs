@@ -23,6 +23,13 @@ pub fn report<'a>(
         .maybe_help(elsewhere(name).or_else(|| suggest::help("argument", name, known)))
 }
 
+/// A function with too many arguments.
+pub fn function(at: Location, name: &str, count: usize, given: usize) -> Diagnostic {
+    let plural = if count == 1 { "" } else { "s" };
+    Diagnostic::new(&RULE, at, format!("`{name}` takes {count} argument{plural}, {given} given"))
+        .label("called here")
+}
+
 /// A second one of several choices.
 pub fn one_of(at: Location, name: &str, first: Location, other: &str) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("`{name}` cannot be given beside `{other}`"))

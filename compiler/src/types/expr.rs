@@ -343,6 +343,10 @@ impl<'a, 'p> Typer<'a, 'p> {
     }
 
     fn not_comparable(&mut self, operator: Span, left: &Expr, first: &Ty, right: &Expr, second: &Ty) {
+        // That comparisons do not follow each other without parentheses is a matter of syntax.
+        if [left, right].iter().any(|side| matches!(side.kind, ExprKind::Binary { .. })) {
+            return;
+        }
         let at = self.at(operator);
         let (first, second) = (first.show(self.model), second.show(self.model));
         let (left, right) = (self.at(left.span), self.at(right.span));
@@ -381,7 +385,12 @@ impl<'a, 'p> Typer<'a, 'p> {
         };
         if arguments.len() != *count {
             let at = self.at(span);
-            self.sink.push(checks::type_argument_missing::function(at, function, *count, arguments.len()));
+            let report = if arguments.len() < *count {
+                checks::type_argument_missing::function
+            } else {
+                checks::type_argument_unknown::function
+            };
+            self.sink.push(report(at, function, *count, arguments.len()));
             return Ty::Error;
         }
         match *function {

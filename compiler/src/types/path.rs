@@ -63,6 +63,14 @@ impl<'p> Typer<'_, 'p> {
             self.used.imports.insert((module, head.text.to_string()));
         }
         match self.model.find(module, path) {
+            // A name that is an import's, too: which of the two is meant cannot be told, and is reported there.
+            Ok(found)
+                if found.taken < path.names.len()
+                    && self.model.names(module).imports.contains_key(&head.text)
+                    && self.model.names(module).get(&head.text).is_some() =>
+            {
+                None
+            }
             Ok(found) => Some((found.decl, found.taken)),
             Err(Lost { known_cause: true, .. }) => None,
             Err(lost) => {

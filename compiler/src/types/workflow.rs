@@ -413,10 +413,14 @@ impl<'p> Typer<'_, 'p> {
     }
 
     fn use_record(&mut self, record: &'p Record, it: &'p Use) {
+        let before = self.sink.len();
         self.known_entries(record, &[("permits", Ty::Int, false)], it.resource.span, "`use`");
         for entry in &record.entries {
             if !matches!(entry.value.kind, ExprKind::Int(_)) && entry.name.text == "permits" {
                 let at = self.at(entry.value.span);
+                if self.sink[before..].iter().any(|it| it.primary == at) {
+                    continue; // No number in the first place.
+                }
                 let found = self.model.program.text(self.file, entry.value.span);
                 self.sink.push(checks::type_not_allowed_value::word(at, "permits", found, &["a number"]));
             }

@@ -177,3 +177,16 @@ service site = common.edge { artifact = other { path = \"site\" } }\nenvironment
         ]
     );
 }
+
+#[test]
+fn an_import_of_a_declarations_name_is_one_report() {
+    let program = crate::support::program(&[
+        (
+            "work/main.lockstep",
+            "import \"./c\"\nresource c { capacity = 2 }\npipeline p { stage s = c.w {} }\n",
+        ),
+        ("work/c/main.lockstep", "workflow w { phase p { step s = shell { script = \"true\" } } }\n"),
+    ]);
+    let found: Vec<&str> = lockstep_compiler::check(&program).iter().map(|it| it.rule).collect();
+    assert_eq!(found, ["name/duplicate"]);
+}
