@@ -24,7 +24,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
         },
         Some(outcome) => {
             let told = replay(&store, &run)?;
-            if told.state.standing(&told.plan).is_empty() {
+            if !told.state.is_left(&told.plan) {
                 let why = match outcome {
                     RunOutcome::RolledBack => "everything is rolled back already".into(),
                     outcome => format!("it changed nothing; it {}", outcome.phrase()),

@@ -92,3 +92,38 @@ fn a_crash_in_the_middle_is_survived() {
         serves(&sandbox, "1.0.0");
     }
 }
+
+/// Steps of no target, which change something all the same.
+const WITHOUT_TARGET: &str = r#"
+workflow w(gate: string) {
+  phase a {
+    step c = shell { script = "echo c >>log", changes = true, undone_by = u }
+    step d = shell { script = "until [ -e $GATE ]; do sleep 0.05; done", env = { GATE = gate } }
+    rollback { step u = shell { script = "echo u >>log" } }
+  }
+}
+pipeline p(gate: string = "main.lockstep") { stage s = w { gate } }
+"#;
+
+#[test]
+fn what_changed_without_a_target_is_undone_once() {
+    let sandbox = Sandbox::of_source(WITHOUT_TARGET);
+    let log = || std::fs::read_to_string(sandbox.module().join("log")).expect("a log");
+    said(&mut sandbox.run(&["p"])).exits(0);
+    let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("was rolled back"), "{}", told.out);
+    assert_eq!(log(), "c\nu\n");
+    let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("everything is rolled back already"), "{}", told.out);
+    assert_eq!(log(), "c\nu\n");
+}
+
+#[test]
+fn what_an_aborted_run_changed_without_a_target_is_undone() {
+    let sandbox = Sandbox::of_source(WITHOUT_TARGET);
+    let mut begun = sandbox.run(&["p", "gate=never"]);
+    assert!(sandbox.kill_at(&mut begun, r#""step":"s.a.d","event":"step_started""#));
+    said(sandbox.dsl("abort").arg("last")).exits(0);
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert_eq!(std::fs::read_to_string(sandbox.module().join("log")).expect("a log"), "c\nu\n");
+}

@@ -1,7 +1,10 @@
 //! What a run that has ended leaves: releases that are successful from now on, and what it could still be taken back to.
 
-use super::{StageMode, State};
-use crate::{Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId, Work};
+use super::{StageMode, StageState, State, rollback_queue};
+use crate::{BlockItem, Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId, Work};
+
+/// How stages end of which nothing is left.
+const GONE: [StageOutcome; 3] = [StageOutcome::RolledBack, StageOutcome::NotStarted, StageOutcome::Skipped];
 
 /// A target that a stage has changed, with what its driver is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +32,21 @@ impl State {
     /// What stands of a run that has ended, so that a person may take it back.
     pub fn standing(&self, plan: &Plan) -> Vec<Changed> {
         match self.is_finished() {
-            true => self.changed(plan, |outcome| {
-                let gone = [StageOutcome::RolledBack, StageOutcome::NotStarted, StageOutcome::Skipped];
-                !gone.contains(&outcome)
-            }),
+            true => self.changed(plan, |outcome| !GONE.contains(&outcome)),
             false => Vec::new(),
         }
+    }
+
+    /// Whether a person who takes back a run that has ended has anything undone by it, on a target or not.
+    pub fn is_left(&self, plan: &Plan) -> bool {
+        let left = |(stage, id): (&StageState, u32)| {
+            let StageMode::Ended(outcome) = stage.mode else { return false };
+            let stage = StageId(id);
+            let executed = |step: StepId| self.steps[step.index()].attempts > 0;
+            let undone = |item: &BlockItem| matches!(item, BlockItem::Steps(_));
+            !GONE.contains(&outcome) && rollback_queue(plan, stage, None, &executed).iter().any(undone)
+        };
+        self.is_finished() && (self.stages.iter().zip(0..).any(left) || !self.standing(plan).is_empty())
     }
 
     fn changed(&self, plan: &Plan, wanted: impl Fn(StageOutcome) -> bool) -> Vec<Changed> {
