@@ -127,3 +127,53 @@ fn what_an_aborted_run_changed_without_a_target_is_undone() {
     said(sandbox.dsl("rollback").arg("last")).exits(0);
     assert_eq!(std::fs::read_to_string(sandbox.module().join("log")).expect("a log"), "c\nu\n");
 }
+
+/// A release that can fail, and whose rollback can fail then.
+const STUCK: &str = r#"
+environment lab {
+  kind = non_production
+  infrastructure here = local { root = "here" }
+}
+service files = local { artifact = other { path = "files" } }
+workflow w(service: service<local>, infra: infrastructure<local>, word: string) {
+  phase deploy {
+    step put = local.deploy { undone_by = back }
+    step try = shell { script = "[ $WORD = good ]", env = { WORD = word } }
+    rollback {
+      step mend = shell { script = "[ -e mended ]" }
+      step back = local.rollback {}
+    }
+  }
+}
+pipeline p(word: string = "good") { stage s = w { service = files, infra = lab.here, word } }
+"#;
+
+#[test]
+fn what_a_stuck_rollback_returns_to_is_not_removed() {
+    let sandbox = Sandbox::of_source(STUCK);
+    std::fs::create_dir(sandbox.module().join("files")).expect("a folder");
+    let release = |version: &str, word: &str, code: i32| {
+        std::fs::write(sandbox.module().join("files/version"), version).expect("a file");
+        said(&mut sandbox.run(&["p", &format!("word={word}")])).exits(code);
+    };
+    let there = || std::fs::read_to_string(sandbox.module().join("here/current/version")).expect("a version");
+    release("1", "good", 0);
+    release("2", "bad", 3);
+    release("3", "good", 0);
+    let history = || std::fs::read_to_string(sandbox.module().join("here/history")).expect("a history");
+    let ids = runs(&sandbox);
+    let successful = |wanted: &[usize]| {
+        let history = history();
+        let made_by: Vec<&str> = history.lines().map(|line| line.split('-').next().expect("a run")).collect();
+        let wanted: Vec<&str> = wanted.iter().map(|at| ids[*at].as_str()).collect();
+        assert_eq!(made_by, wanted);
+    };
+    successful(&[0, 2]);
+    std::fs::write(sandbox.module().join("mended"), "").expect("a file");
+    said(sandbox.dsl("rollback").arg(&ids[2])).exits(0);
+    assert_eq!(there(), "2");
+    successful(&[0]);
+    said(sandbox.dsl("rollback").arg(&ids[1])).exits(0);
+    assert_eq!(there(), "1");
+    successful(&[0]);
+}

@@ -24,7 +24,8 @@ fn write(root: &Root, releases: &[String]) -> io::Result<()> {
 }
 
 /// What the run put here is successful. It, the `keep` successful releases before it and what it replaced stay; other
-/// releases of this run and of earlier ones go.
+/// releases of this run and of earlier ones go. What it replaced may be left of a run that failed, and then it takes no
+/// successful one's place.
 pub(super) fn seal(root: &Root, run: &str, replaced: &str, keep: usize) -> Result<(), Failure> {
     let failed = |error: io::Error| wrong(format!("`{}`: {error}", root.join("history").display()));
     let Some(current) = root.current().map_err(failed)? else { return Ok(()) };
@@ -33,26 +34,26 @@ pub(super) fn seal(root: &Root, run: &str, replaced: &str, keep: usize) -> Resul
         return Ok(());
     }
     releases.retain(|release| *release != current);
-    if !replaced.is_empty() && !releases.iter().any(|release| release == replaced) && replaced != current {
-        releases.push(replaced.to_owned());
-    }
     releases.push(current);
     let gone = releases.len().saturating_sub(keep + 1);
     releases.drain(..gone);
     write(root, &releases).map_err(failed)?;
+    releases.push(replaced.to_owned());
     prune(root, run, &releases)
 }
 
-/// What comes after a release that was returned to is successful no more.
-pub(super) fn return_to(root: &Root, release: &str) -> Result<(), Failure> {
+/// What comes after a release that was returned to is successful no more, and what the run that returns has put here.
+pub(super) fn return_to(root: &Root, release: &str, run: &str) -> Result<(), Failure> {
     let failed = |error: io::Error| wrong(format!("`{}`: {error}", root.join("history").display()));
     let mut releases = read(root).map_err(failed)?;
-    let kept = releases.iter().position(|known| known == release).map_or(0, |at| at + 1);
-    if kept == releases.len() || (kept == 0 && !release.is_empty()) {
-        return Ok(());
+    let known = releases.len();
+    match releases.iter().position(|known| known == release) {
+        Some(at) => releases.truncate(at + 1),
+        None if release.is_empty() => releases.clear(),
+        // It was never successful; what was before it still is.
+        None => releases.retain(|known| !Release::is_of(known, run)),
     }
-    releases.truncate(kept);
-    write(root, &releases).map_err(failed)
+    if releases.len() == known { Ok(()) } else { write(root, &releases).map_err(failed) }
 }
 
 /// Run ids sort by the time of their making: what later runs build is left alone.

@@ -181,7 +181,7 @@ async fn roll_back(root: &Root, lock: &RootLock, attempt: &Attempt) -> Result<()
     } else {
         put_in_place(root, lock, &Release::read(root, &release)?, run, attempt).await?;
     }
-    history::return_to(root, &release)
+    history::return_to(root, &release, &attempt.key.run)
 }
 
 /// What a later run has put here is not this run's to take away.
