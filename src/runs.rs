@@ -5,6 +5,7 @@ use crate::clock::{date_time, rfc3339};
 use crate::failure::{Failure, print, to_json};
 use crate::holdings::{Claim, Holdings};
 use crate::state;
+use lockstep_executor::Store;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -26,8 +27,21 @@ struct Run {
 
 /// Lists every run, oldest first.
 pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
-    let store = state::existing(&args.state)?;
-    let holdings = Holdings::of(&store)?;
+    let (runs, text) = match state::if_any(&args.state)? {
+        Some(store) => list(&store)?,
+        None => (Vec::new(), String::new()),
+    };
+    print(&match args.format {
+        TextFormat::Json => to_json(&Runs { version: 1, runs })?,
+        TextFormat::Text if text.is_empty() => "nothing has run yet\n".into(),
+        TextFormat::Text => text,
+    })?;
+    Ok(0)
+}
+
+/// The runs, and the same for people.
+fn list(store: &Store) -> Result<(Vec<Run>, String), Failure> {
+    let holdings = Holdings::of(store)?;
     let mut runs = Vec::new();
     let mut text = String::new();
     for info in store.runs()? {
@@ -44,10 +58,5 @@ pub fn run(args: &RunsArgs) -> Result<u8, Failure> {
         let claims = holdings.claims(&info.id);
         runs.push(Run { claims, run: info.id, pipeline: info.pipeline, state, alive, started, by: info.by });
     }
-    print(&match args.format {
-        TextFormat::Json => to_json(&Runs { version: 1, runs })?,
-        TextFormat::Text if text.is_empty() => "nothing has run yet\n".into(),
-        TextFormat::Text => text,
-    })?;
-    Ok(0)
+    Ok((runs, text))
 }

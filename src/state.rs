@@ -9,14 +9,16 @@ use std::path::PathBuf;
 
 /// Opens a state directory that has to be there: looking makes nothing.
 pub fn existing(args: &StateArgs) -> Result<Store, Failure> {
+    let nothing = |directory: PathBuf| {
+        Failure::new(format!("nothing has run yet: there is no state in `{}`", directory.display()))
+    };
+    if_any(args)?.map_or_else(|| Err(nothing(directory(args)?)), Ok)
+}
+
+/// Opens a state directory; none before the first run.
+pub fn if_any(args: &StateArgs) -> Result<Option<Store>, Failure> {
     let directory = directory(args)?;
-    if !directory.exists() {
-        return Err(Failure::new(format!(
-            "nothing has run yet: there is no state in `{}`",
-            directory.display()
-        )));
-    }
-    Ok(Store::open(&directory)?)
+    if directory.exists() { Ok(Some(Store::open(&directory)?)) } else { Ok(None) }
 }
 
 /// Opens the state directory to carry a run out, and makes it when it is not there.

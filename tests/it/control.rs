@@ -249,3 +249,13 @@ fn production_is_not_touched_unless_somebody_says_so() {
     assert!(!sandbox.module().join("here").exists(), "nothing was touched");
     said(&mut sandbox.run(&["one", "--yes"])).exits(0);
 }
+
+#[test]
+fn before_the_first_run_there_are_none() {
+    let sandbox = Sandbox::of_source("");
+    assert_eq!(said(&mut sandbox.dsl("runs")).exits(0).out, "nothing has run yet\n");
+    let told = said(sandbox.dsl("runs").args(["--format", "json"])).exits(0);
+    let told: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    assert_eq!(told["runs"], serde_json::json!([]));
+    assert!(!sandbox.state().exists(), "looking made something");
+}
