@@ -11,12 +11,21 @@ use lockstep_plan::{Happening, Plan};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// A file that events go to.
 pub struct Events {
-    file: Mutex<Output>,
+    path: PathBuf,
+    file: File,
+    /// Reads what the file holds already; what goes into a pipe cannot be looked at again.
+    past: Option<File>,
+}
+
+/// The events of one run, as they go to their file.
+pub struct Written {
+    path: PathBuf,
+    output: Mutex<Output>,
     run: String,
 }
 
@@ -26,11 +35,13 @@ struct Output {
     held: u64,
     /// How many happenings were told so far.
     told: u64,
+    /// Whether writing has failed before.
+    failed: bool,
 }
 
 /// As much of a line as tells what it is.
 #[derive(Deserialize)]
-struct Written {
+struct Known {
     run: String,
     event: String,
 }
@@ -55,30 +66,41 @@ struct Printed<'a> {
 }
 
 impl Events {
-    /// Opens the file; what it holds already stays.
-    pub fn open(path: &Path, run: &str) -> Result<Events, Failure> {
-        let open = || -> std::io::Result<Output> {
+    /// Opens the file, before anything is begun; what it holds already stays.
+    pub fn open(path: &Path) -> Result<Events, Failure> {
+        let open = || -> std::io::Result<Events> {
             let file = File::options().create(true).append(true).open(path)?;
-            // What goes into a pipe cannot be looked at again.
-            let held = if file.metadata()?.is_file() { take_stock(path, &file, run)? } else { 0 };
-            Ok(Output { file, held, told: 0 })
+            let past = if file.metadata()?.is_file() { Some(File::open(path)?) } else { None };
+            Ok(Events { path: path.into(), file, past })
         };
-        let output = open().map_err(|error| Failure::io("write events to", path, &error))?;
-        Ok(Events { file: Mutex::new(output), run: run.into() })
+        open().map_err(|error| Failure::io("write events to", path, &error))
     }
 
-    /// Writes a happening unless the file holds it. They have to be told from the run's beginning.
-    pub fn happening(&self, plan: &Plan, at: u64, happening: &Happening) {
-        let mut output = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+    /// For that run, going on where the file ends.
+    pub fn of_run(self, run: &str) -> Result<Written, Failure> {
+        let Events { path, file, past } = self;
+        let held = past.map_or(Ok(0), |past| take_stock(past, &file, run));
+        let held = held.map_err(|error| Failure::io("read the events in", &path, &error))?;
+        let output = Output { file, held, told: 0, failed: false };
+        Ok(Written { path, output: Mutex::new(output), run: run.into() })
+    }
+}
+
+impl Written {
+    /// Writes a happening unless the file holds it. They have to be told from the run's beginning. A warning the first time
+    /// that this fails.
+    pub fn happening(&self, plan: &Plan, at: u64, happening: &Happening) -> Option<String> {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         output.told += 1;
-        if output.told > output.held {
-            let line: EventLine = event_line(plan, happening);
-            self.write(&mut output.file, at, line);
+        if output.told <= output.held {
+            return None;
         }
+        let line: EventLine = event_line(plan, happening);
+        self.write(&mut output, at, line)
     }
 
-    /// Writes a line that a step printed.
-    pub fn printed(&self, plan: &Plan, at: u64, line: &Line<'_>) {
+    /// Writes a line that a step printed. A warning the first time that this fails.
+    pub fn printed(&self, plan: &Plan, at: u64, line: &Line<'_>) -> Option<String> {
         let step = &plan.steps[line.step.index()];
         let stream = match line.stream {
             Stream::Stdout => "stdout",
@@ -88,22 +110,29 @@ impl Events {
         let stage = &plan.stages[step.stage.index()].name;
         let (attempt, message) = (line.attempt, line.text);
         let line = Printed { stage, step: &step.name, event: "output", attempt, stream, message };
-        let mut output = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut output.file, at, line);
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut output, at, line)
     }
 
-    fn write(&self, file: &mut File, at: u64, line: impl Serialize) {
+    fn write(&self, output: &mut Output, at: u64, line: impl Serialize) -> Option<String> {
         let record = Record { version: 1, at: rfc3339(at), run: &self.run, line };
-        let Ok(mut text) = serde_json::to_string(&record) else { return };
-        text.push('\n');
+        let written = serde_json::to_string(&record).map_err(std::io::Error::other).and_then(|mut text| {
+            text.push('\n');
+            output.file.write_all(text.as_bytes())
+        });
         // The journal holds the run; a full disk under the events file must not end it.
-        let _ = file.write_all(text.as_bytes());
+        let error = written.err().filter(|_| !output.failed)?;
+        output.failed = true;
+        let path = self.path.display();
+        Some(format!(
+            "warning: events are missing from `{path}`, which cannot be written: {error}; the run goes on"
+        ))
     }
 }
 
 /// How many happenings of the run the file holds. Half a line, which a full disk may have left, is cut off.
-fn take_stock(path: &Path, file: &File, run: &str) -> std::io::Result<u64> {
-    let mut reader = BufReader::new(File::open(path)?);
+fn take_stock(past: File, file: &File, run: &str) -> std::io::Result<u64> {
+    let mut reader = BufReader::new(past);
     let (mut held, mut whole) = (0, 0);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
@@ -112,7 +141,7 @@ fn take_stock(path: &Path, file: &File, run: &str) -> std::io::Result<u64> {
             break;
         }
         whole += line.len() as u64;
-        let written: Option<Written> = serde_json::from_slice(&line).ok();
+        let written: Option<Known> = serde_json::from_slice(&line).ok();
         held += u64::from(written.is_some_and(|line| line.run == run && line.event != "output"));
         line.clear();
     }

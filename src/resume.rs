@@ -2,7 +2,7 @@
 
 use crate::args::ResumeArgs;
 use crate::failure::{Failure, say};
-use crate::run::{carry_out, runtime};
+use crate::run::{carry_out, events, runtime};
 use crate::state;
 use lockstep_executor::{Drivers, Runner};
 use lockstep_plan::Deed;
@@ -16,6 +16,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     if let Some(outcome) = store.run(&run)?.outcome {
         say(&format!("run {run} had ended before: it {}", outcome.phrase()));
     }
+    let events = events(&args.watch)?;
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
-    carry_out(runtime()?, &store, runner, args.watch.events.as_deref())
+    carry_out(runtime()?, &store, runner, events)
 }

@@ -2,7 +2,7 @@
 
 use crate::args::ResumeArgs;
 use crate::failure::{Failure, print};
-use crate::run::{carry_out, runtime};
+use crate::run::{carry_out, events, runtime};
 use crate::{request, state};
 use lockstep_executor::{Drivers, Runner, replay};
 use lockstep_plan::{Deed, Event, RunOutcome};
@@ -14,6 +14,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let run = state::existing(&args.state)?.find_run(&args.run)?;
     let store = Arc::new(state::open(&args.state, args.watch.durability)?);
     state::permit(&store, &run, Deed::Rollback)?;
+    let events = events(&args.watch)?;
     let by = state::person();
     let drivers = Drivers::built_in();
     let runner = match store.run(&run)?.outcome {
@@ -35,7 +36,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
             Runner::take_back(store.clone(), drivers, &run, &by)?
         }
     };
-    carry_out(runtime()?, &store, runner, args.watch.events.as_deref())?;
+    carry_out(runtime()?, &store, runner, events)?;
     Ok(match store.run(&run)?.outcome {
         // That is what was asked for.
         Some(RunOutcome::RolledBack | RunOutcome::Succeeded) => 0,

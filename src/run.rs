@@ -1,6 +1,6 @@
 //! `dsl run`: carries a pipeline out.
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, WatchArgs};
 use crate::clock::span;
 use crate::events::Events;
 use crate::failure::{Failure, print, say};
@@ -34,6 +34,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     // Drivers keep their connections, which live as long as the runtime.
     let runtime = runtime()?;
     runtime.block_on(check(&lowered.plan, &drivers, &module))?;
+    let events = events(&args.watch)?;
     let started = Runner::start(store.clone(), drivers, lowered.plan, &module, &state::person());
     let runner = match started {
         // The command is right, and the target is taken: as if the run had failed, with nothing left to undo.
@@ -43,7 +44,12 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         }
         started => started?,
     };
-    carry_out(runtime, &store, runner, args.watch.events.as_deref())
+    carry_out(runtime, &store, runner, events)
+}
+
+/// The file that events are to go to, which has to be there before a run is begun or taken up.
+pub fn events(args: &WatchArgs) -> Result<Option<Events>, Failure> {
+    args.events.as_deref().map(Events::open).transpose()
 }
 
 /// Carries a run out to its end, showing it, and writes the closing table.
@@ -51,12 +57,12 @@ pub fn carry_out(
     runtime: Runtime,
     store: &Store,
     runner: Runner,
-    events: Option<&Path>,
+    events: Option<Events>,
 ) -> Result<u8, Failure> {
     let run = runner.info().id.clone();
     let started = runner.info().created_at;
     let plan = runner.plan().clone();
-    let events = events.map(|path| Events::open(path, &run)).transpose()?;
+    let events = events.map(|events| events.of_run(&run)).transpose()?;
     // Where the cursor cannot be moved, lines are written one after another.
     let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     let progress = Arc::new(Progress::new(plan.clone(), &run, events, live));

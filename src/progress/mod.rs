@@ -5,7 +5,7 @@ mod live;
 mod model;
 
 use crate::clock::{now, time_of_day};
-use crate::events::Events;
+use crate::events::Written;
 use crate::failure::say;
 use crate::text::harmless;
 use live::Live;
@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError};
 /// Shows a run.
 pub struct Progress {
     plan: Arc<Plan>,
-    events: Option<Events>,
+    events: Option<Written>,
     live: Option<Live>,
     run: String,
     /// The widest stage's name.
@@ -28,7 +28,7 @@ pub struct Progress {
 
 impl Progress {
     /// For a run of that plan; `live` on a terminal.
-    pub fn new(plan: Arc<Plan>, run: &str, events: Option<Events>, live: bool) -> Progress {
+    pub fn new(plan: Arc<Plan>, run: &str, events: Option<Written>, live: bool) -> Progress {
         let live = live.then(|| Live::new(&plan, run));
         let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
         Progress { plan, events, live, run: run.into(), width, asked: AtomicBool::new(false) }
@@ -59,9 +59,8 @@ impl Progress {
 
 impl Observer for Progress {
     fn happening(&self, at: u64, happening: &Happening, replayed: bool) {
-        if let Some(events) = &self.events {
-            events.happening(&self.plan, at, happening);
-        }
+        let warning = self.events.as_ref().and_then(|events| events.happening(&self.plan, at, happening));
+        warning.into_iter().for_each(|warning| self.message(&warning));
         let told = match &self.live {
             Some(live) => {
                 let mut model = live.model.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,9 +93,8 @@ impl Observer for Progress {
     }
 
     fn line(&self, line: &Line<'_>) {
-        if let Some(events) = &self.events {
-            events.printed(&self.plan, now(), line);
-        }
+        let warning = self.events.as_ref().and_then(|events| events.printed(&self.plan, now(), line));
+        warning.into_iter().for_each(|warning| self.message(&warning));
         match (&self.live, line.stream) {
             (Some(live), _) => {
                 let mut model = live.model.lock().unwrap_or_else(PoisonError::into_inner);

@@ -251,6 +251,31 @@ fn production_is_not_touched_unless_somebody_says_so() {
 }
 
 #[test]
+fn events_that_cannot_be_written_from_the_beginning_begin_nothing() {
+    let sandbox = Sandbox::of_source(
+        r#"workflow w { phase a { step b = shell { script = "true" } } } pipeline p { stage s = w {} }"#,
+    );
+    let mut command = sandbox.dsl("run");
+    command.arg(sandbox.module()).arg("p").arg("--events").arg(sandbox.module().join("no/such/folder"));
+    let told = said(&mut command).exits(2);
+    assert!(told.err.contains("no/such/folder"), "{}", told.err);
+    let told = said(&mut sandbox.dsl("runs")).exits(0);
+    assert_eq!(told.out, "nothing has run yet\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn events_that_cannot_be_written_later_are_missed_once() {
+    let sandbox = Sandbox::of_source(
+        r#"workflow w { phase a { step b = shell { script = "echo hello" } } } pipeline p { stage s = w {} }"#,
+    );
+    let mut command = sandbox.dsl("run");
+    command.arg(sandbox.module()).args(["p", "--events", "/dev/full"]);
+    let told = said(&mut command).exits(0);
+    assert_eq!(told.err.matches("warning: events are missing from `/dev/full`").count(), 1, "{}", told.err);
+}
+
+#[test]
 fn before_the_first_run_there_are_none() {
     let sandbox = Sandbox::of_source("");
     assert_eq!(said(&mut sandbox.dsl("runs")).exits(0).out, "nothing has run yet\n");
