@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::source::lower;
 use crate::{state, table};
 use lockstep_compiler::Purpose;
-use lockstep_executor::{Drivers, End, Error, Handle, Runner, Store, check, replay};
+use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, replay};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
@@ -92,9 +92,8 @@ pub fn carry_out(
     // The table is told from the journal: what is not in there did not happen.
     let told = replay(store, &run)?;
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
-    let asked = told.happenings.iter().any(|(_, it)| matches!(it, Happening::RollbackRequested(_)));
     let end_line = match end {
-        End::Finished(RunOutcome::RolledBack) if asked => format!("run {run} was rolled back"),
+        End::Finished(RunOutcome::RolledBack) if asked(&told) => format!("run {run} was rolled back"),
         End::Finished(outcome) => format!("run {run} {} in {took}", outcome.phrase()),
         End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
     };
@@ -104,6 +103,18 @@ pub fn carry_out(
         say(&failure.render());
     }
     Ok(exit_code(end))
+}
+
+/// Whether a person has asked for rollback.
+fn asked(told: &Replay) -> bool {
+    told.happenings.iter().any(|(_, it)| matches!(it, Happening::RollbackRequested(_)))
+}
+
+/// Whether a person has asked to take the run back after it had ended, and it was.
+pub fn was_taken_back(told: &Replay) -> bool {
+    let mut ended = told.happenings.iter().skip_while(|(_, it)| !matches!(it, Happening::RunEnded(_)));
+    told.state.outcome() == Some(RunOutcome::RolledBack)
+        && ended.any(|(_, it)| matches!(it, Happening::RollbackRequested(_)))
 }
 
 /// What runs are carried out on.

@@ -88,8 +88,15 @@ fn a_crash_in_the_middle_is_survived() {
         let mut rollback = sandbox.dsl("rollback");
         rollback.args(["last", "--events"]).arg(sandbox.events());
         assert!(sandbox.kill_at(&mut rollback, mark), "it ended before {mark}");
-        said(sandbox.dsl("resume").arg("last")).exits(1);
+        // It goes on with what was asked for last, which is done.
+        let told = said(sandbox.dsl("resume").arg("last")).exits(0);
+        assert!(told.out.contains("was rolled back") && !told.out.contains("failed"), "{}", told.out);
         serves(&sandbox, "1.0.0");
+        let told = said(sandbox.dsl("resume").arg("last")).exits(0);
+        assert!(told.err.contains("had ended before: it was rolled back"), "{}", told.err);
+        for stage in sandbox.status()["stages"].as_object().expect("stages").values() {
+            assert!(stage["why"].as_str().is_some_and(|why| why.ends_with(" asked for it")), "{stage}");
+        }
     }
 }
 
