@@ -49,6 +49,12 @@ pub(crate) fn group_alive(pid: u32) -> bool {
     system::group_has_living_member(pid)
 }
 
+/// Whether a group lives on whose leader has ended. For one that was started since the machine was: then the number of
+/// a leader that lives belongs to another process, which the kernel allows only when nothing of the group is left.
+pub(crate) fn is_left_behind(pid: u32) -> bool {
+    !system::lives(pid) && group_alive(pid)
+}
+
 /// Ends a process group: SIGTERM, after [`GRACE`] SIGKILL. True when nothing of it is left.
 pub(crate) async fn stop_group(pid: u32) -> bool {
     let Some(group) = group(pid) else { return true };
@@ -157,6 +163,11 @@ printf '%s\n%s %s\n' "$$" "$boot" "$stat""#;
         matches!(field(&stat, 3), Some("T" | "t"))
     }
 
+    pub fn lives(pid: u32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        field(&stat, 3).is_some_and(|state| !matches!(state, "Z" | "X" | "x"))
+    }
+
     pub fn group_has_living_member(pid: u32) -> bool {
         let group = pid.to_string();
         let living = |stat: &str| {
@@ -198,6 +209,14 @@ mod system {
     pub fn is_stopped(pid: u32) -> bool {
         let output = Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output();
         output.is_ok_and(|output| output.stdout.trim_ascii_start().starts_with(b"T"))
+    }
+
+    pub fn lives(pid: u32) -> bool {
+        let output = Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output();
+        output.is_ok_and(|output| {
+            let state = output.stdout.trim_ascii_start();
+            !state.is_empty() && !state.starts_with(b"Z")
+        })
     }
 
     pub fn group_has_living_member(_: u32) -> bool {

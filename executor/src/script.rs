@@ -113,6 +113,7 @@ impl Supervised {
     fn spawn(&self, script: Script, mut lock: File) -> Result<Spawned, NotStarted> {
         let before = self.enter(&mut lock)?;
         fs::write(self.path("script"), &script.text)?;
+        fs::write(self.path("boot"), process::boot_id())?;
         // What an attempt of the same key left that is being repeated.
         if before {
             for name in ["started", "exit"] {
@@ -199,8 +200,22 @@ impl Supervised {
         }
         Ok(match self.exit_code() {
             Some(code) => Probe::Ended(self.outcome(code)),
-            None => Probe::Unknown,
+            None => self.end_left_behind().await,
         })
+    }
+
+    /// The supervisor was killed, and so was the process that would have noticed. What it ran must not go on beside what
+    /// undoes or repeats it.
+    async fn end_left_behind(&self) -> Probe {
+        // Numbers of processes mean something only until the machine is started again.
+        let same_boot = fs::read_to_string(self.path("boot")).is_ok_and(|boot| boot == process::boot_id());
+        let left = self.supervisor().filter(|pid| same_boot && process::is_left_behind(*pid));
+        let Some(pid) = left else { return Probe::Unknown };
+        self.output.say("the script's shell was killed; what it ran goes on, and is ended");
+        match process::stop_group(pid).await {
+            true => Probe::Unknown,
+            false => Probe::Ended(does_not_end()),
+        }
     }
 
     /// Waits for the end of a script that runs: a thread blocks on its lock.
@@ -252,9 +267,7 @@ impl Supervised {
     /// The supervisor was killed from outside. What it ran must not go on unseen.
     async fn supervisor_died(&self) -> Outcome {
         match self.supervisor() {
-            Some(pid) if !process::stop_group(pid).await => Outcome::Lost {
-                message: "the script's shell was killed, and what it ran does not end".into(),
-            },
+            Some(pid) if !process::stop_group(pid).await => does_not_end(),
             _ => Outcome::Failed(Failure::new(Kind::Application, "the script was killed from outside")),
         }
     }
@@ -333,6 +346,10 @@ impl Supervised {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
+
+fn does_not_end() -> Outcome {
+    Outcome::Lost { message: "the script's shell was killed, and what it ran does not end".into() }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ use crate::support::*;
 use lockstep_executor::{Drivers, End, Error, Nobody, Runner};
 use lockstep_plan::*;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -196,6 +197,50 @@ async fn a_killed_supervisor_does_not_leave_its_script_behind() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(running.await.unwrap().unwrap(), End::Finished(RunOutcome::RolledBack));
     assert!(!alive(world.read("self").trim()));
+}
+
+/// With the runner gone, too: what is left of an attempt is ended before anything is undone or repeated.
+#[tokio::test]
+async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
+    for repeatable in [false, true] {
+        let world = World::new();
+        // A copy that finds another at work says so, as the undo does.
+        let script = "[ ! -e self ] || exec ./look.sh; echo $$ >self; echo begun; exec sleep 600";
+        let look = "#!/bin/sh\nif grep -v ') Z ' /proc/$(cat self)/stat; then echo beside >>seen; else echo alone >>seen; fi\n";
+        std::fs::write(world.path("look.sh"), look).unwrap();
+        std::fs::set_permissions(world.path("look.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+        let mut made = plan(vec![stage("a", vec![shell("one", script)])]);
+        made.steps[0].changes = true;
+        made.steps[0].undo = Undo::Irreversible;
+        made.steps[0].idempotent = repeatable;
+        let runner = world.runner(made);
+        let (run, handle) = (runner.info().id.clone(), runner.handle());
+        let memory = Arc::new(Memory::default());
+        let running = tokio::spawn(runner.run(memory.clone()));
+        memory.line("begun").await;
+        handle.detach();
+        running.await.unwrap().unwrap();
+        let files = walk(&world.directory.path().join("state"));
+        let started = files.iter().find(|path| path.ends_with("1/started")).unwrap();
+        let pid: i32 = std::fs::read_to_string(started).unwrap().trim().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let lock = files.iter().find(|path| path.ends_with("1/lock")).unwrap();
+        std::fs::File::open(lock).unwrap().lock_shared().unwrap();
+        assert!(alive(world.read("self").trim()), "only its shell was killed");
+        let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
+        assert!(!alive(world.read("self").trim()), "it goes on");
+        if repeatable {
+            assert_eq!(end, End::Finished(RunOutcome::Succeeded));
+            assert_eq!(world.read("seen"), "alone\n");
+        } else {
+            assert!(
+                matches!(end, End::Finished(RunOutcome::RolledBack | RunOutcome::NeedsPerson)),
+                "{end:?}"
+            );
+            assert!(!world.path("seen").exists(), "it was repeated blindly");
+        }
+    }
 }
 
 /// Detaches a run whose script is under way, and kills the script with its supervisor.
