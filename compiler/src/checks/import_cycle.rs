@@ -19,7 +19,8 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, source) in model.program.files() {
         for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
             // A path that was not understood leads nowhere.
-            let understood = || source.parse.errors.iter().all(|it| !import.span.contains(it.span.start));
+            let understood =
+                || source.parse.errors.iter().all(|it| !import.path_span.contains(it.span.start));
             if let Ok(module) = found
                 && understood()
             {
