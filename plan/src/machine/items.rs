@@ -181,7 +181,7 @@ impl Machine<'_> {
                 state.part += 1;
                 self.begin_part(item, branch);
             }
-            BranchMode::Failing => self.unwind_branch(item, branch, &Cause::Together),
+            BranchMode::Failing => self.unwind_branch(item, branch, &self.together()),
             _ => {}
         }
     }
@@ -330,6 +330,9 @@ impl Machine<'_> {
     /// Everything that the run did is undone: first what runs, then item by item, last first.
     pub(super) fn roll_back_run(&mut self, cause: Cause) {
         self.state.mode = RunMode::RollingBack;
+        if let Cause::Person(by) = &cause {
+            self.state.asked_back = Some(by.clone());
+        }
         let item = ItemId(self.state.item as u32);
         // Branches are counted afresh: those that had ended may have something to undo.
         self.state.items[item.index()].ended = 0;
@@ -371,6 +374,11 @@ impl Machine<'_> {
         }
     }
 
+    /// Why parts go back that did nothing wrong themselves.
+    fn together(&self) -> Cause {
+        self.state.asked_back.clone().map_or(Cause::Together, Cause::Person)
+    }
+
     fn unwind_previous_item(&mut self) {
         if self.state.item == 0 {
             self.finish();
@@ -383,7 +391,7 @@ impl Machine<'_> {
         self.turn |= branches == 0;
         for branch in 0..branches {
             self.state.items[item.index()].branches[branch as usize].mode = BranchMode::Failing;
-            self.unwind_branch(item, branch, &Cause::Together);
+            self.unwind_branch(item, branch, &self.together());
         }
     }
 

@@ -37,6 +37,8 @@ pub struct State {
     pub(super) waiting_rollbacks: BTreeSet<PlaceId>,
     /// Whether the pipeline's channels were told that something rolls back.
     pub(super) rollback_told: bool,
+    /// The person who asked for the run to be rolled back.
+    pub(super) asked_back: Option<String>,
 }
 
 /// What a run as a whole does.
@@ -354,6 +356,7 @@ impl State {
             recording: BTreeSet::new(),
             waiting_rollbacks: BTreeSet::new(),
             rollback_told: false,
+            asked_back: None,
         }
     }
 

@@ -394,3 +394,43 @@ fn what_was_passed_over_is_undone_later() {
         assert_eq!(state.steps[step("a.p1.x.undo").index()].status, StepStatus::Succeeded);
     }
 }
+
+/// Nothing failed: every stage that goes back says who asked for it.
+#[test]
+fn what_a_person_takes_back_says_so() {
+    let plan =
+        Builder::default().group(PLAIN, &[&[("a", "x!", &[])]]).group(PLAIN, &[&[("b", "y!", &[])]]).done();
+    let mut state = machine::State::new(&plan);
+    let mut agenda = vec![Event::Started { run: "r".into(), by: "b".into() }];
+    let mut asked = false;
+    loop {
+        let Some(event) = agenda.pop() else {
+            if std::mem::replace(&mut asked, true) {
+                break;
+            }
+            assert_eq!(state.outcome(), Some(RunOutcome::Succeeded));
+            agenda.push(Event::RollbackRequested { by: "alice".into() });
+            continue;
+        };
+        for command in machine::step(&plan, &mut state, event) {
+            match command {
+                Command::Record { stage, target, service, .. } => {
+                    let record = Ok(Value::Bool(true));
+                    agenda.push(Event::Recorded { stage, target, service, record });
+                }
+                Command::StartStep { step, attempt, .. } => {
+                    let outcome = Outcome::Succeeded { outputs: Default::default() };
+                    agenda.push(Event::StepEnded { step, attempt, outcome });
+                }
+                Command::AcquireClaims { claim, turn, .. } => {
+                    agenda.push(Event::ClaimsGranted { claim, turn });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(state.outcome(), Some(RunOutcome::RolledBack));
+    for stage in &state.stages {
+        assert_eq!(stage.cause, Some(Cause::Person("alice".into())));
+    }
+}
