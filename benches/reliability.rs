@@ -5,6 +5,10 @@
 //! one of a run that nobody disturbed, what the journal knew before each kill has to be in it still, no attempt may have been
 //! begun twice, and no script may have been. The first deviation ends it with everything that is known about it.
 
+#[path = "../tests/it/killing.rs"]
+mod killing;
+
+use killing::{Chance, killed};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,18 +67,6 @@ pipeline go(fails: bool = false) {
 
 /// At most so many kills in one run, so that each comes to its end.
 const MOST_IN_ONE: u32 = 5;
-
-/// A small generator, good enough to choose moments (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -165,21 +157,6 @@ fn begun_twice(status: &Value) -> Option<String> {
     begun.into_iter().find(|(_, count)| *count > 1).map(|(name, _)| name)
 }
 
-/// Kills a command after that long; its exit code when it had ended before.
-fn killed(command: &mut Command, after: Duration) -> Option<i32> {
-    let mut child = command.spawn().expect("the program starts");
-    let begun = Instant::now();
-    while begun.elapsed() < after {
-        if let Some(status) = child.try_wait().expect("it can be waited for") {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    let _ = child.kill();
-    // It may have ended in the same moment.
-    child.wait().expect("it can be waited for").code()
-}
-
 /// One run with its kills: how many there were.
 fn disturb(
     at: usize,
@@ -267,7 +244,7 @@ fn main() -> ExitCode {
             let (dsl, undisturbed, kills, runs, deviation, stopped) =
                 (&dsl, &undisturbed, &kills, &runs, &deviation, &stopped);
             scope.spawn(move || {
-                let mut chance = Chance((seed ^ worker.wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1));
+                let mut chance = Chance::new(seed ^ worker.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 while kills.load(Ordering::Relaxed) < count && !stopped() {
                     let at = chance.below(SCENES.len() as u64) as usize;
                     let (wanted, length) = &undisturbed[at];

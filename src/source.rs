@@ -231,7 +231,7 @@ pub fn lower(
     if found.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(Failure::Source);
     }
-    match lockstep_compiler::lower_for(purpose, &program, &dir, &args.pipeline, &arguments) {
+    match lockstep_compiler::lower_for(purpose, &program, found, &dir, &args.pipeline, &arguments) {
         Ok(lowered) => Ok((lowered, dir)),
         Err(found) => {
             // What is wrong with the command line has no place in the source.

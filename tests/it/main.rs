@@ -9,6 +9,7 @@ mod docs;
 mod examples;
 mod fix;
 mod fmt;
+mod killing;
 mod kubernetes;
 mod outputs;
 mod ownership;

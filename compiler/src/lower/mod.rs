@@ -78,7 +78,8 @@ impl Purpose {
     }
 }
 
-/// Makes the plan of one pipeline of the module in directory `module`.
+/// Makes the plan of one pipeline of the module in directory `module`. `found` is what [`crate::check`] says of the
+/// program, which whoever asks for a plan has mostly looked at already.
 ///
 /// # Errors
 /// Everything that keeps the program from having a meaning, and everything wrong with the arguments; what is
@@ -86,6 +87,7 @@ impl Purpose {
 pub fn lower_for(
     purpose: Purpose,
     program: &Program,
+    found: Vec<Diagnostic>,
     module: &Path,
     pipeline: &str,
     arguments: &BTreeMap<String, String>,
@@ -97,7 +99,6 @@ pub fn lower_for(
         return Err(vec![checks::name_unknown::report(nowhere, "module", &name, []).label("")]);
     };
     let id = find_pipeline(&model, root, pipeline).map_err(|diagnostic| vec![*diagnostic])?;
-    let found = checks::run(program);
     if found.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(found);
     }
@@ -122,7 +123,7 @@ pub fn lower_for(
     Ok(lowered)
 }
 
-/// As [`lower_for`], for a plan that is carried out.
+/// As [`lower_for`], for a plan that is carried out of a program that is yet to be checked.
 ///
 /// # Errors
 /// As [`lower_for`].
@@ -132,7 +133,7 @@ pub fn lower(
     pipeline: &str,
     arguments: &BTreeMap<String, String>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    lower_for(Purpose::Run, program, module, pipeline, arguments)
+    lower_for(Purpose::Run, program, checks::run(program), module, pipeline, arguments)
 }
 
 /// As [`lower`], but with every parameter of the pipeline left open, for the checks. Problems that only show up on

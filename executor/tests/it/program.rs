@@ -1,7 +1,7 @@
 //! Programs behind providers: what they are told, and what becomes of ones that misbehave.
 
 use crate::support::*;
-use lockstep_executor::{End, Nobody, Runner};
+use lockstep_executor::{Nobody, Runner};
 use lockstep_plan::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -111,14 +111,7 @@ async fn resumed(probe: &str) -> (Outcome, String) {
     let mut drivers_plan = plan.clone();
     // Targets of the program's own provider: it is asked what they run.
     drivers_plan.targets[0].provider = "edge".into();
-    let runner = world.runner(drivers_plan);
-    let run = runner.info().id.clone();
-    let memory = Arc::new(Memory::default());
-    let handle = runner.handle();
-    let running = tokio::spawn(runner.run(memory.clone()));
-    memory.line("begun").await;
-    handle.detach();
-    assert_eq!(running.await.unwrap().unwrap(), End::Detached);
+    let run = world.left_running(drivers_plan).await;
     let resumed: Runner = world.resume(&run);
     resumed.run(Arc::new(Nobody)).await.unwrap();
     let events = world.store().history(&run).unwrap().into_iter().map(|entry| entry.event);

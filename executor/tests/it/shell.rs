@@ -122,14 +122,7 @@ async fn a_script_with_secrets_may_leave_something_running() {
 async fn a_script_that_runs_on_is_found_again() {
     let world = World::new();
     let script = "echo begun; echo x >>count; while [ ! -e go ]; do sleep 0.05; done; echo ended";
-    let runner = world.runner(plan(vec![stage("a", vec![shell("one", script)])]));
-    let run = runner.info().id.clone();
-    let memory = Arc::new(Memory::default());
-    let handle = runner.handle();
-    let running = tokio::spawn(runner.run(memory.clone()));
-    memory.line("begun").await;
-    handle.detach();
-    assert_eq!(running.await.unwrap().unwrap(), End::Detached);
+    let run = world.left_running(plan(vec![stage("a", vec![shell("one", script)])])).await;
     let memory = Arc::new(Memory::default());
     let running = tokio::spawn(world.resume(&run).run(memory.clone()));
     memory.line("begun").await;
@@ -143,14 +136,7 @@ async fn a_script_that_runs_on_is_found_again() {
 async fn a_script_that_ended_meanwhile_keeps_its_outcome() {
     let world = World::new();
     let script = "echo begun; echo x >>count; while [ ! -e go ]; do sleep 0.05; done; echo result; : >done";
-    let runner = world.runner(plan(vec![stage("a", vec![shell("one", script)])]));
-    let run = runner.info().id.clone();
-    let memory = Arc::new(Memory::default());
-    let handle = runner.handle();
-    let running = tokio::spawn(runner.run(memory.clone()));
-    memory.line("begun").await;
-    handle.detach();
-    running.await.unwrap().unwrap();
+    let run = world.left_running(plan(vec![stage("a", vec![shell("one", script)])])).await;
     std::fs::write(world.path("go"), "").unwrap();
     let lock = walk(&world.directory.path().join("state"))
         .into_iter()
@@ -213,20 +199,8 @@ async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
         made.steps[0].changes = true;
         made.steps[0].undo = Undo::Irreversible;
         made.steps[0].idempotent = repeatable;
-        let runner = world.runner(made);
-        let (run, handle) = (runner.info().id.clone(), runner.handle());
-        let memory = Arc::new(Memory::default());
-        let running = tokio::spawn(runner.run(memory.clone()));
-        memory.line("begun").await;
-        handle.detach();
-        running.await.unwrap().unwrap();
-        let files = walk(&world.directory.path().join("state"));
-        let started = files.iter().find(|path| path.ends_with("1/started")).unwrap();
-        let pid: i32 = std::fs::read_to_string(started).unwrap().trim().parse().unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let lock = files.iter().find(|path| path.ends_with("1/lock")).unwrap();
-        std::fs::File::open(lock).unwrap().lock_shared().unwrap();
+        let run = world.left_running(made).await;
+        kill_attempt(&world, rustix::process::kill_process);
         assert!(alive(world.read("self").trim()), "only its shell was killed");
         let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
         assert!(!alive(world.read("self").trim()), "it goes on");
@@ -243,22 +217,23 @@ async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
     }
 }
 
-/// Detaches a run whose script is under way, and kills the script with its supervisor.
-async fn left_without_a_trace(world: &World, plan: Plan) -> String {
-    let runner = world.runner(plan);
-    let (run, handle) = (runner.info().id.clone(), runner.handle());
-    let memory = Arc::new(Memory::default());
-    let running = tokio::spawn(runner.run(memory.clone()));
-    memory.line("begun").await;
-    handle.detach();
-    running.await.unwrap().unwrap();
+/// Kills the supervisor of the only attempt, alone or with its group, and waits until its lock is free.
+fn kill_attempt(
+    world: &World,
+    kill: fn(rustix::process::Pid, rustix::process::Signal) -> rustix::io::Result<()>,
+) {
     let files = walk(&world.directory.path().join("state"));
     let started = files.iter().find(|path| path.ends_with("1/started")).unwrap();
     let pid: i32 = std::fs::read_to_string(started).unwrap().trim().parse().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).unwrap();
+    kill(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
     let lock = files.iter().find(|path| path.ends_with("1/lock")).unwrap();
     std::fs::File::open(lock).unwrap().lock_shared().unwrap();
+}
+
+/// Detaches a run whose script is under way, and kills the script with its supervisor.
+async fn left_without_a_trace(world: &World, plan: Plan) -> String {
+    let run = world.left_running(plan).await;
+    kill_attempt(world, rustix::process::kill_process_group);
     run
 }
 
@@ -296,13 +271,7 @@ async fn nobody_knows_how_it_ended() {
 async fn a_timeout_counts_on_while_nobody_looks() {
     let world = World::new();
     let script = "echo $$ >self; echo begun; exec sleep 600";
-    let runner = world.runner(plan(vec![stage("a", vec![shell("one", script).timeout(1500)])]));
-    let (run, handle) = (runner.info().id.clone(), runner.handle());
-    let memory = Arc::new(Memory::default());
-    let running = tokio::spawn(runner.run(memory.clone()));
-    memory.line("begun").await;
-    handle.detach();
-    running.await.unwrap().unwrap();
+    let run = world.left_running(plan(vec![stage("a", vec![shell("one", script).timeout(1500)])])).await;
     assert!(alive(world.read("self").trim()), "it goes on");
     let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
     assert_eq!(end, End::Finished(RunOutcome::RolledBack));

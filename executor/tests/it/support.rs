@@ -265,6 +265,18 @@ impl World {
         Runner::resume(self.store(), Drivers::built_in(), run).unwrap()
     }
 
+    /// Begins a run whose script says `begun`, and leaves it when it has: the script goes on.
+    pub async fn left_running(&self, plan: Plan) -> String {
+        let runner = self.runner(plan);
+        let (run, handle) = (runner.info().id.clone(), runner.handle());
+        let memory = Arc::new(Memory::default());
+        let running = tokio::spawn(runner.run(memory.clone()));
+        memory.line("begun").await;
+        handle.detach();
+        assert_eq!(running.await.unwrap().unwrap(), End::Detached);
+        run
+    }
+
     /// Runs to the end.
     pub async fn run(&self, plan: Plan) -> Ended {
         let runner = self.runner(plan);

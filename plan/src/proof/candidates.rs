@@ -18,7 +18,7 @@
 //! Leaving `max`, claims and the time that steps take out of account only adds executions. Candidates are therefore all
 //! there are and perhaps more: each is tried on the machine ([`super::replay`]) before it is believed.
 
-use super::course::{Fault, Trigger, What, stage_triggers};
+use super::course::{Fault, Trigger, What, known, stage_triggers};
 use super::group::Group;
 use crate::machine::matches;
 use crate::{Failure, ItemId, Kind, Part, Reaction, StepId, Verdict};
@@ -234,6 +234,7 @@ impl Search<'_, '_> {
             Some((Point { shape, at }, it.course.stays(at, Verdict::Rollback)?))
         });
         let Some((at, stays)) = left else { return };
+        let truth = known(plan);
         let takes_back = |kind: Kind| {
             let failure = Failure::new(kind, "");
             let rule = plan.rules.iter().find(|rule| matches(rule, &failure));
@@ -242,7 +243,7 @@ impl Search<'_, '_> {
         for (index, item) in plan.items.iter().enumerate().skip(self.group.item.index() + 1) {
             for part in item.branches.iter().flat_map(|branch| &branch.parts) {
                 let faults: Vec<Trigger> = match part {
-                    Part::Stage(stage) => stage_triggers(plan, *stage),
+                    Part::Stage(stage) => stage_triggers(plan, *stage, &truth),
                     Part::Approval(approval) => [Kind::ApprovalRejected, Kind::Timeout]
                         .map(|kind| Trigger {
                             fault: Fault::Approval(*approval, kind),

@@ -7,7 +7,7 @@ use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
 use crate::{
     Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
-    Reaction, ScopeId, StageId, StepId, Undo, Verdict, Work,
+    Reaction, ScopeId, StageId, StepId, Undo, Value, Verdict, Work,
 };
 use std::collections::BTreeSet;
 
@@ -26,6 +26,11 @@ const APPROVAL_KINDS: [Kind; 2] = [Kind::ApprovalRejected, Kind::Timeout];
 
 /// What is known of each condition of a plan; nothing known: it may come to either.
 pub(super) type Truth = [Option<bool>];
+
+/// What is known of each condition of a plan before the run.
+pub(super) fn known(plan: &Plan) -> Vec<Option<bool>> {
+    plan.conditions.iter().map(|condition| condition.as_value().and_then(Value::as_bool)).collect()
+}
 
 /// Something that can go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -351,24 +356,22 @@ pub(super) fn triggers(plan: &Plan, step: StepId) -> Vec<Trigger> {
 }
 
 /// Every way in which a stage can end because of itself: its steps, its waits, its conditions.
-pub(super) fn stage_triggers(plan: &Plan, stage: StageId) -> Vec<Trigger> {
+pub(super) fn stage_triggers(plan: &Plan, stage: StageId, truth: &Truth) -> Vec<Trigger> {
     let data = &plan.stages[stage.index()];
-    let truth: Vec<Option<bool>> =
-        plan.conditions.iter().map(|it| it.as_value().and_then(crate::Value::as_bool)).collect();
     let mut found = Vec::new();
-    found.extend(fallible(plan, &truth, data.when.iter().copied()));
+    found.extend(fallible(plan, truth, data.when.iter().copied()));
     for position in &data.positions {
-        found.extend(fallible(plan, &truth, position.when.iter().copied()));
+        found.extend(fallible(plan, truth, position.when.iter().copied()));
         match &position.work {
             Work::Steps(steps) => {
                 for step in steps {
-                    found.extend(fallible(plan, &truth, plan.steps[step.index()].when.iter().copied()));
+                    found.extend(fallible(plan, truth, plan.steps[step.index()].when.iter().copied()));
                     found.extend(triggers(plan, *step));
                 }
             }
             Work::Barrier(place) => {
                 let it = &plan.places[place.index()];
-                found.extend(fallible(plan, &truth, it.when.iter().copied()));
+                found.extend(fallible(plan, truth, it.when.iter().copied()));
                 let alone = plan.barriers[it.barrier.index()].places.len() < 2;
                 let (settled, decision) = judge_barrier(plan, *place);
                 let verdict = match settled {

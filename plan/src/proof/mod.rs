@@ -24,8 +24,9 @@ pub use course::Fault;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 
-use crate::{ConditionId, Happening, ItemId, Plan, ScopeId, StepId, Value, Verdict, Work};
+use crate::{ConditionId, Happening, ItemId, Plan, ScopeId, StepId, Verdict, Work};
 use candidates::{Candidate, candidates};
+use course::known;
 use group::Group;
 use replay::{assignments, replay, skeleton, undecidable};
 use std::collections::BTreeSet;
@@ -120,8 +121,7 @@ pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
 }
 
 fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
-    let known = |condition: &crate::Expr| condition.as_value().and_then(Value::as_bool);
-    let truth: Vec<Option<bool>> = plan.conditions.iter().map(known).collect();
+    let truth = known(plan);
     // First with every condition open: that allows more executions than there are.
     let group = Group::new(plan, item, &truth);
     let found = candidates(&group);

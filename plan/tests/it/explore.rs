@@ -266,7 +266,15 @@ impl World {
     /// Folds the event in and looks at nothing: for tests that see very many states.
     pub fn fold(&mut self, plan: &Plan, event: Event, fails: bool) {
         self.failures += u32::from(fails);
-        match &event {
+        self.closes(&event);
+        for command in machine::step(plan, &mut self.state, event) {
+            self.opens(&command);
+        }
+    }
+
+    /// What the event brings to its end outside.
+    fn closes(&mut self, event: &Event) {
+        match event {
             Event::StepEnded { step, attempt, .. } => {
                 self.open.retain(|open| !matches!(open, Open::Step(s, a, _) if s == step && a == attempt));
             }
@@ -281,61 +289,51 @@ impl World {
             }
             _ => {}
         }
-        for command in machine::step(plan, &mut self.state, event) {
-            match command {
-                Command::Record { stage, target, service, .. } => {
-                    self.open.insert(Open::Record(stage, target, service));
-                }
-                Command::StartStep { step, attempt, .. } => {
-                    self.open.insert(Open::Step(step, attempt, false));
-                }
-                Command::CancelStep { step, attempt } => {
-                    self.open.remove(&Open::Step(step, attempt, false));
-                    self.open.insert(Open::Step(step, attempt, true));
-                }
-                Command::StartTimer { timer, .. } => {
-                    self.open.insert(Open::Timer(timer));
-                }
-                Command::StopTimer(timer) => {
-                    self.open.remove(&Open::Timer(timer));
-                }
-                Command::AcquireClaims { claim, turn, wait } => {
-                    self.open.insert(Open::Claim(claim, turn, wait));
-                }
-                Command::ReleaseClaims { claim, .. } => {
-                    self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if *c == claim));
-                }
-                Command::Ask { question, answers, .. } => {
-                    self.open.insert(Open::Ask(question, answers));
-                }
-                Command::Unask(question) => {
-                    self.open.retain(|open| !matches!(open, Open::Ask(q, _) if *q == question));
-                }
-                _ => {}
+    }
+
+    /// What the command begins outside, or calls off; for what it begins whether that is new, for a cancellation whether
+    /// there was something to cancel.
+    fn opens(&mut self, command: &Command) -> bool {
+        match command {
+            Command::Record { stage, target, service, .. } => {
+                self.open.insert(Open::Record(*stage, *target, *service))
             }
+            Command::StartStep { step, attempt, .. } => self.open.insert(Open::Step(*step, *attempt, false)),
+            Command::CancelStep { step, attempt } => {
+                let runs = self.open.remove(&Open::Step(*step, *attempt, false));
+                let new = self.open.insert(Open::Step(*step, *attempt, true));
+                runs || !new
+            }
+            Command::StartTimer { timer, .. } => self.open.insert(Open::Timer(*timer)),
+            Command::StopTimer(timer) => self.open.remove(&Open::Timer(*timer)),
+            Command::AcquireClaims { claim, turn, wait } => {
+                let asked = self.open.iter().any(|open| matches!(open, Open::Claim(c, ..) if c == claim));
+                self.open.insert(Open::Claim(*claim, *turn, *wait));
+                !asked
+            }
+            Command::ReleaseClaims { claim, .. } => {
+                self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if c == claim));
+                true
+            }
+            Command::Ask { question, answers, .. } => {
+                let asked = self.open.iter().any(|open| matches!(open, Open::Ask(q, _) if q == question));
+                self.open.insert(Open::Ask(*question, answers.clone()));
+                !asked
+            }
+            Command::Unask(question) => {
+                self.open.retain(|open| !matches!(open, Open::Ask(q, _) if q == question));
+                true
+            }
+            Command::Announce(_) | Command::Notify { .. } | Command::Finish(_) => true,
         }
     }
 
     /// Folds the event in, and fails when that breaks an invariant.
     pub fn apply(&mut self, plan: &Plan, event: Event, before: Option<Rc<Story>>) -> Rc<Story> {
         let mut story = Story { before, event: event.clone(), told: Vec::new() };
-        match &event {
-            Event::StepEnded { step, attempt, .. } => {
-                self.open.retain(|open| !matches!(open, Open::Step(s, a, _) if s == step && a == attempt));
-            }
-            Event::Recorded { stage, target, service, .. } => {
-                self.open.remove(&Open::Record(*stage, *target, *service));
-            }
-            Event::TimerFired(timer) => {
-                self.open.remove(&Open::Timer(*timer));
-            }
-            Event::ClaimsGranted { claim, .. } | Event::ClaimsRefused { claim, .. } => {
-                self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if c == claim));
-            }
-            Event::Answered { question, .. } => {
-                self.open.retain(|open| !matches!(open, Open::Ask(q, _) if q == question));
-            }
-            _ => {}
+        self.closes(&event);
+        if let Event::Answered { question, .. } = &event {
+            self.open.retain(|open| !matches!(open, Open::Ask(q, _) if q == question));
         }
         let stops = matches!(event, Event::AbortRequested { .. }) || self.state.mode == RunMode::Aborting;
         let before = self.state.clone();
@@ -351,39 +349,25 @@ impl World {
             );
             assert!(!finished, "{command:?} after the end:\n{}", story.text(plan));
             assert!(!(stops && starts), "{command:?} after an abort:\n{}", story.text(plan));
+            let new = self.opens(&command);
             match command {
                 Command::Record { stage, target, service, .. } => {
-                    let new = self.open.insert(Open::Record(stage, target, service));
                     assert!(new, "asked twice for a record:\n{}", story.text(plan));
                     let known = before.records.contains_key(&(stage, target, service));
                     assert!(!known, "recorded twice:\n{}", story.text(plan));
                 }
-                Command::StartStep { step, attempt, .. } => {
+                Command::StartStep { step, .. } => {
                     check_start(plan, &before, &self.state, step, &story, self.reopened > 0);
-                    let new = self.open.insert(Open::Step(step, attempt, false));
                     assert!(new, "started twice:\n{}", story.text(plan));
                 }
-                Command::CancelStep { step, attempt } => {
-                    let runs = self.open.remove(&Open::Step(step, attempt, false))
-                        || self.open.contains(&Open::Step(step, attempt, true));
-                    assert!(runs, "cancels what does not run:\n{}", story.text(plan));
-                    self.open.insert(Open::Step(step, attempt, true));
+                Command::CancelStep { .. } => {
+                    assert!(new, "cancels what does not run:\n{}", story.text(plan));
                 }
                 Command::StartTimer { timer, .. } => {
-                    let new = self.open.insert(Open::Timer(timer));
                     assert!(new, "{timer:?} was started twice:\n{}", story.text(plan));
                 }
-                Command::StopTimer(timer) => {
-                    self.open.remove(&Open::Timer(timer));
-                }
-                Command::Ask { question, answers, .. } => {
-                    let asked =
-                        self.open.iter().any(|open| matches!(open, Open::Ask(q, _) if *q == question));
-                    assert!(!asked, "{question:?} was asked twice:\n{}", story.text(plan));
-                    self.open.insert(Open::Ask(question, answers));
-                }
-                Command::Unask(question) => {
-                    self.open.retain(|open| !matches!(open, Open::Ask(q, _) if *q == question))
+                Command::Ask { question, .. } => {
+                    assert!(new, "{question:?} was asked twice:\n{}", story.text(plan));
                 }
                 Command::Announce(happening) => {
                     // What is taken up again may fail again.
@@ -392,22 +376,15 @@ impl World {
                     assert!(new, "{happening:?} is told twice:\n{}", story.text(plan));
                     story.told.push(happening);
                 }
-                Command::AcquireClaims { claim, turn, wait } => {
-                    let asked =
-                        self.open.iter().any(|open| matches!(open, Open::Claim(c, ..) if *c == claim));
+                Command::AcquireClaims { claim, turn, .. } => {
                     let held = before.claims[claim.index()].status == ClaimStatus::Held;
-                    assert!(
-                        !asked && (!held || turn > 1),
-                        "{claim:?} is claimed twice:\n{}",
-                        story.text(plan)
-                    );
-                    self.open.insert(Open::Claim(claim, turn, wait));
+                    assert!(new && (!held || turn > 1), "{claim:?} is claimed twice:\n{}", story.text(plan));
                 }
-                Command::ReleaseClaims { claim, .. } => {
-                    self.open.retain(|open| !matches!(open, Open::Claim(c, ..) if *c == claim));
-                }
-                Command::Notify { .. } => {}
                 Command::Finish(_) => finished = true,
+                Command::StopTimer(_)
+                | Command::Unask(_)
+                | Command::ReleaseClaims { .. }
+                | Command::Notify { .. } => {}
             }
         }
         // A person may ask in vain to take back what has ended.

@@ -1,6 +1,7 @@
 //! `kill -9` at random moments of a deployment to two regions, its resumes and its rollbacks, again and again.
 
 use super::support::{IMAGE, MANIFEST, World, world};
+use crate::killing::{Chance, killed};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,30 +15,9 @@ const PHASES: &str = "
 /// At most so many kills in one run, so that each comes to its end.
 const MOST_IN_ONE: u32 = 4;
 
-/// A small generator, good enough to choose moments (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}
-
-/// Kills a command after that long; its exit code when it had ended before.
-fn killed(command: &mut Command, after: Duration) -> Option<i32> {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while began.elapsed() < after {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let _ = child.kill();
-    child.wait().unwrap().code()
+fn quiet(mut command: Command) -> Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 fn resume(world: &World) -> Command {
@@ -65,7 +45,7 @@ fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
     };
     let wanted = number("LOCKSTEP_KILLS", 200);
     let seed = number("LOCKSTEP_SEED", 0x5eed_1e55);
-    let mut chance = Chance(seed.max(1));
+    let mut chance = Chance::new(seed);
     world.manifest(&MANIFEST.replace("replicas: 3", "replicas: 1"));
     let mut versions = ["3.9", "3.10"].into_iter().cycle();
     let mut now = versions.next().unwrap();
@@ -81,7 +61,7 @@ fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
         let version = format!("version={next}");
         let arguments = [version.as_str(), if broken { "broken=true" } else { "broken=false" }];
         let began = Instant::now();
-        let mut command = world.command(&arguments);
+        let mut command = quiet(world.command(&arguments));
         let mut here = 0;
         let code = loop {
             let moment =
@@ -92,8 +72,8 @@ fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
                     kills += 1;
                     here += 1;
                     // Killed before there was a run: it is begun anew.
-                    command =
-                        if begun(&world) > begun_before { resume(&world) } else { world.command(&arguments) };
+                    let again = begun(&world) > begun_before;
+                    command = quiet(if again { resume(&world) } else { world.command(&arguments) });
                 }
             }
         };
