@@ -30,7 +30,14 @@ async fn failure(program: &str) -> Failure {
 #[tokio::test]
 async fn it_is_told_what_to_do_and_tells_how_it_went() {
     let program = r#"read -r line; echo "$line" >seen; echo '{"progress":"half way"}'; echo '{"result":{"outputs":{"revision":7}}}'"#;
-    let (world, plan) = world(program, false);
+    let (world, mut plan) = world(program, false);
+    let pieces = vec!["host: ".into(), ";".into()];
+    plan.templates.push(Template { path: "edge/site.conf".into(), pieces });
+    let filled = |text: &str| {
+        vec![Filled { template: TemplateId(0), holes: vec![Expr::Value(Value::Text(text.into()))] }]
+    };
+    plan.steps[0].action.files = filled("one");
+    plan.steps[0].action.service_files = filled("two");
     let ended = world.run(plan).await;
     let outputs = BTreeMap::from([("revision".into(), Value::Int(7))]);
     assert_eq!(ended.outcome(), Outcome::Succeeded { outputs });
@@ -42,6 +49,8 @@ async fn it_is_told_what_to_do_and_tells_how_it_went() {
     assert_eq!(seen["key"], format!("{}/a.main.go/1", ended.run));
     assert_eq!(seen["arguments"], serde_json::json!({ "text": "hello", "share": 20 }));
     assert_eq!(seen["target"]["settings"]["root"], "a");
+    let file = |text: &str| serde_json::json!([{ "path": "edge/site.conf", "text": text }]);
+    assert_eq!((&seen["files"], &seen["service"]["files"]), (&file("host: one;"), &file("host: two;")));
 }
 
 #[tokio::test]

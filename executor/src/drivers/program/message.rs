@@ -2,7 +2,7 @@
 
 use crate::driver::Context;
 use crate::secrets::Secrets;
-use lockstep_plan::{Call, Failure, Kind, Value, ValueType};
+use lockstep_plan::{Call, Failure, File, Kind, Value, ValueType};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -16,6 +16,9 @@ pub(super) fn request(what: &str, call: &Call, context: &Context) -> Json {
         let values = values.iter().map(|(name, value)| (name.clone(), tell(value, &context.secrets)));
         Json::Object(values.collect::<Map<_, _>>())
     };
+    let files = |files: &[File]| -> Vec<Json> {
+        files.iter().map(|file| json!({ "path": file.path, "text": file.text })).collect()
+    };
     json!({
         "version": VERSION,
         "request": what,
@@ -23,12 +26,14 @@ pub(super) fn request(what: &str, call: &Call, context: &Context) -> Json {
         "epoch": context.epoch,
         "step": call.step,
         "arguments": values(&call.arguments),
+        "files": files(&call.files),
         "target": call.target.as_ref().map(|target| json!({
             "name": target.name, "settings": values(&target.settings),
         })),
         "service": call.service.as_ref().map(|service| json!({
             "name": service.name, "artifact_type": service.artifact_type,
             "artifact": values(&service.artifact), "settings": values(&service.settings),
+            "files": files(&service.files),
         })),
         "record": call.record.as_ref().map(|record| tell(record, &context.secrets)),
     })
