@@ -10,7 +10,7 @@ use crate::secrets::{Redactor, Secrets};
 use lockstep_plan::{Call, Failure, Kind, Outcome, Plan, StepId, Value, ValueType};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,12 @@ pub trait Driver: Send + Sync {
     fn repeatable(&self, step: &str) -> bool {
         let _ = step;
         false
+    }
+
+    /// Puts into the plan of a run that is about to begin what its steps would else look for when they are carried out, so that
+    /// it stays as it is now. Relative paths start from `module`.
+    fn complete(&self, plan: &mut Plan, module: &Path) {
+        let _ = (plan, module);
     }
 
     /// Whether the call's target can be returned to the call's record although the run has ended: what the run put there is
@@ -278,6 +284,13 @@ impl Drivers {
             self.by_provider.entry(provider).or_insert_with(|| Arc::new(program));
         }
         self
+    }
+
+    /// Has every driver put into a plan what has to stay as it is now.
+    pub(crate) fn complete(&self, plan: &mut Plan, module: &Path) {
+        for driver in self.by_provider.values() {
+            driver.complete(plan, module);
+        }
     }
 
     /// The driver of a provider.

@@ -109,7 +109,7 @@ impl Runner {
     pub fn start(
         store: Arc<Store>,
         drivers: Drivers,
-        plan: Plan,
+        mut plan: Plan,
         module: &Path,
         by: &str,
     ) -> Result<Runner, Error> {
@@ -132,6 +132,7 @@ impl Runner {
                 return Err(Error::Busy(tasks::blocked(&held)));
             }
         }
+        drivers.complete(&mut plan, module);
         let info = store.create_run(&plan, module, by)?;
         let lock = store.lock_run(&info.id)?;
         Ok(Runner::new(store, drivers, plan, info, secrets, lock))

@@ -242,3 +242,34 @@ fn whatever_the_checker_lets_stand_in_a_manifest_is_filled_in() {
     world.resume().exits(0);
     assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
 }
+
+#[test]
+fn manifests_that_a_parameter_names_are_those_of_the_runs_beginning() {
+    let phases = "
+      phase one {
+        step more    = kubernetes.apply { manifests = more }
+        step rollout = kubernetes.rolling { timeout = 2m }
+      }";
+    let Some(world) = world("pinned", "rolling", phases) else { return };
+    let parameter = "version: string, files: list<path> = [\"k8s\"]) = kubernetes {";
+    world.edit("main.lockstep", "version: string) = kubernetes {", parameter);
+    world.edit("main.lockstep", "manifests = [\"k8s/*.yaml\"]", "manifests = files");
+    let parameter = "broken: bool = false, more: list<path> = [\"more.yaml\"])";
+    world.edit(
+        "main.lockstep",
+        "infra: infrastructure<kubernetes>, broken: bool = false)",
+        &format!("infra: infrastructure<kubernetes>, {parameter}"),
+    );
+    let more = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\ndata: { for: \"${infra.name} ${run.id}\" }\n";
+    let path = world.sandbox.module().join("more.yaml");
+    std::fs::write(&path, more).unwrap();
+    assert!(world.sandbox.kill_at(&mut world.command(&["version=3.9"]), "applied ConfigMap `more`"));
+    world.manifest(&MANIFEST.replace("replicas: 3", "replicas: 1"));
+    std::fs::remove_file(path).unwrap();
+    world.resume().exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        let more = world.get(region, "v1", "ConfigMap", "more").unwrap();
+        assert!(more["data"]["for"].as_str().unwrap().starts_with(&format!("region{region} ")), "{more}");
+    }
+}

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// What the files that `patterns` name describe, in the order in which it is to be applied.
 ///
-/// As a rule they came with the plan, filled in. Only what could not be known when it was made (files that a parameter names)
-/// is read now, relative to `module`, and filled in from `scope`.
+/// As a rule they came with the plan, filled in. Only what could not be known when the run began (files that a step's output
+/// names, or that a step made) is read now, relative to `module`, and filled in from `scope`.
 pub(super) fn load(
     module: &Path,
     patterns: &[&str],
@@ -56,7 +56,7 @@ pub(super) fn objects(files: &[File]) -> Result<Vec<Json>, Failure> {
 }
 
 /// Whether a pattern stands for a file: it names it, fits it, or names the folder that it lies in.
-fn names(pattern: &str, path: &str) -> bool {
+pub(super) fn names(pattern: &str, path: &str) -> bool {
     const WHOLE: glob::MatchOptions = glob::MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,
@@ -88,7 +88,7 @@ pub(super) fn patterns(value: Option<&Value>) -> Vec<&str> {
 }
 
 /// The files that a pattern stands for, sorted; of a directory its YAML and JSON files.
-fn files(module: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn files(module: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     let full = module.join(pattern);
     if full.is_file() {
         return Ok(vec![full]);

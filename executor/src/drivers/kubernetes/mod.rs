@@ -15,6 +15,7 @@ mod lease;
 mod manifest;
 mod object;
 mod permissions;
+mod pin;
 mod pods;
 mod preview;
 mod problem;
@@ -34,11 +35,11 @@ mod workloads;
 use crate::driver::{Attempt, Cancel, Change, Context, Driver, Probe, Work};
 use cluster::Cluster;
 use lease::Leases;
-use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Value};
+use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value};
 use permissions::Granted;
 use problem::wrong;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use target::Target;
@@ -157,6 +158,10 @@ impl Driver for Kubernetes {
 
     fn repeatable(&self, _: &str) -> bool {
         true
+    }
+
+    fn complete(&self, plan: &mut Plan, module: &Path) {
+        pin::pin(plan, module);
     }
 
     fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {

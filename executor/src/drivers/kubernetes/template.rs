@@ -41,32 +41,53 @@ impl Scope {
     }
 }
 
-/// Fills placeholders in; `\${` stands for `${`.
-pub(super) fn render(text: &str, scope: &Scope) -> Result<String, String> {
-    let mut rendered = String::with_capacity(text.len());
+/// A text taken apart: what stands before, between and after its placeholders, and what these name, each with its line.
+pub(super) type Parts = (Vec<String>, Vec<(String, usize)>);
+
+/// Takes a text apart; `\${` stands for `${`.
+pub(super) fn parts(text: &str) -> Result<Parts, String> {
+    let (mut pieces, mut names) = (vec![String::new()], Vec::new());
+    let push = |pieces: &mut Vec<String>, more: &str| {
+        if let Some(last) = pieces.last_mut() {
+            last.push_str(more);
+        }
+    };
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let line = text[..text.len() - rest.len() + start].lines().count().max(1);
         if let Some(before) = rest[..start].strip_suffix('\\') {
-            rendered.push_str(before);
-            rendered.push_str("${");
+            push(&mut pieces, before);
+            push(&mut pieces, "${");
             rest = &rest[start + 2..];
             continue;
         }
-        rendered.push_str(&rest[..start]);
+        push(&mut pieces, &rest[..start]);
         let inner = &rest[start + 2..];
         let Some(end) = inner.find('}') else {
             return Err(format!("line {line}: a `${{` that no `}}` ends"));
         };
-        let name = inner[..end].trim();
+        names.push((inner[..end].trim().to_string(), line));
+        pieces.push(String::new());
+        rest = &inner[end + 1..];
+    }
+    push(&mut pieces, rest);
+    Ok((pieces, names))
+}
+
+/// Fills placeholders in.
+pub(super) fn render(text: &str, scope: &Scope) -> Result<String, String> {
+    let (pieces, names) = parts(text)?;
+    let mut rendered = String::with_capacity(text.len());
+    let mut names = names.iter();
+    for piece in &pieces {
+        rendered.push_str(piece);
+        let Some((name, line)) = names.next() else { continue };
         let Some(value) = scope.0.get(name) else {
             let known: Vec<&str> = scope.0.keys().map(String::as_str).collect();
             return Err(format!("line {line}: `${{{name}}}` names nothing; there are {}", known.join(", ")));
         };
         rendered.push_str(value);
-        rest = &inner[end + 1..];
     }
-    rendered.push_str(rest);
     Ok(rendered)
 }
 
