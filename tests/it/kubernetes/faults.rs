@@ -1,7 +1,7 @@
 //! Rollouts that cannot succeed are given up early, with what the pods say; runs that are killed are gone on with.
 
-use super::support::{IMAGE, MANIFEST, world};
-use crate::support::{repository, said};
+use super::support::{IMAGE, MANIFEST, documented_role, world};
+use crate::support::said;
 
 const ROLLOUT: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m } }";
 
@@ -155,11 +155,4 @@ fn what_a_cluster_shares_is_written_only_where_it_is_named() {
     world.manifest(MANIFEST);
     world.run(&["version=3.10"]).exits(0);
     assert_eq!((verb(1), verb(2)), (None, None), "it left the manifests");
-}
-
-/// The Role that docs/kubernetes.md says is needed.
-fn documented_role() -> String {
-    let page = std::fs::read_to_string(repository().join("docs/kubernetes.md")).unwrap();
-    let block = page.split("```yaml\n").find(|block| block.contains("kind: Role")).unwrap();
-    block.split("```").next().unwrap().to_string()
 }

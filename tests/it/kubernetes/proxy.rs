@@ -10,9 +10,12 @@ use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,4 +145,29 @@ fn status(code: u16, wait: Option<u64>) -> Answer {
     }
     let body = Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
     response.body(body.boxed_unsync()).unwrap()
+}
+
+/// Starts a proxy that passes connections on, as `CONNECT` asks for, on the current runtime; gives its address.
+pub async fn tunnel(count: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let count = count.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let mut words = head.split_whitespace();
+                assert_eq!(words.next(), Some("CONNECT"), "{head}");
+                let mut server = TcpStream::connect(words.next().unwrap_or_default()).await?;
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    address
 }

@@ -1,7 +1,8 @@
 //! A namespace of its own in each of two clusters, a module that deploys to them, and a look at what is there.
 
-use super::proxy::{Fault, Proxy, Rule};
-use crate::support::{Said, Sandbox, said};
+use super::proxy::{Fault, Proxy, Rule, tunnel};
+use crate::support::{Said, Sandbox, repository, said};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -11,7 +12,8 @@ use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 
 /// An image that is small and everywhere, under two tags.
@@ -364,15 +366,98 @@ impl World {
 
     /// Lets that user do what a Role says.
     pub fn grant(&self, region: usize, role: &str) {
+        let group =
+            json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "test:deployers" });
+        self.grant_to(region, role, &group);
+    }
+
+    /// Lets somebody do what a Role says.
+    pub fn grant_to(&self, region: usize, role: &str, subject: &Json) {
         let role = role.replace("NAMESPACE", &self.namespace);
         let role: Json = serde_saphyr::from_str(&role).unwrap();
         self.apply_as(region, "admin", &role);
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "lockstep" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lockstep" },
-            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "test:deployers" }],
+            "subjects": [subject],
         });
         self.apply_as(region, "admin", &binding);
+    }
+
+    /// The command as a pod of a region's cluster would run it: with the token of the namespace's default service account where
+    /// pods have it, and without a kubeconfig. None, said aloud, where this machine or the kubeconfig does not allow for that.
+    pub fn in_cluster(&self, region: usize, command: Command) -> Option<Command> {
+        const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+        let mut apart = Command::new("unshare");
+        apart.args(["--map-root-user", "--mount", "sh", "-ec"]);
+        if !apart.arg("mount -t tmpfs none /var/run").output().is_ok_and(|tried| tried.status.success()) {
+            eprintln!("SKIPPED: `unshare` cannot give a process a {FOLDER} of its own here");
+            return None;
+        }
+        let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let context = file.contexts.iter().find(|context| context.name == self.context(region)).unwrap();
+        let wanted = &context.context.as_ref().unwrap().cluster;
+        let cluster = file.clusters.iter().find(|cluster| cluster.name == *wanted)?.cluster.as_ref()?;
+        let server = cluster.server.as_deref()?.strip_prefix("https://")?;
+        let (host, port) = server.trim_end_matches('/').rsplit_once(':').unwrap_or((server, "443"));
+        let authority = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
+            (Some(data), _) => serde_json::from_value::<ByteString>(data.as_str().into()).unwrap().0,
+            (None, Some(path)) => fs::read(path).unwrap(),
+            (None, None) => panic!("the kubeconfig names no authority"),
+        };
+        let uri = format!("/api/v1/namespaces/{}/serviceaccounts/default/token", self.namespace);
+        let wish = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {} });
+        let token = loop {
+            let asked = hyper::Request::post(&uri).header("content-type", "application/json");
+            let asked = asked.body(wish.to_string().into_bytes()).unwrap();
+            match self.runtime.block_on(self.clients[region - 1].request::<Json>(asked)) {
+                Ok(token) => break token,
+                // A controller makes the account soon after the namespace.
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let folder = self.sandbox.module().join("account");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("token"), token["status"]["token"].as_str().unwrap()).unwrap();
+        fs::write(folder.join("ca.crt"), authority).unwrap();
+        fs::write(folder.join("namespace"), &self.namespace).unwrap();
+
+        let mut pod = Command::new("unshare");
+        pod.args(["--map-root-user", "--mount", "sh", "-ec"]);
+        pod.arg(format!(
+            "mount -t tmpfs none /var/run; mkdir -p {FOLDER}; cp \"$0\"/* {FOLDER}; exec \"$@\""
+        ));
+        pod.arg(&folder).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => pod.env(name, value),
+                None => pod.env_remove(name),
+            };
+        }
+        pod.env_remove("KUBECONFIG").env("HOME", &folder);
+        pod.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port);
+        Some(pod)
+    }
+
+    /// Has the program reach the clusters through a proxy that the kubeconfig names; counts its connections. None, said aloud,
+    /// where they are not reached by TLS, which is what such proxies pass on.
+    pub fn through_a_tunnel(&mut self) -> Option<Arc<AtomicUsize>> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let address = self.runtime.block_on(tunnel(count.clone()));
+        let mut file = serde_json::to_value(Kubeconfig::read_from(&self.kubeconfig).unwrap()).unwrap();
+        for entry in file["clusters"].as_array_mut().unwrap() {
+            if !entry["cluster"]["server"].as_str().unwrap_or_default().starts_with("https://") {
+                eprintln!("SKIPPED: the kubeconfig's clusters are not reached by TLS");
+                return None;
+            }
+            entry["cluster"]["proxy-url"] = format!("http://{address}").into();
+        }
+        self.kubeconfig = self.sandbox.module().join("kubeconfig.json");
+        fs::write(&self.kubeconfig, file.to_string()).unwrap();
+        Some(count)
     }
 
     /// Replaces text in a file of the module.
@@ -421,4 +506,11 @@ impl World {
     pub fn context(&self, region: usize) -> &str {
         &self.contexts[region - 1]
     }
+}
+
+/// The Role that docs/kubernetes.md says is needed.
+pub fn documented_role() -> String {
+    let page = std::fs::read_to_string(repository().join("docs/kubernetes.md")).unwrap();
+    let block = page.split("```yaml\n").find(|block| block.contains("kind: Role")).unwrap();
+    block.split("```").next().unwrap().to_string()
 }

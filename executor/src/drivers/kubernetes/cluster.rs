@@ -5,6 +5,7 @@ use super::target::Target;
 use crate::driver::Cancel;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
@@ -119,7 +120,15 @@ impl Cluster {
                     )));
                 }
                 let name = if context.is_empty() { current } else { context.to_string() };
-                Config::from_custom_kubeconfig(file, &options).await.map(|config| (config, name))
+                let own_proxy = has_proxy(&file, &name);
+                let config = Config::from_custom_kubeconfig(file, &options).await;
+                config.map(|mut config| {
+                    // That of the environment is not meant for every server.
+                    if !own_proxy && Matcher::from_env().intercept(&config.cluster_url).is_none() {
+                        config.proxy_url = None;
+                    }
+                    (config, name)
+                })
             }
             Err(error) => Err(error),
         };
@@ -274,6 +283,14 @@ impl Cluster {
             .insert(version.to_string(), Arc::new(kinds));
         Ok(found)
     }
+}
+
+/// Whether the kubeconfig itself says by which proxy a context's server is reached.
+fn has_proxy(file: &Kubeconfig, context: &str) -> bool {
+    let context = file.contexts.iter().find(|it| it.name == context).and_then(|it| it.context.as_ref());
+    let cluster = context.and_then(|context| file.clusters.iter().find(|it| it.name == context.cluster));
+    let proxy = cluster.and_then(|it| it.cluster.as_ref()?.proxy_url.as_ref());
+    proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
 fn json(text: &str) -> Result<Json, Problem> {

@@ -1,0 +1,34 @@
+//! Ways to an API server other than a kubeconfig with a token: a pod's own service account, a proxy on the way.
+
+use super::support::{IMAGE, documented_role, world};
+use std::sync::atomic::Ordering;
+
+const ROLLOUT: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m } }";
+
+#[test]
+fn in_a_pod_it_is_the_pods_own_service_account() {
+    let Some(world) = world("in_cluster", "rolling", ROLLOUT) else { return };
+    world.edit("main.lockstep", &format!("context = \"{}\", ", world.context(1)), "");
+    let second =
+        "    stage region2 = ship { service = shop { image, version }, infra = test.region2, broken }\n";
+    world.edit("main.lockstep", second, "");
+    let run = || world.in_cluster(1, world.command(&["version=3.9"]));
+    let Some(mut refused) = run() else { return };
+    // The account may do nothing yet, but the API server knows it.
+    let refused = crate::support::said(&mut refused).exits(2);
+    assert!(refused.err.contains("permissions are missing in namespace"), "{}", refused.err);
+    assert!(refused.err.contains("of context `in-cluster`"), "{}", refused.err);
+    let account = serde_json::json!({ "kind": "ServiceAccount", "name": "default" });
+    world.grant_to(1, &documented_role(), &account);
+    crate::support::said(&mut run().unwrap()).exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
+fn proxies_that_the_kubeconfig_names_are_used() {
+    let Some(mut world) = world("tunnel", "rolling", ROLLOUT) else { return };
+    let Some(tunnels) = world.through_a_tunnel() else { return };
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    assert!(tunnels.load(Ordering::Relaxed) >= 2, "one for each region at least");
+}
