@@ -2,6 +2,7 @@
 
 use super::support::{IMAGE, MANIFEST, World, world};
 use crate::support::said;
+use std::process::Stdio;
 
 /// Fails in the second region when the pipeline says so, and takes everything back in both.
 const END: &str = "
@@ -122,6 +123,77 @@ fn colours_take_turns() {
     world.run(&["version=3.10"]).exits(0);
     world.run(&["version=3.9"]).exits(0);
     assert_eq!(colour(1), "blue");
+}
+
+#[test]
+fn the_first_colour_is_sent_nothing_before_the_swap() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end(
+        "phase up   { step stage = kubernetes.stage { timeout = 1m } }
+         phase look { step look = shell { script = \"while [ -e hold ]; do sleep 0.05; done\" } }
+         phase over { step swap = kubernetes.swap { only if swapped, timeout = 1m } }",
+    );
+    let Some(world) = world("first_colour", "rolling", rolling) else { return };
+    world.edit("main.lockstep", "broken: bool = false", "swapped: bool = true, broken: bool = false");
+    for region in ["test.region1", "test.region2, broken"] {
+        world.edit(
+            "main.lockstep",
+            &format!("infra = {region} }}"),
+            &format!("infra = {region}, swapped }}"),
+        );
+    }
+    world.run(&["version=3.9"]).exits(0);
+    let selector = |region| world.get(region, "v1", "Service", "shop").unwrap()["spec"]["selector"].clone();
+    let plain = selector(1);
+    let endpoints = |region| -> Vec<String> {
+        let found = world.get(region, "v1", "Endpoints", "shop").unwrap();
+        let addresses = found["subsets"][0]["addresses"].as_array().cloned().unwrap_or_default();
+        addresses.iter().map(|it| it["targetRef"]["name"].as_str().unwrap().to_string()).collect()
+    };
+    world.rewrite("rolling", "blue_green", rolling, &phases);
+
+    // The staged pods run, and nobody asks them anything.
+    let hold = world.sandbox.module().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    let mut run = world.command(&["version=3.10", "broken=true", "swapped=false"]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let events = || std::fs::read_to_string(world.sandbox.events()).unwrap_or_default();
+    let looks = |region: usize| {
+        let step = format!("\"region{region}.look.look\"");
+        events().lines().any(|line| line.contains("\"step_started\"") && line.contains(&step))
+    };
+    while !(looks(1) && looks(2)) {
+        assert!(run.try_wait().unwrap().is_none(), "{}", events());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for region in [1, 2] {
+        assert_eq!(ready(&world, region, "shop-blue"), Some(3));
+        let serving = endpoints(region);
+        assert!(
+            serving.len() == 3 && serving.iter().all(|pod| !pod.starts_with("shop-blue-")),
+            "{serving:?} with {}",
+            selector(region)
+        );
+    }
+    std::fs::remove_file(&hold).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    let is_old = || {
+        for region in [1, 2] {
+            assert_eq!(selector(region), plain);
+            assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"]);
+            assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        }
+    };
+    is_old();
+
+    // Swapped, and taken back before and after the end of the run.
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    is_old();
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.names(2, "apps/v1", "Deployment"), ["shop-blue"]);
+    world.roll_back().exits(0);
+    is_old();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Putting releases in place: applying their objects, waiting for their workloads, deleting what is left over.
 
 use super::object::{Id, at, text};
-use super::release::Release;
+use super::release::Held;
 use super::target::Target;
 use super::wait::rolled_out;
 use futures_util::future::try_join_all;
@@ -83,21 +83,17 @@ pub(super) async fn wait(target: &Target, applied: &[Json], restarts: i64) -> Re
     try_join_all(workloads.map(|object| rolled_out(target, object, restarts))).await.map(drop)
 }
 
-/// Deletes the objects of all stored releases that none of `kept` holds, the last applied first.
-pub(super) async fn delete_others(
+/// Deletes the objects of these releases that are not among `kept`, the last applied first.
+pub(super) async fn delete_others<'a>(
     target: &Target,
-    stored: &[String],
-    kept: &[&Release],
+    releases: impl Iterator<Item = &'a Held>,
+    kept: &[Id],
     epoch: u64,
 ) -> Result<(), Failure> {
-    let mut others: Vec<Id> = Vec::new();
-    for name in stored {
-        let release = Release::read(target, name).await?;
-        for object in release.all() {
-            let id = Id::of(object);
-            if !others.contains(&id) && !kept.iter().any(|kept| kept.holds(&id)) {
-                others.push(id);
-            }
+    let mut others: Vec<&Id> = Vec::new();
+    for id in releases.flat_map(|held| &held.objects) {
+        if !others.contains(&id) && !kept.iter().any(|kept| kept.same(id)) {
+            others.push(id);
         }
     }
     for id in others.iter().rev() {

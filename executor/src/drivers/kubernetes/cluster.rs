@@ -47,8 +47,13 @@ pub(super) struct Cluster {
     pub context: String,
     client: Client,
     under_way: Semaphore,
-    kinds: Mutex<BTreeMap<String, Arc<Vec<Resource>>>>,
+    kinds: Mutex<Kinds>,
+    /// Held by whoever lists kinds: the others have use for the same list.
+    listing: tokio::sync::Mutex<()>,
 }
+
+/// What was listed, by `apiVersion`.
+type Kinds = BTreeMap<String, Arc<Vec<Resource>>>;
 
 /// A kind of object, as the API server knows it.
 #[derive(Debug, Clone, Deserialize)]
@@ -150,12 +155,13 @@ impl Cluster {
         config.default_retry = false;
         let client = Client::try_from(config).map_err(Problem::from)?;
         let under_way = Semaphore::new(AT_A_TIME);
-        Ok(Cluster { context: name, client, under_way, kinds: Mutex::default() })
+        let (kinds, listing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Cluster { context: name, client, under_way, kinds, listing })
     }
 
     /// Sends a call and reads its answer. Reads end at once when cancelled; a write is always waited for.
     pub async fn call(&self, call: &Call, cancel: &Cancel) -> Result<Json, Problem> {
-        json(&self.text(call, cancel).await?)
+        parsed(&self.text(call, cancel).await?)
     }
 
     /// Like [`Cluster::call`], for answers that are no JSON.
@@ -165,7 +171,7 @@ impl Cluster {
 
     /// Sends a write of whoever holds the target with that epoch. It is made sure each time before it is sent.
     pub async fn write(&self, call: &Call, target: &Target, epoch: u64) -> Result<Json, Problem> {
-        json(&self.repeated(call, &target.cancel, Some((target, epoch))).await?)
+        parsed(&self.repeated(call, &target.cancel, Some((target, epoch))).await?)
     }
 
     async fn repeated(
@@ -264,8 +270,15 @@ impl Cluster {
         let find = |kinds: &[Resource]| {
             kinds.iter().find(|resource| resource.kind == kind && !resource.name.contains('/')).cloned()
         };
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
-        if let Some(found) = known.as_deref().and_then(|kinds| find(kinds)) {
+        let known = || self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
+        let before = known();
+        if let Some(found) = before.as_deref().and_then(|kinds| find(kinds)) {
+            return Ok(Some(found));
+        }
+        let _turn = self.listing.lock().await;
+        // Somebody else may have been first.
+        let listed = known().filter(|now| before.as_ref().is_none_or(|before| !Arc::ptr_eq(now, before)));
+        if let Some(found) = listed.as_deref().and_then(|kinds| find(kinds)) {
             return Ok(Some(found));
         }
         // Not known, or defined since.
@@ -293,8 +306,23 @@ fn has_proxy(file: &Kubeconfig, context: &str) -> bool {
     proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
-fn json(text: &str) -> Result<Json, Problem> {
-    serde_json::from_str(text).map_err(|error| Problem::Other(format!("its answer is not JSON: {error}")))
+fn parsed(text: &str) -> Result<Json, Problem> {
+    json(text.as_bytes()).map_err(|error| Problem::Other(format!("its answer is not JSON: {error}")))
+}
+
+/// What the API server says, without what is never looked at: who manages which fields is as long as an object itself.
+pub(super) fn json(text: &[u8]) -> Result<Json, serde_json::Error> {
+    let mut said: Json = serde_json::from_slice(text)?;
+    let lighten = |object: &mut Json| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Json::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    };
+    lighten(&mut said);
+    // Of a list, or of an event.
+    said.get_mut("items").and_then(Json::as_array_mut).into_iter().flatten().for_each(lighten);
+    said.get_mut("object").into_iter().for_each(lighten);
+    Ok(said)
 }
 
 /// Where objects of an `apiVersion` are.

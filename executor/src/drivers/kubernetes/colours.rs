@@ -4,12 +4,14 @@ use super::apply::{apply, held, wait};
 use super::head::Head;
 use super::object::{Id, at, map_at, text};
 use super::problem::policy;
-use super::release::Release;
+use super::release::{Release, encode};
 use super::steps::{Deployment, Outputs, deploy, extra, restarts, service};
 use super::target::Target;
+use super::traffic::{HASH, deployments, stable};
+use super::watch::Watched;
 use crate::driver::Attempt;
-use lockstep_plan::Failure;
-use serde_json::Value as Json;
+use lockstep_plan::{Failure, Kind};
+use serde_json::{Map, Value as Json};
 
 /// Tells the colours' pods apart.
 pub(super) const COLOUR: &str = "lockstep/colour";
@@ -19,18 +21,67 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
     let mut objects = service(target, attempt).await?;
     let before = Head::now(target).await?;
     let serving = match &before.current {
-        Some(name) => Release::read(target, name).await?.colour,
-        None => None,
+        Some(name) => Release::read(target, name).await?,
+        None => Release::default(),
     };
-    let colour = if serving.as_deref() == Some("blue") { "green" } else { "blue" };
+    let colour = if serving.colour.as_deref() == Some("blue") { "green" } else { "blue" };
     if !objects.iter().any(|object| object["kind"] == "Deployment") {
         return Err(policy("the service's manifests hold no Deployment, and only these can be staged"));
     }
     paint(&mut objects, colour);
     target.say(&format!("staging {colour}"));
     let release = Release { objects, extra: extra(target, &before).await?, colour: Some(colour.into()) };
-    let staging = Deployment { applied: |_, object| !switches(object), completes: false };
+    let first = match serving.colour {
+        Some(_) => Vec::new(),
+        None => narrowed(target, &serving, |it| deployments(&release, it).next().is_some()).await?,
+    };
+    let staging = Deployment { first, applied: |_, object| !switches(object), completes: false };
     deploy(target, attempt, &release, staging).await
+}
+
+/// Services of a release without a colour, those whose selector `concerns` us, each for the pods in place only: else pods of a
+/// colour that it fits as well would be sent requests before the swap.
+pub(super) async fn narrowed(
+    target: &Target,
+    release: &Release,
+    concerns: impl Fn(&Map<String, Json>) -> bool,
+) -> Result<Vec<Json>, Failure> {
+    let mut narrowed = Vec::new();
+    for service in release.all().filter(|object| object["kind"] == "Service") {
+        let Some(selector) = at(service, &["spec", "selector"]).and_then(Json::as_object) else { continue };
+        if concerns(selector) {
+            let hash = stable(target, release, selector, &Id::of(service).name).await?;
+            let mut service = service.clone();
+            service["spec"]["selector"][HASH] = hash.into();
+            narrowed.push(service);
+        }
+    }
+    Ok(narrowed)
+}
+
+/// Waits until no pod that has a colour and that a Service fits is sent requests any more.
+pub(super) async fn gone(target: &Target, service: &Json) -> Result<(), Failure> {
+    let selector = at(service, &["spec", "selector"]).and_then(Json::as_object);
+    let terms = selector.into_iter().flatten().map(|(name, value)| match value.as_str() {
+        Some(value) => format!("{name}={value}"),
+        None => name.clone(),
+    });
+    let terms: Vec<String> = terms.chain([COLOUR.to_string()]).collect();
+    let selector = encode(&terms.join(","));
+    let uri = format!("/api/v1/namespaces/{}/pods?labelSelector={selector}", target.namespace);
+    let mut pods = Watched::new(target, "pods", uri);
+    pods.again().await?;
+    while pods.items.values().any(|pod| !pod["metadata"]["deletionTimestamp"].is_string()) {
+        tokio::select! {
+            changed = pods.next() => changed?,
+            () = tokio::time::sleep_until(target.deadline) => {
+                let why = format!("the staged pods in {} did not go in time", target.place());
+                return Err(Failure::new(Kind::Timeout, why));
+            }
+            () = target.cancel.cancelled() => return target.go_on(),
+        }
+    }
+    Ok(())
 }
 
 /// Has the staged release served.

@@ -18,8 +18,11 @@ use tokio::time::Instant;
 /// How long a holder that says nothing is believed to be at work.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often a holder says that it is at work.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// After how long without any write of the Lease a holder says that it is at work.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// After how long it says so again where it could not.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// For how long after that a holder may be sure that nobody else has taken over.
 const CERTAIN: Duration = Duration::from_secs(15);
@@ -174,12 +177,20 @@ fn key(target: &Target) -> Key {
 
 /// Says again and again that the holder is at work, until it is the holder no more.
 async fn keep(target: Target, epoch: u64) {
+    let mut pause = RENEWAL;
     loop {
-        tokio::time::sleep(RENEWAL).await;
+        tokio::time::sleep(pause).await;
+        let Some(lease) = target.leases.of(&target) else { return };
+        let said = lease.state().since.elapsed();
+        if said < RENEWAL {
+            pause = RENEWAL - said;
+            continue;
+        }
         let began = Instant::now();
         // One that cannot be reached may be reachable again before anybody takes over.
+        pause = AGAIN;
         let Ok(renewed) = Head::renew(&target, epoch).await else { continue };
-        let Some(lease) = target.leases.of(&target) else { return };
+        pause = RENEWAL;
         match renewed {
             Some(head) => target.leases.written(&target, &head, began),
             None => {

@@ -102,6 +102,9 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         if call.step == "traffic" {
             SHARING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
         }
+        if call.step == "stage" {
+            add("apps", "replicasets", &["list"]);
+        }
         let verbs = if job { &RUNNING[..] } else { &APPLYING };
         let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
         objects.extend(manifest::objects(&call.files)?);

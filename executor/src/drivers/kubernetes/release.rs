@@ -16,6 +16,7 @@ use k8s_openapi::ByteString;
 use lockstep_plan::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 /// Of one part, in bytes; a Secret may hold 1 MiB.
@@ -36,6 +37,14 @@ pub(super) struct Release {
     pub extra: Vec<Json>,
     /// `blue` or `green`, where there is one of each.
     pub colour: Option<String>,
+}
+
+/// What a stored release holds.
+pub(super) struct Held {
+    /// In the order in which they are applied.
+    pub objects: Vec<Id>,
+    /// Whether it has a colour.
+    pub coloured: bool,
 }
 
 impl Release {
@@ -96,53 +105,75 @@ impl Release {
 
     /// Reads a stored release.
     pub async fn read(target: &Target, name: &str) -> Result<Release, Failure> {
-        let damaged = |why: String| {
-            wrong(format!(
-                "the release {name} of `{}` in {} cannot be read: {why}; it can only be returned to by deploying it again",
-                target.instance,
-                target.place()
-            ))
-        };
-        let mut bytes = Vec::new();
+        let mut secrets = Vec::new();
         let mut parts = 1;
-        let mut index = 0;
-        while index < parts {
-            let id = Id::new("v1", "Secret", &part_name(target, name, index));
-            let Some(secret) = target.get(&id).await? else { return Err(damaged(format!("{id} is gone"))) };
-            if index == 0 {
-                parts = text(&secret, &["metadata", "annotations", PARTS])
-                    .and_then(|n| n.parse().ok())
-                    .unwrap_or(1);
+        while secrets.len() < parts {
+            let id = Id::new("v1", "Secret", &part_name(target, name, secrets.len()));
+            let Some(secret) = target.get(&id).await? else {
+                return Err(damaged(target, name, &format!("{id} is gone")));
+            };
+            if secrets.is_empty() {
+                parts = parts_of(&secret);
             }
+            secrets.push(secret);
+        }
+        Release::decode(target, name, &secrets)
+    }
+
+    /// Of its parts, in order.
+    fn decode(target: &Target, name: &str, secrets: &[Json]) -> Result<Release, Failure> {
+        let damaged = |why: &str| damaged(target, name, why);
+        let mut bytes = Vec::new();
+        for secret in secrets {
             let part: ByteString = serde_json::from_value(secret["data"]["release"].clone())
-                .map_err(|error| damaged(format!("{id}: {error}")))?;
+                .map_err(|error| damaged(&format!("{}: {error}", Id::of(secret))))?;
             bytes.extend(part.0);
-            index += 1;
         }
         let mut text = Vec::new();
         GzDecoder::new(bytes.as_slice())
             .read_to_end(&mut text)
-            .map_err(|error| damaged(error.to_string()))?;
-        let release: Release = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+            .map_err(|error| damaged(&error.to_string()))?;
+        let release: Release = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
         match release.name() == name {
             true => Ok(release),
-            false => Err(damaged("its content is not what its name says".into())),
+            false => Err(damaged("its content is not what its name says")),
         }
     }
 
-    /// The names of all stored releases of the instance, sorted.
-    pub async fn names(target: &Target) -> Result<Vec<String>, Failure> {
+    /// Whether it is stored.
+    pub async fn is_stored(target: &Target, name: &str) -> Result<bool, Failure> {
+        target.get(&Id::new("v1", "Secret", &part_name(target, name, 0))).await.map(|found| found.is_some())
+    }
+
+    /// What all stored releases of the instance hold, by the releases' names.
+    pub async fn stored(target: &Target) -> Result<BTreeMap<String, Held>, Failure> {
         let selector =
             format!("labelSelector={}", encode(&format!("{INSTANCE}={},{RELEASE}", target.instance)));
-        let listed = target.list("v1", "secrets", &selector).await?;
-        let mut names: Vec<String> = listed
-            .iter()
-            .filter(|secret| text(secret, &["metadata", "name"]).is_some_and(|name| name.ends_with(".0")))
-            .filter_map(|secret| text(secret, &["metadata", "labels", RELEASE]).map(str::to_string))
-            .collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+        let mut secrets: BTreeMap<String, BTreeMap<usize, Json>> = BTreeMap::new();
+        for mut secret in target.list("v1", "secrets", &selector).await? {
+            // Lists say of their items only once what they are.
+            (secret["apiVersion"], secret["kind"]) = ("v1".into(), "Secret".into());
+            let index =
+                text(&secret, &["metadata", "name"]).and_then(|name| name.rsplit_once('.')?.1.parse().ok());
+            let release = text(&secret, &["metadata", "labels", RELEASE]).map(str::to_string);
+            if let (Some(index), Some(release)) = (index, release) {
+                secrets.entry(release).or_default().insert(index, secret);
+            }
+        }
+        let mut stored = BTreeMap::new();
+        for (name, parts) in secrets {
+            // The first one is written last: without it nothing was stored.
+            let Some(first) = parts.get(&0) else { continue };
+            let wanted = parts_of(first);
+            let parts: Vec<Json> = parts.into_values().collect();
+            if parts.len() != wanted {
+                return Err(damaged(target, &name, "parts of it are gone"));
+            }
+            let release = Release::decode(target, &name, &parts)?;
+            let (objects, coloured) = (release.all().map(Id::of).collect(), release.colour.is_some());
+            stored.insert(name, Held { objects, coloured });
+        }
+        Ok(stored)
     }
 
     /// Forgets a stored release.
@@ -152,6 +183,19 @@ impl Release {
         let deleted = target.call(&Call { method: Method::DELETE, uri, body: None }).await;
         deleted.map(drop).map_err(|problem| target.failure(&format!("delete the release {name}"), &problem))
     }
+}
+
+/// How many parts the release has whose first part that is.
+fn parts_of(secret: &Json) -> usize {
+    text(secret, &["metadata", "annotations", PARTS]).and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+fn damaged(target: &Target, name: &str, why: &str) -> Failure {
+    wrong(format!(
+        "the release {name} of `{}` in {} cannot be read: {why}; it can only be returned to by deploying it again",
+        target.instance,
+        target.place()
+    ))
 }
 
 fn secrets(target: &Target) -> String {

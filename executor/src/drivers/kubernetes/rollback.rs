@@ -1,12 +1,14 @@
 //! Returning to the release that ran before.
 
 use super::apply::{apply, delete_others, held, wait};
-use super::colours::switches;
+use super::colours::{gone, narrowed, switches};
 use super::head::Head;
+use super::object::Id;
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::steps::RESTARTS;
 use super::target::Target;
+use super::traffic::deployments;
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
@@ -14,7 +16,7 @@ use serde_json::Value as Json;
 /// Returns to the recorded release, or to nothing.
 pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let to = recorded(&attempt.call)?;
-    let before = Head::read(target).await?;
+    let before = Head::now(target).await?;
     if before.run != target.run {
         let untouched = before.pending.is_none() && (before.run.is_empty() || before.current == to);
         if untouched {
@@ -41,15 +43,34 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             Some(name) => target.say(&format!("returning to release {name}")),
             None => target.say("returning to nothing: no release ran here before"),
         }
+        let stored = Release::stored(target).await?;
+        let uncoloured = release.colour.is_none() && stored.values().any(|held| held.coloured);
         // Where colours take turns, pods come before what sends requests to them.
-        let last = |object: &&Json| release.colour.is_some() && switches(object);
+        let last = |object: &&Json| {
+            release.colour.is_some() && switches(object) || uncoloured && object["kind"] == "Service"
+        };
         let first = release.all().filter(|object| !last(object));
         let applied = apply(target, first, head.epoch, false).await?;
         wait(target, &applied, RESTARTS).await?;
-        apply(target, release.all().filter(last), head.epoch, false).await?;
-        let stored: Vec<String> =
-            Release::names(target).await?.into_iter().filter(|name| Some(name) != to.as_ref()).collect();
-        delete_others(target, &stored, &[&release], head.epoch).await
+        let last: Vec<&Json> = release.all().filter(last).collect();
+        // A Service that knows no colours serves only the pods in place until those of a colour are gone.
+        let narrowed = match uncoloured {
+            true => narrowed(target, &release, |it| deployments(&release, it).count() == 1).await?,
+            false => Vec::new(),
+        };
+        let now = last.iter().map(|object| {
+            let narrow = narrowed.iter().find(|narrow| Id::of(narrow).same(&Id::of(object)));
+            narrow.unwrap_or(*object)
+        });
+        apply(target, now, head.epoch, false).await?;
+        let kept: Vec<Id> = release.all().map(Id::of).collect();
+        delete_others(target, stored.values(), &kept, head.epoch).await?;
+        let widened =
+            || last.iter().filter(|object| narrowed.iter().any(|it| Id::of(it).same(&Id::of(object))));
+        for service in widened() {
+            gone(target, service).await?;
+        }
+        apply(target, widened().copied(), head.epoch, false).await.map(drop)
     };
     held(target, head.epoch, work).await?;
     Head::change(target, head.epoch, |head| {

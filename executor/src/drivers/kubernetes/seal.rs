@@ -3,11 +3,11 @@
 
 use super::apply::{delete_others, held};
 use super::head::Head;
+use super::object::Id;
 use super::problem::policy;
 use super::release::Release;
 use super::rollback::{overtaken, recorded};
 use super::target::Target;
-use futures_util::future::try_join_all;
 use lockstep_plan::{Call, Failure, Value};
 
 /// Makes the release in place the last successful one, and removes what only others hold. The one that ran before the run,
@@ -49,16 +49,18 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
 /// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that
 /// are not in the head's history.
 pub(super) async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure> {
-    let stored = Release::names(target).await?;
-    let others: Vec<String> = stored.into_iter().filter(|name| !kept.contains(&name.as_str())).collect();
-    if others.is_empty() {
-        return Ok(());
+    let mut others = Release::stored(target).await?;
+    let mut holds = Vec::new();
+    for name in kept {
+        match others.remove(*name) {
+            Some(held) => holds.extend(held.objects),
+            // Nothing is taken for left over because it cannot be read what is in place.
+            None => holds.extend(Release::read(target, name).await?.all().map(Id::of)),
+        }
     }
-    let holds = try_join_all(kept.iter().map(|name| Release::read(target, name))).await?;
-    let holds: Vec<&Release> = holds.iter().collect();
-    delete_others(target, &others, &holds, head.epoch).await?;
+    delete_others(target, others.values(), &holds, head.epoch).await?;
     let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
-    for name in others.iter().filter(|name| !kept(name)) {
+    for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
     }
     Ok(())
@@ -72,7 +74,7 @@ pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failu
         return Err(overtaken(target, &head));
     }
     match to {
-        Some(name) if !Release::names(target).await?.contains(&name) => Err(policy(format!(
+        Some(name) if !Release::is_stored(target, &name).await? => Err(policy(format!(
             "the release {name} of `{}` is not kept in {} any more (`keep_releases` of the infrastructure says how many are)",
             target.instance,
             target.place()

@@ -109,6 +109,8 @@ pub(super) async fn extra(target: &Target, head: &Head) -> Result<Vec<Json>, Fai
 
 /// How a release is put in place.
 pub(super) struct Deployment {
+    /// What is applied before it.
+    pub first: Vec<Json>,
     /// Which of its objects are applied.
     pub applied: fn(&Release, &Json) -> bool,
     /// Whether it is in place then.
@@ -117,7 +119,7 @@ pub(super) struct Deployment {
 
 impl Deployment {
     /// All of it.
-    pub const WHOLE: Deployment = Deployment { applied: |_, _| true, completes: true };
+    pub const WHOLE: Deployment = Deployment { first: Vec::new(), applied: |_, _| true, completes: true };
 }
 
 /// Puts a release in place, and gives its number.
@@ -135,6 +137,7 @@ pub(super) async fn deploy(
     let head = begin(target, &name, |head| head.pending = Some(name.clone())).await?;
     let force = attempt.call.arguments.get("force").and_then(Value::as_bool).unwrap_or(false);
     let work = async {
+        apply(target, deployment.first.iter(), head.epoch, force).await?;
         let objects = release.all().filter(|object| (deployment.applied)(release, object));
         let applied = apply(target, objects, head.epoch, force).await?;
         wait(target, &applied, restarts(attempt)).await

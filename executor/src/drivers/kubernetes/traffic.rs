@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json, json};
 const ROUTES: [&str; 2] = ["HTTPRoute", "GRPCRoute"];
 
 /// What a pod of one ReplicaSet is labelled with.
-const HASH: &str = "pod-template-hash";
+pub(super) const HASH: &str = "pod-template-hash";
 
 /// A Service that routes send requests to, as two.
 struct Split {
@@ -132,7 +132,10 @@ async fn splits(target: &Target, current: &Release, fresh: &Release) -> Result<V
 }
 
 /// Deployments whose pods a selector fits.
-fn deployments<'a>(release: &'a Release, selector: &Map<String, Json>) -> impl Iterator<Item = &'a Json> {
+pub(super) fn deployments<'a>(
+    release: &'a Release,
+    selector: &Map<String, Json>,
+) -> impl Iterator<Item = &'a Json> {
     release.all().filter(move |object| {
         let labels = at(object, &["spec", "template", "metadata", "labels"]);
         object["kind"] == "Deployment"
@@ -142,7 +145,7 @@ fn deployments<'a>(release: &'a Release, selector: &Map<String, Json>) -> impl I
 }
 
 /// What tells the pods in place from all others that the Service fits.
-async fn stable(
+pub(super) async fn stable(
     target: &Target,
     current: &Release,
     selector: &Map<String, Json>,
@@ -151,8 +154,8 @@ async fn stable(
     let mut found = deployments(current, selector);
     let (Some(deployment), None) = (found.next(), found.next()) else {
         return Err(policy(format!(
-            "the Service `{service}` in {} fits pods of several Deployments, or of none: requests can only be shared out where \
-             it is one",
+            "the Service `{service}` in {} fits pods of several Deployments, or of none: the pods in place can only be told from \
+             new ones where it is one",
             target.place()
         )));
     };
@@ -244,9 +247,10 @@ async fn ready(target: &Target, service: &str) -> Result<(), Failure> {
     let selector = encode(&format!("metadata.name={service}"));
     let uri = format!("/api/v1/namespaces/{}/endpoints?fieldSelector={selector}", target.namespace);
     let mut endpoints = Watched::new(target, &what, uri);
+    let mut said = false;
     loop {
         tokio::select! {
-            changed = endpoints.changed() => changed?,
+            changed = endpoints.next() => changed?,
             () = tokio::time::sleep_until(target.deadline) => {
                 let why = format!("no pod behind Service `{service}` in {} was ready in time", target.place());
                 return Err(Failure::new(Kind::Timeout, why));
@@ -258,7 +262,10 @@ async fn ready(target: &Target, service: &str) -> Result<(), Failure> {
         if subsets.is_some_and(|subsets| subsets.iter().any(addresses)) {
             return Ok(());
         }
-        target.say(&format!("waiting for {what}"));
+        if !said {
+            target.say(&format!("waiting for {what}"));
+            said = true;
+        }
     }
 }
 

@@ -23,12 +23,11 @@ pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -
     let generation = number(applied, &["metadata", "generation"]).unwrap_or(0);
     let (collection, _) = target.collection(&id).await?;
     let selector = encode(&format!("metadata.name={}", id.name));
-    let mut workload =
-        Watched::new(target, &id.to_string(), format!("{collection}?fieldSelector={selector}"));
+    let uri = format!("{collection}?fieldSelector={selector}");
+    let mut workload = Watched::since(target, &id.to_string(), uri, applied);
     let mut pods = Watched::new(target, &format!("pods of {id}"), pods_uri(target, applied));
     let mut said = String::new();
     let mut refused_since: Option<Instant> = None;
-    workload.changed().await?;
     loop {
         let Some(object) = workload.items.get(&id.name) else {
             return Err(Failure::new(
@@ -75,9 +74,15 @@ pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -
             }
         }
         let look_again = refused_since.map_or(target.deadline, |since| since + REFUSED);
+        let opened = async { Ok::<bool, Failure>(workload.open().await? | pods.open().await?) };
         tokio::select! {
-            changed = workload.changed() => changed?,
-            changed = pods.changed() => changed?,
+            opened = opened => if opened? { continue },
+            () = tokio::time::sleep_until(target.deadline) => {}
+            () = target.cancel.cancelled() => return target.go_on(),
+        }
+        tokio::select! {
+            () = workload.changed() => {}
+            () = pods.changed() => {}
             () = tokio::time::sleep_until(look_again.min(target.deadline)) => {
                 if Instant::now() >= target.deadline {
                     let why = format!("it was not rolled out in time: {waiting}");

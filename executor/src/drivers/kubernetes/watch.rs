@@ -1,7 +1,8 @@
-//! Objects as they change: listed, then watched, and listed again whenever the watch breaks off.
+//! Objects as they change: watched, and listed whenever the watch breaks off.
 
-use super::cluster::Call;
+use super::cluster::{Call, json};
 use super::object::text;
+use super::problem::Problem;
 use super::target::Target;
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -28,7 +29,16 @@ pub(super) struct Watched<'a> {
     uri: String,
     /// By name.
     pub items: BTreeMap<String, Json>,
+    /// Where the first watch begins, so that nothing has to be listed for it.
+    from: Option<From>,
     open: Option<Open>,
+}
+
+enum From {
+    /// After that version.
+    Version(String),
+    /// With an event for each object that is there.
+    All,
 }
 
 struct Open {
@@ -38,21 +48,41 @@ struct Open {
 }
 
 impl<'a> Watched<'a> {
-    /// `uri` is the collection, with a query that selects.
+    /// `uri` is the collection, with a query that selects. What is there comes as if it had just been added.
     pub fn new(target: &'a Target, what: &str, uri: String) -> Watched<'a> {
-        Watched { target, what: what.into(), uri, items: BTreeMap::new(), open: None }
+        Watched { target, what: what.into(), uri, items: BTreeMap::new(), from: Some(From::All), open: None }
     }
 
-    /// Returns once there is something new; at first, what is there. May be dropped and called again.
-    pub async fn changed(&mut self) -> Result<(), Failure> {
-        loop {
-            let Some(open) = &mut self.open else {
-                return self.list().await;
-            };
+    /// The same, for one object that has just been written or read.
+    pub fn since(target: &'a Target, what: &str, uri: String, object: &Json) -> Watched<'a> {
+        let mut watched = Watched::new(target, what, uri);
+        if let (Some(name), Some(version)) = (name(object), text(object, &["metadata", "resourceVersion"])) {
+            watched.items.insert(name, object.clone());
+            watched.from = Some(From::Version(version.into()));
+        }
+        watched
+    }
+
+    /// Opens the watch, unless it is open; whether that showed how things are now. May be dropped and called again.
+    pub async fn open(&mut self) -> Result<bool, Failure> {
+        if self.open.is_some() {
+            return Ok(false);
+        }
+        match self.from.take() {
+            None => return self.list().await.map(|()| true),
+            Some(From::All) => self.begin("").await?,
+            Some(From::Version(version)) => self.begin(&format!("&resourceVersion={version}")).await?,
+        }
+        Ok(false)
+    }
+
+    /// Returns once there may be something new, or once the watch has to be opened again. May be dropped and called again.
+    pub async fn changed(&mut self) {
+        while let Some(open) = &mut self.open {
             if let Some(end) = open.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = open.rest.drain(..=end).collect();
                 if self.take(&line) {
-                    return Ok(());
+                    return;
                 }
                 continue;
             }
@@ -68,6 +98,14 @@ impl<'a> Watched<'a> {
         }
     }
 
+    /// Returns once there may be something new, with the watch opened where that is needed. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<(), Failure> {
+        if !self.open().await? {
+            self.changed().await;
+        }
+        Ok(())
+    }
+
     /// Looks again now, whatever the watch has told.
     pub async fn again(&mut self) -> Result<(), Failure> {
         self.open = None;
@@ -75,28 +113,33 @@ impl<'a> Watched<'a> {
     }
 
     async fn list(&mut self) -> Result<(), Failure> {
-        let doing = format!("watch {}", self.what);
         let listed = self.target.call(&Call::get(self.uri.clone())).await;
-        let mut listed = listed.map_err(|problem| self.target.failure(&doing, &problem))?;
+        let mut listed = listed.map_err(|problem| self.failure(&problem))?;
         let version = text(&listed, &["metadata", "resourceVersion"]).unwrap_or_default().to_string();
         let items: Vec<Json> = serde_json::from_value(listed["items"].take()).unwrap_or_default();
-        let uri = format!(
-            "{}&watch=1&allowWatchBookmarks=true&timeoutSeconds={LENGTH}&resourceVersion={version}",
-            self.uri
-        );
-        match self.target.cluster.watch(uri).await {
-            Ok(response) => self.open = Some(Open { body: response.into_body(), rest: Vec::new() }),
-            // What was listed is known in any case; the next call lists again.
-            Err(problem) if problem.passing() || problem.is(410) => tokio::time::sleep(PAUSE).await,
-            Err(problem) => return Err(self.target.failure(&doing, &problem)),
-        }
+        self.begin(&format!("&resourceVersion={version}")).await?;
         self.items = items.into_iter().filter_map(|item| Some((name(&item)?, item))).collect();
         Ok(())
     }
 
+    async fn begin(&mut self, version: &str) -> Result<(), Failure> {
+        let uri = format!("{}&watch=1&allowWatchBookmarks=true&timeoutSeconds={LENGTH}{version}", self.uri);
+        match self.target.cluster.watch(uri).await {
+            Ok(response) => self.open = Some(Open { body: response.into_body(), rest: Vec::new() }),
+            // Next time it is listed, which tells what was missed.
+            Err(problem) if problem.passing() || problem.is(410) => tokio::time::sleep(PAUSE).await,
+            Err(problem) => return Err(self.failure(&problem)),
+        }
+        Ok(())
+    }
+
+    fn failure(&self, problem: &Problem) -> Failure {
+        self.target.failure(&format!("watch {}", self.what), problem)
+    }
+
     /// Takes an event in; whether it says anything new.
     fn take(&mut self, line: &[u8]) -> bool {
-        let Ok(mut event) = serde_json::from_slice::<Json>(line) else {
+        let Ok(mut event) = json(line) else {
             self.open = None;
             return false;
         };

@@ -57,6 +57,7 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
         object["spec"]["replicas"] = (*replicas).into();
     }
     let scaling = Deployment {
+        first: Vec::new(),
         applied: |_, object| scales(object),
         completes: release.colour.is_none() || head.pending.is_none(),
     };
@@ -83,6 +84,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
     }
     release.extra.extend(more);
     let adding = Deployment {
+        first: Vec::new(),
         applied: |release, object| release.extra.contains(object),
         completes: release.colour.is_none() || head.pending.is_none(),
     };
