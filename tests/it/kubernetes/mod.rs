@@ -10,6 +10,7 @@ mod faults;
 mod figures;
 mod kills;
 mod leases;
+mod manifests;
 mod proxy;
 mod rolling;
 mod steps;

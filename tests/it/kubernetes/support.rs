@@ -244,6 +244,11 @@ impl World {
         let api: Api<Namespace> = Api::all(self.clients[region - 1].clone());
         let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
         self.runtime.block_on(api.create(&PostParams::default(), &object)).unwrap();
+        self.goes_with_it(region, name);
+    }
+
+    /// A namespace that the program makes: it goes with the world.
+    pub fn goes_with_it(&self, region: usize, name: &str) {
         self.more.lock().unwrap().push((region, name.to_string()));
     }
 
