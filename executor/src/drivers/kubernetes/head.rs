@@ -280,10 +280,15 @@ impl Head {
         Err(unwritable(target))
     }
 
-    /// Gives the instance up, if it is still held by this process or an earlier one of the run.
-    pub async fn let_go(target: &Target) -> Result<(), Failure> {
+    /// Gives the instance up, if it is still held by this process or an earlier one of the run. `known`: the head as this
+    /// process wrote it last.
+    pub async fn let_go(target: &Target, known: Option<Head>) -> Result<(), Failure> {
+        let mut known = known.filter(Head::is_known);
         for _ in 0..20 {
-            let mut head = Head::read(target).await?;
+            let mut head = match known.take() {
+                Some(head) => head,
+                None => Head::read(target).await?,
+            };
             let holder = head.holder.as_deref().and_then(|holder| holder.rsplit_once('/'));
             let life = holder.filter(|(run, _)| *run == target.run).and_then(|(_, life)| life.parse().ok());
             if life.is_none_or(|life: u64| life > target.life) {

@@ -114,18 +114,18 @@ impl Leases {
 
     /// Gives the instance up, so that others need not wait until they think this process dead.
     pub async fn let_go(&self, target: &Target) {
-        let lost = match self.of(target) {
+        let (lost, known) = match self.of(target) {
             Some(lease) => {
                 self.all().remove(&key(target));
                 lease.keeper.abort();
-                lease.is_lost()
+                (lease.is_lost(), Some(lease.state().head.clone()))
             }
             // An earlier process of the run may have taken it, and this one had nothing left to do with it.
-            None => target.life < 2,
+            None => (target.life < 2, None),
         };
         if !lost {
             // Whatever hinders it: the next one waits no longer than a holder is believed to be at work.
-            let _ = tokio::time::timeout(super::LETTING_GO, Head::let_go(target)).await;
+            let _ = tokio::time::timeout(super::LETTING_GO, Head::let_go(target, known)).await;
         }
     }
 
