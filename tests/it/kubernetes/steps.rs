@@ -197,6 +197,26 @@ fn the_first_colour_is_sent_nothing_before_the_swap() {
 }
 
 #[test]
+fn services_of_somebody_else_are_sent_no_staged_pods() {
+    let phases = "
+        phase up   { step stage = kubernetes.stage { timeout = 1m } }
+        phase over { step swap = kubernetes.swap { timeout = 1m } }";
+    let Some(world) = world("foreign_service", "blue_green", phases) else { return };
+    let service = serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" },
+        "spec": { "selector": { "app": "shop" }, "ports": [{ "port": 80 }] },
+    });
+    world.apply_as(1, "somebody", &service);
+    let refused = world.run(&["version=3.9"]).exits(1);
+    assert!(
+        refused.err.contains("is somebody else's and would send requests to staged pods"),
+        "{}",
+        refused.err
+    );
+    assert!(world.names(1, "apps/v1", "Deployment").is_empty());
+}
+
+#[test]
 fn scaling_and_more_objects_are_undone() {
     let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
     let phases = with_end(

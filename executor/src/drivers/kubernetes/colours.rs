@@ -31,12 +31,31 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
     paint(&mut objects, colour);
     target.say(&format!("staging {colour}"));
     let release = Release { objects, extra: extra(target, &before).await?, colour: Some(colour.into()) };
+    if before.current.is_none() {
+        refuse_foreign(target, &release).await?;
+    }
     let first = match serving.colour {
         Some(_) => Vec::new(),
         None => narrowed(target, &serving, |it| deployments(&release, it).next().is_some()).await?,
     };
     let staging = Deployment { first, applied: |_, object| !switches(object), completes: false };
     deploy(target, attempt, &release, staging).await
+}
+
+/// Where no release of ours is in place, Services of somebody else may fit staged pods, and are not ours to narrow.
+async fn refuse_foreign(target: &Target, release: &Release) -> Result<(), Failure> {
+    for id in release.all().map(Id::of).filter(|id| id.kind == "Service") {
+        let Some(live) = target.get(&id).await? else { continue };
+        let selector = at(&live, &["spec", "selector"]).and_then(Json::as_object);
+        if selector.is_some_and(|selector| deployments(release, selector).next().is_some()) {
+            return Err(policy(format!(
+                "{id} in {} is somebody else's and would send requests to staged pods at once: take it over first with \
+                 `kubernetes.rolling {{ force = true }}`",
+                target.place()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Services of a release without a colour, those whose selector `concerns` us, each for the pods in place only: else pods of a
