@@ -7,9 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What breaks waits until it is told to, when there is a file that says so.
+/// What breaks does so before its rollout, or after it and as soon as it is told to; files say which.
 const STORY: &str = "
   phase deploy {
+    step break_early = shell {
+      only if broken
+      script  = \"test ! -e early\"
+    }
     step rollout = kubernetes.rolling { timeout = 20m }
     step break_it = shell {
       only if broken
@@ -135,8 +139,9 @@ fn many_targets_at_once() {
          {started:.3}s, the last one writes after {writing:.3}s"
     );
 
-    // One fails as soon as it can; what is under way in the others ends first.
+    // One fails while all others roll out: what is under way ends first.
     std::fs::remove_file(world.sandbox.events()).unwrap();
+    std::fs::write(world.sandbox.module().join("early"), "").unwrap();
     let (memory, failed) = measured(&world, world.command(&arguments), 1, || {});
     let (started, writing) = reactions(&events());
     eprintln!(
