@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What breaks does so before its rollout, or after it and as soon as it is told to; files say which.
+/// What breaks does so before its rollout or after it, as soon as it is told to; files say which, and when.
 const STORY: &str = "
   phase deploy {
     step break_early = shell {
       only if broken
-      script  = \"test ! -e early\"
+      script  = \"while [ -e early ]; do sleep 0.05; done; test ! -e broken\"
+      timeout = 20m
     }
     step rollout = kubernetes.rolling { timeout = 20m }
     step break_it = shell {
@@ -141,8 +142,14 @@ fn many_targets_at_once() {
 
     // One fails while all others roll out: what is under way ends first.
     std::fs::remove_file(world.sandbox.events()).unwrap();
-    std::fs::write(world.sandbox.module().join("early"), "").unwrap();
-    let (memory, failed) = measured(&world, world.command(&arguments), 1, || {});
+    let early = world.sandbox.module().join("early");
+    std::fs::write(&early, "").unwrap();
+    std::fs::write(world.sandbox.module().join("broken"), "").unwrap();
+    let (memory, failed) = measured(&world, world.command(&arguments), 1, || {
+        if early.exists() && events().matches(".deploy.rollout started\"").count() == count - 1 {
+            std::fs::remove_file(&early).unwrap();
+        }
+    });
     let (started, writing) = reactions(&events());
     eprintln!(
         "{count} targets, one fails while others roll out: {failed:.1}s, {memory} MB, rollback started in all after \
