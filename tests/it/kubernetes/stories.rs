@@ -39,12 +39,9 @@ fn steered(annotations: &str) -> String {
 
 #[test]
 fn pods_that_are_ready_too_late_are_too_late() {
-    let Some(world) =
-        world("late", "rolling", &STORY.replace("rolling { timeout = 2m }", "rolling { timeout = 15s }"))
-    else {
-        return;
-    };
+    let Some(world) = world("late", "rolling", STORY) else { return };
     world.run(&["version=3.9"]).exits(0);
+    world.rewrite("rolling", "rolling", "rolling { timeout = 2m }", "rolling { timeout = 15s }");
     world.manifest(&steered("fakenode/ready-after: \"40\""));
     let failed = world.run(&["version=3.10"]).exits(1);
     assert!(failed.out.contains("failed (timeout)"), "{}", failed.out);
