@@ -40,6 +40,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    match lockstep_executor::supervise() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        // Nobody reads what it might say; whoever has started it finds it gone.
+        Err(_) => return ExitCode::FAILURE,
+    }
     // Before anything speaks TLS.
     lockstep_executor::install_tls();
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {

@@ -7,6 +7,7 @@ use crate::drivers::Program;
 use crate::notify::Channels;
 use crate::observer::{Line, Observer, Stream};
 use crate::secrets::{Redactor, Secrets};
+use crate::supervisor::Scripts;
 use lockstep_plan::{Call, Failure, Kind, Outcome, Plan, StepId, Value, ValueType};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -145,6 +146,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// Where notifications go.
     pub(crate) channels: Arc<Channels>,
+    /// Its scripts.
+    pub(crate) scripts: Scripts,
 }
 
 /// One attempt of a step.

@@ -22,6 +22,7 @@ mod sealing;
 mod secrets;
 mod store;
 mod strike;
+mod supervisor;
 mod tasks;
 
 pub use driver::{Attempt, Cancel, Change, Context, Driver, Drivers, Key, Output, Probe, Work};
@@ -35,3 +36,4 @@ pub use replay::{Replay, replay};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
 pub use store::{Blocker, Durability, Entry, Holder, Holding, Reply, Request, RunInfo, RunLock, Store};
+pub use supervisor::supervise;

@@ -49,10 +49,16 @@ pub(crate) fn group_alive(pid: u32) -> bool {
     system::group_has_living_member(pid)
 }
 
-/// Whether a group lives on whose leader has ended. For one that was started since the machine was: then the number of
-/// a leader that lives belongs to another process, which the kernel allows only when nothing of the group is left.
-pub(crate) fn is_left_behind(pid: u32) -> bool {
-    !system::lives(pid) && group_alive(pid)
+/// Whether anything of a group is alive whose leader was, at that time after the machine was started (see [`uptime`]), and has
+/// been since the machine was. When a leader of that number began later, it leads another group, which the kernel allows only
+/// when nothing of the first is left.
+pub(crate) fn is_left_behind(pid: u32, at: u64) -> bool {
+    !system::began_after(pid, at) && group_alive(pid)
+}
+
+/// Milliseconds since the machine was started.
+pub(crate) fn uptime() -> u64 {
+    system::uptime()
 }
 
 /// Ends a process group: SIGTERM, after [`GRACE`] SIGKILL. True when nothing of it is left.
@@ -163,9 +169,15 @@ printf '%s\n%s %s\n' "$$" "$boot" "$stat""#;
         matches!(field(&stat, 3), Some("T" | "t"))
     }
 
-    pub fn lives(pid: u32) -> bool {
+    pub fn uptime() -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+    }
+
+    pub fn began_after(pid: u32, at: u64) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        field(&stat, 3).is_some_and(|state| !matches!(state, "Z" | "X" | "x"))
+        let ticks: Option<u64> = field(&stat, 22).and_then(|ticks| ticks.parse().ok());
+        ticks.is_some_and(|ticks| ticks * 1000 / rustix::param::clock_ticks_per_second() > at)
     }
 
     pub fn group_has_living_member(pid: u32) -> bool {
@@ -211,7 +223,12 @@ mod system {
         output.is_ok_and(|output| output.stdout.trim_ascii_start().starts_with(b"T"))
     }
 
-    pub fn lives(pid: u32) -> bool {
+    pub fn uptime() -> u64 {
+        0
+    }
+
+    /// Not known here: a leader that lives may be anybody's.
+    pub fn began_after(pid: u32, _: u64) -> bool {
         let output = Command::new("ps").args(["-o", "state=", "-p", &pid.to_string()]).output();
         output.is_ok_and(|output| {
             let state = output.stdout.trim_ascii_start();

@@ -12,10 +12,13 @@ use crate::preflight::{absent_programs, unsupported};
 use crate::replay::Pending;
 use crate::secrets::Secrets;
 use crate::store::{Entry, Life, Pen, Reply, RunInfo, RunLock, Store};
+use crate::supervisor::Scripts;
 use crate::tasks::Tasks;
 use crate::{claims, id, judge, process, tasks};
 use lockstep_plan::machine::{ClaimStatus, State, step};
-use lockstep_plan::{Answer, ClaimId, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer};
+use lockstep_plan::{
+    Action, Answer, ClaimId, Clock, Command, Deed, Event, Plan, Question, RunOutcome, Timer,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -215,6 +218,8 @@ impl Runner {
     pub async fn run(self, observer: Arc<dyn Observer>) -> Result<End, Error> {
         let (lives, pen) = self.store.begin_life(&self.info.id, &process::boot_id())?;
         let channels = Arc::new(Channels::new(self.plan.channels.clone(), self.secrets.clone()));
+        let attempts = self.store.attempts_directory(&self.info.id);
+        let scripts = Scripts::new(attempts, pen.epoch, self.secrets.variables().to_vec());
         let context = Arc::new(Context {
             run: self.info.id.clone(),
             pipeline: self.plan.pipeline.clone(),
@@ -222,9 +227,14 @@ impl Runner {
             module: self.info.module.clone(),
             secrets: self.secrets,
             channels: channels.clone(),
+            scripts,
         });
         let notices =
             Notices::new(self.plan.clone(), self.store.clone(), observer.clone(), channels, &self.info.id);
+        if self.info.outcome.is_none() && runs_scripts(&self.plan) {
+            let context = context.clone();
+            tokio::spawn(async move { context.scripts.prepare().await });
+        }
         let tasks =
             Tasks::new(self.plan.clone(), self.store.clone(), self.drivers, context, observer.clone());
         let active = Active {
@@ -492,6 +502,12 @@ impl Active {
         }
         Ok(())
     }
+}
+
+/// Whether steps of the plan are scripts.
+fn runs_scripts(plan: &Plan) -> bool {
+    let scripts = |action: &Action| matches!(action.step.as_str(), "shell" | "command");
+    plan.steps.iter().any(|step| scripts(&step.action))
 }
 
 /// For how many milliseconds a process carried the run out since then, as far as it said so (about every second).

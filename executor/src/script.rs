@@ -1,31 +1,21 @@
 //! Scripts whose end is known whatever becomes of this process.
 //!
-//! A small supervising shell runs the script in a session of its own, its output going to files. It holds a lock (its
-//! standard input is the lock file) as long as it lives, and leaves the exit status in a file: so a later process can
-//! tell running from ended from lost, and wait for the end, without having been the parent.
-//!
-//! The lock file names the epoch of whoever asked for the attempt last. A process that a later one has replaced, having been
-//! stopped for a while, finds a higher one there and starts nothing.
+//! They are children of a supervising process (`supervisor/`), which keeps what they print in files and notes how they
+//! ended: so a later process can tell running from ended from lost, and wait for the end, without having been the parent.
 
-use crate::driver::{Cancel, Output, Probe, Work, stopped};
+use crate::driver::{Cancel, Context, Output, Probe, Work, stopped};
 use crate::observer::Stream;
-use crate::process::{self, Spawned};
-use crate::strike;
+use crate::process;
+use crate::supervisor::{End, Progress, Start, Trace};
 use lockstep_plan::{Failure, Kind, Outcome, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
-
-/// The trap is a handler, not "ignore", so that the script itself does not inherit it.
-const SUPERVISOR: &str = r#"trap : TERM INT HUP
-echo $$ >"$1/started" || exit 1
-sh "$1/script" </dev/null >"$1/stdout" 2>"$1/stderr"
-echo $? >"$1/exit""#;
 
 /// How much of what a script prints becomes its output, in bytes.
 const OUTPUT_LIMIT: u64 = 1024 * 1024;
@@ -33,11 +23,11 @@ const OUTPUT_LIMIT: u64 = 1024 * 1024;
 /// How often files are looked at for new lines. Only what is shown live depends on it, never what is decided.
 const FOLLOW: Duration = Duration::from_millis(100);
 
-/// How long somebody who holds the lock may take to say that the script was started.
-const START_PATIENCE: Duration = Duration::from_millis(500);
-/// How long a lock may be held by nobody in particular: a process that is being started holds what was open beside it.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const START_PAUSE: Duration = Duration::from_millis(5);
+/// How often the log of an earlier process's supervisor is looked at: it tells nobody else.
+const WATCH: Duration = Duration::from_millis(10);
+
+/// How often a script is given to a supervisor that was killed before it had taken it.
+const TRIES: u32 = 3;
 
 /// How many of the last lines a failure quotes.
 const QUOTED_LINES: usize = 8;
@@ -47,228 +37,173 @@ pub(crate) struct Script {
     pub text: String,
     pub directory: PathBuf,
     pub environment: Vec<(String, OsString)>,
-    pub without: Vec<String>,
     /// A locked file that stays locked until the script has ended.
     pub hold: Option<File>,
 }
 
-/// The folder of one supervised script.
+/// One supervised script.
 #[derive(Clone)]
 pub(crate) struct Supervised {
+    /// Of its attempt.
     pub directory: PathBuf,
     pub output: Output,
     pub cancel: Cancel,
-    /// Of the process that asks for it.
-    pub epoch: u64,
-}
-
-/// Why a script was not started.
-enum NotStarted {
-    /// A later process carries the run out, or the script's lock is held.
-    NotOurs(String),
-    Failed(io::Error),
-}
-
-impl From<io::Error> for NotStarted {
-    fn from(error: io::Error) -> NotStarted {
-        NotStarted::Failed(error)
-    }
+    pub context: Arc<Context>,
 }
 
 impl Supervised {
     /// Starts the script and waits for its end.
     pub async fn run(self, script: Script) -> Outcome {
-        let program = script.directory.clone();
-        let spawned = match self.lock().await {
-            Ok(lock) => self.spawn(script, lock),
-            Err(error) => Err(error),
+        let Script { text, directory, environment, hold } = script;
+        let name = self.name();
+        for _ in 0..TRIES {
+            let start = Start {
+                name: name.clone(),
+                text: text.clone(),
+                directory: directory.clone(),
+                environment: environment.clone(),
+                strike: self.output.redactor.pieces().map(str::to_owned).collect(),
+            };
+            let held = match hold.as_ref().map(File::try_clone).transpose() {
+                Ok(held) => held,
+                Err(error) => return not_started(&directory, &error.to_string()),
+            };
+            let context = self.context.clone();
+            let ended = Box::pin(async move { context.scripts.start(start, held).await });
+            if let Some(outcome) = self.follow(ended, self.context.scripts.trace(&name), &directory).await {
+                return outcome;
+            }
+        }
+        not_started(&directory, "its supervisor is killed from outside, again and again")
+    }
+
+    /// Names the attempt for the supervisor.
+    fn name(&self) -> String {
+        self.context.scripts.name(&self.directory)
+    }
+
+    /// What became of the script that an earlier process was to start. From now on that one starts it no more.
+    pub async fn probe(self) -> io::Result<Probe> {
+        let trace = match self.context.scripts.earlier(&self.name()).await? {
+            Ok(Some(trace)) => trace,
+            Ok(None) => return Ok(Probe::NeverStarted),
+            Err(_) => return Ok(Probe::Unknown),
         };
-        match spawned {
-            Ok(Spawned { pid, ended }) => self.follow(Some(pid), ended).await,
-            Err(NotStarted::NotOurs(message)) => Outcome::Lost { message },
-            Err(NotStarted::Failed(error)) => {
-                let message = format!("the script could not be started in `{}`: {error}", program.display());
-                Outcome::Failed(Failure::new(Kind::Application, message))
+        let mut now = trace.clone();
+        let supervised = now.is_supervised()?;
+        now.update()?;
+        Ok(match now.progress {
+            Some(Progress::Ended(status)) => {
+                self.lines().iter_mut().for_each(|lines| lines.close(&self.output));
+                Probe::Ended(self.outcome(status))
             }
-        }
-    }
-
-    /// The lock of the attempt.
-    async fn lock(&self) -> Result<File, NotStarted> {
-        let lock = self.lock_file()?;
-        let begun = tokio::time::Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(fs::TryLockError::Error(error)) => return Err(error.into()),
-                Err(fs::TryLockError::WouldBlock) if begun.elapsed() > LOCK_PATIENCE => {
-                    let message = "another process works on this attempt of the step".into();
-                    return Err(NotStarted::NotOurs(message));
-                }
-                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(START_PAUSE).await,
-            }
-        }
-    }
-
-    fn spawn(&self, script: Script, mut lock: File) -> Result<Spawned, NotStarted> {
-        let before = self.enter(&mut lock)?;
-        fs::write(self.path("script"), &script.text)?;
-        fs::write(self.path("boot"), process::boot_id())?;
-        // What an attempt of the same key left that is being repeated.
-        if before {
-            for name in ["started", "exit"] {
-                remove_if_there(&self.path(name))?;
-            }
-        }
-        let mut command = Command::new("sh");
-        let secret = !self.output.redactor.is_empty();
-        let supervisor = if secret { strike::SUPERVISOR } else { SUPERVISOR };
-        command.args(["-c", supervisor, "lockstep"]).arg(&self.directory).current_dir(&script.directory);
-        if secret {
-            command.envs(strike::environment(&self.output.redactor)?);
-        }
-        for name in &script.without {
-            command.env_remove(name);
-        }
-        command.envs(script.environment).stdin(lock).stderr(Stdio::null());
-        match script.hold {
-            Some(file) => command.stdout(file),
-            None => command.stdout(Stdio::null()),
-        };
-        Ok(process::spawn(command)?)
-    }
-
-    fn lock_file(&self) -> io::Result<File> {
-        fs::create_dir_all(&self.directory)?;
-        File::options().read(true).write(true).create(true).truncate(false).open(self.path("lock"))
-    }
-
-    /// Writes who asks for the attempt now, which whoever asked before may do no longer. True when somebody has.
-    fn enter(&self, lock: &mut File) -> Result<bool, NotStarted> {
-        let mut before = String::new();
-        lock.rewind()?;
-        lock.read_to_string(&mut before)?;
-        let words: Vec<&str> = before.split_whitespace().collect();
-        let epoch = if let ["epoch", epoch, ..] = words[..] { epoch.parse().ok() } else { None };
-        if epoch.is_some_and(|epoch: u64| epoch > self.epoch) {
-            let message =
-                format!("a later process carries the run out ({}, this is {})", before.trim(), self.epoch);
-            return Err(NotStarted::NotOurs(message));
-        }
-        lock.rewind()?;
-        lock.set_len(0)?;
-        writeln!(lock, "epoch {} process {}", self.epoch, std::process::id())?;
-        Ok(!before.is_empty())
-    }
-
-    /// What became of the script that an earlier process was to start. From now on that one starts it no more. `start`
-    /// starts it, for the case that this turns out only later.
-    pub async fn probe(self, start: Work<Outcome>) -> io::Result<Probe> {
-        let mut lock = self.lock_file()?;
-        let begun = tokio::time::Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-                Err(fs::TryLockError::WouldBlock) => {}
-            }
-            // Another process that was being started at the moment of the crash holds the lock for an instant, too.
-            let started = self.path("started").exists();
-            if started || begun.elapsed() > START_PATIENCE {
-                if !started {
-                    let mut holder = String::new();
-                    lock.read_to_string(&mut holder)?;
-                    let holder = holder.trim();
-                    self.output.say(&format!(
-                        "an earlier process ({holder}) was about to start it: it is waited for"
-                    ));
-                }
-                return Ok(Probe::Running(self.attach(lock, start)?));
-            }
-            tokio::time::sleep(START_PAUSE).await;
-        }
-        match self.enter(&mut lock) {
-            Ok(_) => {}
-            Err(NotStarted::Failed(error)) => return Err(error),
-            Err(NotStarted::NotOurs(_)) => return Ok(Probe::Unknown),
-        }
-        // Not by closing it: a process that is being started has it open for a moment.
-        lock.unlock()?;
-        // Nobody holds it, so the supervisor is gone, or never was.
-        if !self.path("started").exists() {
-            return Ok(Probe::NeverStarted);
-        }
-        Ok(match self.exit_code() {
-            Some(code) => Probe::Ended(self.outcome(code)),
-            None => self.end_left_behind().await,
+            _ if supervised => Probe::Running(Box::pin(async move {
+                let ended = Box::pin(watched(trace.clone()));
+                let outcome = self.follow(ended, trace, Path::new("")).await;
+                outcome.unwrap_or_else(killed_from_outside)
+            })),
+            Some(Progress::Started { pid, at }) if !now.rebooted => self.end_left_behind(pid, at).await,
+            _ => Probe::Unknown,
         })
     }
 
     /// The supervisor was killed, and so was the process that would have noticed. What it ran must not go on beside what
     /// undoes or repeats it.
-    async fn end_left_behind(&self) -> Probe {
-        // Numbers of processes mean something only until the machine is started again.
-        let same_boot = fs::read_to_string(self.path("boot")).is_ok_and(|boot| boot == process::boot_id());
-        let left = self.supervisor().filter(|pid| same_boot && process::is_left_behind(*pid));
-        let Some(pid) = left else { return Probe::Unknown };
-        self.output.say("the script's shell was killed; what it ran goes on, and is ended");
+    async fn end_left_behind(&self, pid: u32, at: u64) -> Probe {
+        if !process::is_left_behind(pid, at) {
+            return Probe::Unknown;
+        }
+        self.output.say("its supervisor was killed; what it ran goes on, and is ended");
         match process::stop_group(pid).await {
             true => Probe::Unknown,
             false => Probe::Ended(does_not_end()),
         }
     }
 
-    /// Waits for the end of a script that runs: a thread blocks on its lock.
-    fn attach(self, lock: File, start: Work<Outcome>) -> io::Result<Work<Outcome>> {
-        let (sender, ended) = oneshot::channel();
-        std::thread::Builder::new().name("attached".into()).stack_size(128 * 1024).spawn(move || {
-            let _ = lock.lock_shared();
-            let _ = sender.send(());
-        })?;
-        Ok(Box::pin(async move {
-            let cancel = self.cancel.clone();
-            let outcome = self.clone().follow(None, ended).await;
-            // Whoever held the lock was killed just before it started the script.
-            if !self.path("started").exists() && !cancel.is_cancelled() { start.await } else { outcome }
-        }))
+    /// Passes on what the script prints until it has ended or is to end; none when it was not even begun.
+    async fn follow(&self, mut ended: Work<End>, mut trace: Trace, program: &Path) -> Option<Outcome> {
+        let mut lines = self.lines();
+        let mut followed = false;
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = &mut ended => break Some(end),
+                () = self.cancel.cancelled() => break None,
+                () = tokio::time::sleep(FOLLOW) => {
+                    followed = true;
+                    lines.iter_mut().for_each(|lines| lines.pass_on(&self.output));
+                }
+            }
+        };
+        let cancelled = end.is_none();
+        let end = match end {
+            Some(end) => Some(end),
+            None => self.stop(&mut ended, &mut trace).await,
+        };
+        if followed || !matches!(end, Some(End::Ended { printed: false, .. })) {
+            lines.iter_mut().for_each(|lines| lines.close(&self.output));
+        }
+        let outcome = match end {
+            None => Outcome::Lost { message: "the script does not end, not even by SIGKILL".into() },
+            Some(End::Ended { status: 0, printed: false }) => succeeded(""),
+            Some(End::Ended { status: 0, .. }) => self.outcome(0),
+            Some(End::Gone) => match self.supervisor_died(&mut trace).await {
+                Some(Outcome::Failed(_)) | None if cancelled => stopped(),
+                other => return other,
+            },
+            Some(_) if cancelled => stopped(),
+            Some(End::Ended { status, .. }) => self.outcome(status),
+            Some(End::NotStarted(why)) => not_started(program, &why),
+            Some(End::Refused(message)) => Outcome::Lost { message },
+            Some(End::Unknown(message)) => Outcome::Failed(Failure::new(Kind::Application, message)),
+        };
+        Some(outcome)
     }
 
-    /// Passes on what the script prints until its supervisor has ended or is to end.
-    async fn follow(self, pid: Option<u32>, ended: impl Future + Send) -> Outcome {
-        tokio::pin!(ended);
-        let (done, finished) = watch::channel(false);
-        let followers = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)].map(|(name, stream)| {
-            let lines = Lines::new(self.path(name));
-            tokio::spawn(lines.follow(self.output.clone(), stream, finished.clone()))
-        });
-        let cancelled = tokio::select! {
-            _ = &mut ended => false,
-            () = self.cancel.cancelled() => true,
-        };
-        let gone = match (cancelled, pid.or_else(|| self.supervisor())) {
-            (true, Some(pid)) => process::stop_group(pid).await,
-            // It has not said its number yet: it is a moment from its start, and nothing can be stopped.
-            (true, None) => tokio::time::timeout(process::GRACE, &mut ended).await.is_ok(),
-            (false, _) => true,
-        };
-        done.send_replace(true);
-        for follower in followers {
-            let _ = follower.await;
-        }
-        match (gone, self.exit_code()) {
-            (false, _) => Outcome::Lost { message: "the script does not end, not even by SIGKILL".into() },
-            (true, Some(0)) => self.outcome(0),
-            (true, _) if cancelled => stopped(),
-            (true, Some(code)) => self.outcome(code),
-            (true, None) => self.supervisor_died().await,
-        }
+    /// What it prints, from the beginning.
+    fn lines(&self) -> [Lines; 2] {
+        [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)]
+            .map(|(name, stream)| Lines::new(self.path(name), stream))
     }
 
-    /// The supervisor was killed from outside. What it ran must not go on unseen.
-    async fn supervisor_died(&self) -> Outcome {
-        match self.supervisor() {
-            Some(pid) if !process::stop_group(pid).await => does_not_end(),
-            _ => Outcome::Failed(Failure::new(Kind::Application, "the script was killed from outside")),
+    /// Ends the script, and everything of its process group; none when it does not end.
+    async fn stop(&self, ended: &mut Work<End>, trace: &mut Trace) -> Option<End> {
+        let begun = tokio::time::Instant::now();
+        let pid = loop {
+            let _ = trace.update();
+            if let Some(Progress::Started { pid, .. }) = trace.progress {
+                break pid;
+            }
+            // It is a moment from its start, or from the news of its end.
+            tokio::select! {
+                end = &mut *ended => return Some(end),
+                () = tokio::time::sleep(WATCH) => {}
+            }
+            if begun.elapsed() > process::GRACE {
+                return None;
+            }
+        };
+        if !process::stop_group(pid).await {
+            return None;
+        }
+        let end = tokio::time::timeout(process::GRACE, ended).await;
+        Some(end.unwrap_or_else(|_| End::Unknown("its supervisor does not say how it ended".into())))
+    }
+
+    /// The supervisor was killed from outside. What it ran must not go on unseen. None when it had begun nothing.
+    async fn supervisor_died(&self, trace: &mut Trace) -> Option<Outcome> {
+        if let Err(error) = trace.update() {
+            let message = format!("what became of it cannot be read: {error}");
+            return Some(Outcome::Failed(Failure::new(Kind::Application, message)));
+        }
+        match trace.progress? {
+            Progress::Ended(status) => Some(self.outcome(status)),
+            Progress::Started { pid, at }
+                if process::is_left_behind(pid, at) && !process::stop_group(pid).await =>
+            {
+                Some(does_not_end())
+            }
+            _ => Some(killed_from_outside()),
         }
     }
 
@@ -279,12 +214,7 @@ impl Supervised {
         }
         let stdout = self.read("stdout");
         if code == 0 {
-            let text = stdout
-                .strip_suffix('\n')
-                .map(|text| text.strip_suffix('\r').unwrap_or(text))
-                .unwrap_or(&stdout);
-            let outputs = BTreeMap::from([("stdout".to_string(), Value::Text(text.to_string()))]);
-            return Outcome::Succeeded { outputs };
+            return succeeded(&stdout);
         }
         let stderr = self.read("stderr");
         let said = if stderr.trim().is_empty() { &stdout } else { &stderr };
@@ -299,11 +229,15 @@ impl Supervised {
 
     /// Secrets of several lines, as far as they were printed as they are, are struck out of what is kept; others are long.
     fn redact_files(&self) -> io::Result<()> {
-        if self.output.redactor.is_empty() {
+        if !self.output.redactor.pieces().any(|piece| piece.contains('\n')) {
             return Ok(());
         }
         for name in ["stdout", "stderr"] {
-            let text = String::from_utf8_lossy(&fs::read(self.path(name))?).into_owned();
+            let bytes = match fs::read(self.path(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                read => read?,
+            };
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             let redacted = self.output.redactor.redact(&text);
             if redacted != text {
                 fs::write(self.path("redacted"), redacted)?;
@@ -334,28 +268,44 @@ impl Supervised {
         text
     }
 
-    /// Looked at only when the lock is free. Whoever was killed before the status was written left an empty file.
-    fn exit_code(&self) -> Option<i32> {
-        fs::read_to_string(self.path("exit")).ok()?.trim().parse().ok()
-    }
-
-    fn supervisor(&self) -> Option<u32> {
-        fs::read_to_string(self.path("started")).ok()?.trim().parse().ok()
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 }
 
-fn does_not_end() -> Outcome {
-    Outcome::Lost { message: "the script's shell was killed, and what it ran does not end".into() }
+fn succeeded(stdout: &str) -> Outcome {
+    let text =
+        stdout.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(stdout);
+    Outcome::Succeeded { outputs: BTreeMap::from([("stdout".to_string(), Value::Text(text.to_string()))]) }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+fn not_started(program: &Path, why: &str) -> Outcome {
+    let message = format!("the script could not be started in `{}`: {why}", program.display());
+    Outcome::Failed(Failure::new(Kind::Application, message))
+}
+
+fn killed_from_outside() -> Outcome {
+    Outcome::Failed(Failure::new(Kind::Application, "the script was killed from outside"))
+}
+
+fn does_not_end() -> Outcome {
+    Outcome::Lost { message: "the script's supervisor was killed, and what it ran does not end".into() }
+}
+
+/// The end of a script that another process's supervisor looks after.
+async fn watched(mut trace: Trace) -> End {
+    loop {
+        // In this order: it may note the end just before its own.
+        let supervised = trace.is_supervised();
+        if let Err(error) = trace.update() {
+            return End::Unknown(format!("what becomes of it cannot be read: {error}"));
+        }
+        match (trace.progress, supervised) {
+            (Some(Progress::Ended(status)), _) => return End::Ended { status, printed: true },
+            (_, Ok(false)) => return End::Gone,
+            (_, Err(error)) => return End::Unknown(format!("what becomes of it cannot be read: {error}")),
+            (_, Ok(true)) => tokio::time::sleep(WATCH).await,
+        }
     }
 }
 
@@ -388,31 +338,40 @@ pub(crate) fn last_lines(text: &str) -> String {
 /// Reads a growing file line by line, as far as a person could want to follow it.
 struct Lines {
     path: PathBuf,
+    stream: Stream,
     at: u64,
     /// The beginning of a line whose end has not been written.
     rest: Vec<u8>,
+    closed: bool,
 }
 
 impl Lines {
-    fn new(path: PathBuf) -> Lines {
-        Lines { path, at: 0, rest: Vec::new() }
+    fn new(path: PathBuf, stream: Stream) -> Lines {
+        Lines { path, stream, at: 0, rest: Vec::new(), closed: false }
     }
 
-    async fn follow(mut self, output: Output, stream: Stream, mut finished: watch::Receiver<bool>) {
-        loop {
-            // Read after the end is known, so that nothing printed before it is missed.
-            let last = tokio::time::timeout(FOLLOW, finished.wait_for(|done| *done)).await.is_ok();
-            let _ = self.pass_on(&output, stream);
-            if last || self.at >= OUTPUT_LIMIT {
-                self.close(&output, stream);
-                return;
+    /// Passes on what was written since. A file that cannot be read is noticed where its content counts.
+    fn pass_on(&mut self, output: &Output) {
+        if !self.closed {
+            let _ = self.read(output);
+            if self.at >= OUTPUT_LIMIT {
+                self.end(output);
             }
         }
     }
 
-    fn close(&mut self, output: &Output, stream: Stream) {
+    /// As [`Lines::pass_on`], for the last time.
+    fn close(&mut self, output: &Output) {
+        self.pass_on(output);
+        self.end(output);
+    }
+
+    fn end(&mut self, output: &Output) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         if !self.rest.is_empty() {
-            output.line(stream, &String::from_utf8_lossy(&self.rest));
+            output.line(self.stream, &String::from_utf8_lossy(&self.rest));
         }
         if self.at >= OUTPUT_LIMIT {
             output.say(&format!(
@@ -422,7 +381,7 @@ impl Lines {
         }
     }
 
-    fn pass_on(&mut self, output: &Output, stream: Stream) -> io::Result<()> {
+    fn read(&mut self, output: &Output) -> io::Result<()> {
         let mut file = File::open(&self.path)?;
         if file.metadata()?.len() <= self.at {
             return Ok(());
@@ -434,7 +393,7 @@ impl Lines {
         for line in new.split_inclusive(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(line);
             if line.ends_with(b"\n") {
-                output.line(stream, String::from_utf8_lossy(&self.rest).trim_end_matches(['\n', '\r']));
+                output.line(self.stream, String::from_utf8_lossy(&self.rest).trim_end_matches(['\n', '\r']));
                 self.rest.clear();
             }
         }

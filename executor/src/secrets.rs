@@ -84,10 +84,6 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
     /// What is struck out, the longest first.
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().map(String::as_str)

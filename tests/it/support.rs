@@ -159,15 +159,17 @@ fn kill(child: &mut Child) {
 
 /// Scripts of unfinished runs, as a test leaves them.
 fn end_scripts(folder: &Path) {
-    let steps = fs::read_dir(folder.join("state/attempts")).into_iter().flatten().flatten();
-    let steps = steps.flat_map(|run| fs::read_dir(run.path()).into_iter().flatten().flatten());
-    for attempt in steps.flat_map(|step| fs::read_dir(step.path()).into_iter().flatten().flatten()) {
-        let pid = fs::read_to_string(attempt.path().join("started")).unwrap_or_default().trim().to_owned();
-        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        // Its number may be another's by now.
-        let pid = pid.parse().ok().filter(|_| command.contains(&folder.display().to_string()));
-        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    let runs = fs::read_dir(folder.join("state/attempts")).into_iter().flatten().flatten();
+    let logs = runs.flat_map(|run| fs::read_dir(run.path().join(".scripts")).into_iter().flatten().flatten());
+    for log in logs {
+        let log = fs::read_to_string(log.path()).unwrap_or_default();
+        for pid in log.lines().filter_map(|line| line.strip_prefix("started ")?.split(' ').next()) {
+            // Its number may be another's by now.
+            let there = fs::read_link(format!("/proc/{pid}/cwd"));
+            let ours = there.is_ok_and(|there| there.starts_with(folder));
+            if let Some(pid) = pid.parse().ok().filter(|_| ours).and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            }
         }
     }
 }

@@ -37,9 +37,7 @@ impl Driver for Shell {
     fn probe(&self, attempt: Attempt) -> Work<Probe> {
         let kind = self.kind;
         Box::pin(async move {
-            let directory = attempt.context.module.clone();
-            let start = run(attempt.clone(), directory, None);
-            match probe(attempt, Box::pin(start)).await {
+            match probe(attempt).await {
                 Probe::Ended(outcome) => Probe::Ended(judged(outcome, kind)),
                 Probe::Running(work) => Probe::Running(Box::pin(async move { judged(work.await, kind) })),
                 other => other,
@@ -67,31 +65,25 @@ pub(crate) async fn run(attempt: Attempt, directory: PathBuf, hold: Option<File>
         environment.push(("LOCKSTEP_ROOT".into(), directory.clone().into()));
         environment.push(("LOCKSTEP_TARGET".into(), target.name.clone().into()));
     }
-    let script = Script {
-        text: attempt.text("script").to_string(),
-        directory,
-        environment,
-        without: attempt.context.secrets.variables().to_vec(),
-        hold,
-    };
+    let script = Script { text: attempt.text("script").to_string(), directory, environment, hold };
     supervised(attempt).run(script).await
 }
 
-/// What became of the attempt's script; `start` starts it, should nobody have done so.
-pub(crate) async fn probe(attempt: Attempt, start: Work<Outcome>) -> Probe {
+/// What became of the attempt's script.
+pub(crate) async fn probe(attempt: Attempt) -> Probe {
     let output = attempt.output.clone();
-    supervised(attempt).probe(start).await.unwrap_or_else(|error| {
-        output.say(&format!("the folder of an earlier attempt cannot be read: {error}"));
+    supervised(attempt).probe().await.unwrap_or_else(|error| {
+        output.say(&format!("what became of an earlier attempt cannot be read: {error}"));
         Probe::Unknown
     })
 }
 
 fn supervised(attempt: Attempt) -> Supervised {
     Supervised {
-        epoch: attempt.context.epoch,
         directory: attempt.directory,
         output: attempt.output,
         cancel: attempt.cancel,
+        context: attempt.context,
     }
 }
 

@@ -163,7 +163,12 @@ impl Store {
 
     /// The folder of one attempt: what it was given, what it printed, how it ended.
     pub fn attempt_directory(&self, run: &str, step: &str, attempt: u32) -> PathBuf {
-        self.directory.join("attempts").join(run).join(id::file_name(step)).join(attempt.to_string())
+        self.attempts_directory(run).join(id::file_name(step)).join(attempt.to_string())
+    }
+
+    /// The folder of all attempts of a run.
+    pub(crate) fn attempts_directory(&self, run: &str) -> PathBuf {
+        self.directory.join("attempts").join(run)
     }
 
     /// Takes the right to carry the run out.

@@ -11,4 +11,5 @@ mod net;
 mod program;
 mod requests;
 mod shell;
+mod supervisor;
 mod support;

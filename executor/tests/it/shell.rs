@@ -138,12 +138,10 @@ async fn a_script_that_ended_meanwhile_keeps_its_outcome() {
     let script = "echo begun; echo x >>count; while [ ! -e go ]; do sleep 0.05; done; echo result; : >done";
     let run = world.left_running(plan(vec![stage("a", vec![shell("one", script)])])).await;
     std::fs::write(world.path("go"), "").unwrap();
-    let lock = walk(&world.directory.path().join("state"))
-        .into_iter()
-        .find(|path| path.ends_with("1/lock"))
-        .unwrap();
-    // Its lock is free once it has ended.
-    std::fs::File::open(lock).unwrap().lock_shared().unwrap();
+    // Its supervisor has nothing more to do once it has ended.
+    for log in world.logs() {
+        std::fs::File::open(log).unwrap().lock_shared().unwrap();
+    }
     let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
     assert_eq!(end, End::Finished(RunOutcome::Succeeded));
     assert_eq!(world.read("count"), "x\n");
@@ -174,13 +172,7 @@ async fn a_killed_supervisor_does_not_leave_its_script_behind() {
     let memory = Arc::new(Memory::default());
     let running = tokio::spawn(runner.run(memory.clone()));
     memory.line("begun").await;
-    let started = walk(&world.directory.path().join("state"))
-        .into_iter()
-        .find(|path| path.ends_with("1/started"))
-        .unwrap();
-    let pid: i32 = std::fs::read_to_string(started).unwrap().trim().parse().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    world.kill_supervisors();
     assert_eq!(running.await.unwrap().unwrap(), End::Finished(RunOutcome::RolledBack));
     assert!(!alive(world.read("self").trim()));
 }
@@ -200,8 +192,8 @@ async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
         made.steps[0].undo = Undo::Irreversible;
         made.steps[0].idempotent = repeatable;
         let run = world.left_running(made).await;
-        kill_attempt(&world, rustix::process::kill_process);
-        assert!(alive(world.read("self").trim()), "only its shell was killed");
+        world.kill_supervisors();
+        assert!(alive(world.read("self").trim()), "only its supervisor was killed");
         let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
         assert!(!alive(world.read("self").trim()), "it goes on");
         if repeatable {
@@ -217,23 +209,13 @@ async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
     }
 }
 
-/// Kills the supervisor of the only attempt, alone or with its group, and waits until its lock is free.
-fn kill_attempt(
-    world: &World,
-    kill: fn(rustix::process::Pid, rustix::process::Signal) -> rustix::io::Result<()>,
-) {
-    let files = walk(&world.directory.path().join("state"));
-    let started = files.iter().find(|path| path.ends_with("1/started")).unwrap();
-    let pid: i32 = std::fs::read_to_string(started).unwrap().trim().parse().unwrap();
-    kill(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
-    let lock = files.iter().find(|path| path.ends_with("1/lock")).unwrap();
-    std::fs::File::open(lock).unwrap().lock_shared().unwrap();
-}
-
 /// Detaches a run whose script is under way, and kills the script with its supervisor.
 async fn left_without_a_trace(world: &World, plan: Plan) -> String {
     let run = world.left_running(plan).await;
-    kill_attempt(world, rustix::process::kill_process_group);
+    world.kill_supervisors();
+    for pid in world.noted("started") {
+        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).unwrap();
+    }
     run
 }
 

@@ -287,21 +287,51 @@ impl World {
     }
 }
 
+impl World {
+    /// The logs of supervisors.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        let mut logs = walk(&self.directory.path().join("state"));
+        logs.retain(|path| path.parent().is_some_and(|folder| folder.ends_with(".scripts")));
+        logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        logs
+    }
+
+    /// The processes after that word in the logs of supervisors: `supervisor`, `started`.
+    pub fn noted(&self, word: &str) -> Vec<rustix::process::Pid> {
+        let mut found = Vec::new();
+        for log in self.logs() {
+            for line in std::fs::read_to_string(log).unwrap().lines() {
+                let words: Vec<&str> = line.split(' ').collect();
+                if words[0] == word {
+                    found.extend(rustix::process::Pid::from_raw(words[1].parse().unwrap()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Kills the supervisors, and waits until they are gone.
+    pub fn kill_supervisors(&self) {
+        for pid in self.noted("supervisor") {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        for log in self.logs() {
+            std::fs::File::open(log).unwrap().lock_shared().unwrap();
+        }
+    }
+}
+
 impl Drop for World {
     /// Services and scripts outlive the runner; they shall not outlive the test.
     fn drop(&mut self) {
-        let directory = self.directory.path().display().to_string();
-        for entry in walk(self.directory.path()) {
-            if entry.file_name().is_some_and(|name| name == "started") {
-                let pid = std::fs::read_to_string(&entry).unwrap_or_default().trim().to_owned();
-                let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                // Its number may be another's by now; not while any of its group is left.
-                let gone = !Path::new("/proc").join(&pid).exists();
-                if let Some(pid) = pid.parse().ok().filter(|_| gone || command.contains(&directory)) {
-                    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-                    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-                }
+        for pid in self.noted("started") {
+            // Its number may be another's by now.
+            let there = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
+            if there.map_or(true, |there| there.starts_with(self.directory.path())) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
             }
+        }
+        for entry in walk(self.directory.path()) {
             if entry.file_name().is_some_and(|name| name == "service.pid") {
                 let text = std::fs::read_to_string(entry).unwrap_or_default();
                 if let Some(pid) = text.lines().nth(1).and_then(|pid| pid.parse().ok()) {

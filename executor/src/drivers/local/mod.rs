@@ -38,7 +38,7 @@ impl Driver for Local {
     fn probe(&self, attempt: Attempt) -> Work<Probe> {
         Box::pin(async move {
             match attempt.call.step.as_str() {
-                "command" => shell::probe(attempt.clone(), Box::pin(command(attempt))).await,
+                "command" => shell::probe(attempt).await,
                 // Work of the process that is gone; its traces are read when it is repeated.
                 _ => Probe::Unknown,
             }
