@@ -9,7 +9,9 @@ use lockstep_executor::{Line, Stream};
 use lockstep_plan::export::{EventLine, event_line};
 use lockstep_plan::{Happening, Plan};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -35,15 +37,32 @@ struct Output {
     held: u64,
     /// How many happenings were told so far.
     told: u64,
+    /// The lines that it holds of attempts which have not ended: their output is read again from its beginning.
+    printed: BTreeMap<Source, VecDeque<u64>>,
     /// Whether writing has failed before.
     failed: bool,
 }
+
+/// Which of its streams which attempt of which step printed to.
+type Source = (String, u32, String);
 
 /// As much of a line as tells what it is.
 #[derive(Deserialize)]
 struct Known {
     run: String,
     event: String,
+    step: Option<String>,
+    attempt: Option<u32>,
+    stream: Option<String>,
+    #[serde(default)]
+    message: String,
+}
+
+/// What a file holds already.
+#[derive(Default)]
+struct Stock {
+    held: u64,
+    printed: BTreeMap<Source, VecDeque<u64>>,
 }
 
 #[derive(Serialize)]
@@ -79,9 +98,10 @@ impl Events {
     /// For that run, going on where the file ends.
     pub fn of_run(self, run: &str) -> Result<Written, Failure> {
         let Events { path, file, past } = self;
-        let held = past.map_or(Ok(0), |past| take_stock(past, &file, run));
-        let held = held.map_err(|error| Failure::io("read the events in", &path, &error))?;
-        let output = Output { file, held, told: 0, failed: false };
+        let stock = past.map_or(Ok(Stock::default()), |past| take_stock(past, &file, run));
+        let Stock { held, printed } =
+            stock.map_err(|error| Failure::io("read the events in", &path, &error))?;
+        let output = Output { file, held, told: 0, printed, failed: false };
         Ok(Written { path, output: Mutex::new(output), run: run.into() })
     }
 }
@@ -109,8 +129,16 @@ impl Written {
         };
         let stage = &plan.stages[step.stage.index()].name;
         let (attempt, message) = (line.attempt, line.text);
+        let source = (step.name.clone(), attempt, stream.to_owned());
         let line = Printed { stage, step: &step.name, event: "output", attempt, stream, message };
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = output.printed.get_mut(&source) {
+            if held.pop_front() == Some(hash(message)) {
+                return None;
+            }
+            // Everything from here on is new.
+            output.printed.remove(&source);
+        }
         self.write(&mut output, at, line)
     }
 
@@ -130,10 +158,31 @@ impl Written {
     }
 }
 
-/// How many happenings of the run the file holds. Half a line, which a full disk may have left, is cut off.
-fn take_stock(past: File, file: &File, run: &str) -> std::io::Result<u64> {
+impl Stock {
+    fn take(&mut self, line: Known) {
+        if line.event != "output" {
+            self.held += 1;
+            // An attempt that has ended prints nothing any more.
+            if let (Some(step), "step_succeeded" | "step_failed") = (&line.step, line.event.as_str()) {
+                self.printed.retain(|(of, ..), _| of != step);
+            }
+        } else if let (Some(step), Some(attempt), Some(stream)) = (line.step, line.attempt, line.stream) {
+            self.printed.entry((step, attempt, stream)).or_default().push_back(hash(&line.message));
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What the file holds of the run. Half a line, which a full disk may have left, is cut off.
+fn take_stock(past: File, file: &File, run: &str) -> std::io::Result<Stock> {
     let mut reader = BufReader::new(past);
-    let (mut held, mut whole) = (0, 0);
+    let mut stock = Stock::default();
+    let mut whole = 0;
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         if !line.ends_with(b"\n") {
@@ -142,8 +191,10 @@ fn take_stock(past: File, file: &File, run: &str) -> std::io::Result<u64> {
         }
         whole += line.len() as u64;
         let written: Option<Known> = serde_json::from_slice(&line).ok();
-        held += u64::from(written.is_some_and(|line| line.run == run && line.event != "output"));
+        if let Some(written) = written.filter(|written| written.run == run) {
+            stock.take(written);
+        }
         line.clear();
     }
-    Ok(held)
+    Ok(stock)
 }

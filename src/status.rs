@@ -29,6 +29,7 @@ struct Status {
     questions: Vec<Question>,
     claims: Vec<Claim>,
     requests: Vec<Pending>,
+    refused: Vec<Refused>,
     events: Vec<TimedEvent>,
 }
 
@@ -54,6 +55,14 @@ struct Pending {
     request: String,
 }
 
+/// A request that came too late.
+#[derive(Serialize)]
+struct Refused {
+    #[serde(flatten)]
+    request: Pending,
+    why: String,
+}
+
 #[derive(Serialize)]
 struct TimedEvent {
     at: String,
@@ -68,13 +77,19 @@ pub fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let info = store.run(&run)?;
     let replay = replay(&store, &run)?;
     let alive = store.is_carried_out(&run)?;
-    let requests = store.requests(&run)?;
+    let requests = Requests { open: store.requests(&run)?, late: store.late_requests(&run)? };
     let holdings = Holdings::of(&store)?;
     print(&match args.format {
         TextFormat::Text => text(&info, &replay, alive, &requests, &holdings),
         TextFormat::Json => to_json(&status(info, &replay, alive, &requests, &holdings))?,
     })?;
     Ok(0)
+}
+
+/// What other processes asked for and did not get, or not yet.
+struct Requests {
+    open: Vec<Request>,
+    late: Vec<(Request, String)>,
 }
 
 /// The word for the run as a whole; `queued` when it waits for what other runs hold.
@@ -99,7 +114,12 @@ fn describe(plan: &Plan, request: &Request) -> (String, String) {
     request::describe(&request.event, |question| question_name(plan, *question).to_owned())
 }
 
-fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request], holdings: &Holdings) -> Status {
+fn pending(plan: &Plan, request: &Request) -> Pending {
+    let (by, what) = describe(plan, request);
+    Pending { at: rfc3339(request.at), by, request: what }
+}
+
+fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdings: &Holdings) -> Status {
     let rows = table::rows(&replay.plan, &replay.state, &replay.happenings);
     Status {
         version: 1,
@@ -124,12 +144,11 @@ fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request], hol
                 answers: answers.iter().map(|answer| answer.name()).collect(),
             })
             .collect(),
-        requests: requests
+        requests: requests.open.iter().map(|request| pending(&replay.plan, request)).collect(),
+        refused: requests
+            .late
             .iter()
-            .map(|request| {
-                let (by, what) = describe(&replay.plan, request);
-                Pending { at: rfc3339(request.at), by, request: what }
-            })
+            .map(|(request, why)| Refused { request: pending(&replay.plan, request), why: why.clone() })
             .collect(),
         events: replay
             .happenings
@@ -139,7 +158,7 @@ fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &[Request], hol
     }
 }
 
-fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request], holdings: &Holdings) -> String {
+fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdings: &Holdings) -> String {
     let plan = &replay.plan;
     let mut text = String::new();
     let state = word(replay, holdings.waits(&info.id)).replace('_', " ");
@@ -166,7 +185,12 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &[Request], hold
     for line in holdings.lines(&info.id) {
         let _ = writeln!(text, "{line}");
     }
-    for request in requests {
+    for (request, why) in &requests.late {
+        let (by, what) = describe(plan, request);
+        let why = harmless(why);
+        let _ = writeln!(text, "{by} asked at {}: {what}; too late: {why}", time_of_day(request.at));
+    }
+    for request in &requests.open {
         let (by, what) = describe(plan, request);
         let _ =
             writeln!(text, "{by} asked at {}: {what}; nobody has taken it up yet", time_of_day(request.at));

@@ -28,7 +28,7 @@ pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<
     for (_, happening) in happenings {
         match happening {
             Happening::AnsweredBy(Question::Approval(approval), _, by) => {
-                drop(answers.insert(*approval, by.clone()))
+                drop(answers.insert(*approval, by.name.clone()))
             }
             happening => note(plan, happening, &mut told),
         }

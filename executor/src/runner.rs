@@ -231,6 +231,13 @@ impl Runner {
         });
         let notices =
             Notices::new(self.plan.clone(), self.store.clone(), observer.clone(), channels, &self.info.id);
+        for (name, size) in context.secrets.short() {
+            observer.note(&format!(
+                "warning: the secret `{name}` has {size} character{}: it is struck out of whatever steps that are given it print, \
+                 also where it stands by chance",
+                if size == 1 { "" } else { "s" }
+            ));
+        }
         if self.info.outcome.is_none() && runs_scripts(&self.plan) {
             let context = context.clone();
             tokio::spawn(async move { context.scripts.prepare().await });
@@ -343,7 +350,9 @@ impl Active {
 
     /// Takes what other processes ask for.
     async fn apply_requests(&mut self) -> Result<(), Error> {
-        let requests = self.store.requests(&self.info.id)?;
+        let mut requests = self.store.requests(&self.info.id)?;
+        // Whoever wants the run to stop must not have it begin first what somebody answered earlier.
+        requests.sort_by_key(|request| matches!(request.event, Event::Answered { .. }));
         let replies = judge::replies(&self.plan, &self.state, &self.pending, &requests);
         let replies = requests.iter().map(|request| request.id).zip(replies).collect();
         self.apply(requests.into_iter().map(|request| request.event).collect(), replies).await

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+/// A secret of fewer characters is part of ordinary words.
+const SHORT: usize = 4;
+
 /// What the secrets of a plan hold. Never printed, not even by `{:?}`.
 #[derive(Default, Clone)]
 pub struct Secrets {
@@ -59,6 +62,12 @@ impl Secrets {
     /// Environment variables that hold secrets: what a step was not given it must not inherit.
     pub fn variables(&self) -> &[String] {
         &self.variables
+    }
+
+    /// Those that are so short that what is printed will hold them by chance.
+    pub(crate) fn short(&self) -> impl Iterator<Item = (&str, usize)> {
+        let sizes = self.values.iter().map(|(name, value)| (name.as_str(), value.chars().count()));
+        sizes.filter(|(_, size)| (1..SHORT).contains(size))
     }
 
     /// Strikes secrets of these names out of text.

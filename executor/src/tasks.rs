@@ -22,6 +22,11 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(50);
 /// How long a driver may take to stop what it was told to. Drivers have shorter limits of their own.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// A clock of a step that is that late says that this process was held up,
+const OVERSLEPT: Duration = Duration::from_millis(100);
+/// and this is how long news of what ended meanwhile may take.
+const CATCHING_UP: Duration = Duration::from_millis(500);
+
 /// What is under way. Dropping it detaches.
 pub(crate) struct Tasks {
     plan: Arc<Plan>,
@@ -286,7 +291,12 @@ impl Tasks {
     /// Starts a timer that fires after `after` milliseconds.
     pub fn start_timer(&mut self, timer: Timer, after: u64) {
         let event = async move {
-            tokio::time::sleep(Duration::from_millis(after)).await;
+            let due = tokio::time::Instant::now() + Duration::from_millis(after);
+            tokio::time::sleep_until(due).await;
+            // A process that was stopped, or starved, hears first of what ended in time.
+            if matches!(timer, Timer::Step(..)) && due.elapsed() > OVERSLEPT {
+                tokio::time::sleep(CATCHING_UP).await;
+            }
             Event::TimerFired(timer)
         };
         let handle = self.spawn(event, Event::TimerFired(timer));

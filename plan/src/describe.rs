@@ -1,8 +1,8 @@
 //! What happened, in words for people: the one place that puts names to the machine's announcements.
 
 use crate::{
-    Answer, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Plan, Question, RunOutcome, StageOutcome,
-    Verdict, format_duration,
+    Answer, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person, Plan, Question, RunOutcome,
+    StageOutcome, Verdict, format_duration,
 };
 
 impl Cause {
@@ -311,7 +311,10 @@ impl Happening {
                 format!("fails because {}; {}", cause.describe(plan), decision.describe(plan))
             }
             Happening::Asked(_, group) => format!("{subject} waits for an answer of {group}"),
-            Happening::AnsweredBy(_, answer, by) => format!("{subject}: {by} answered {}", answer.name()),
+            Happening::AnsweredBy(_, answer, Person { name, comment }) => {
+                let comment = comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+                format!("{subject}: {name} answered {}{comment}", answer.name())
+            }
             Happening::QuestionTimedOut(_) => format!("{subject}: nobody answered in time"),
             Happening::RollbackStarted(_) => "rollback started".into(),
             Happening::RollbackFailed(_, _, failure) => {

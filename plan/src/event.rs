@@ -108,6 +108,25 @@ pub enum Outcome {
     },
 }
 
+/// Whoever answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// What was said besides.
+    pub comment: Option<String>,
+}
+
+impl Person {
+    /// The words for a rejection.
+    pub(crate) fn rejected(&self) -> String {
+        match &self.comment {
+            Some(comment) => format!("{} rejected it: {comment}", self.name),
+            None => format!("{} rejected it", self.name),
+        }
+    }
+}
+
 /// A person's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -478,7 +497,7 @@ pub enum Happening {
     /// A person is asked.
     Asked(Question, String),
     /// A question was answered, by whom.
-    AnsweredBy(Question, Answer, String),
+    AnsweredBy(Question, Answer, Person),
     /// Nobody answered in time.
     QuestionTimedOut(Question),
     /// A stage starts to roll back.

@@ -35,6 +35,34 @@ pipeline one { stage s = gated { service = files, infra = lab.here } }
 pipeline two { stage s = asking { service = files, infra = lab.here } }
 "#;
 
+/// A process that was stopped while a step ended in time does not hold it for late.
+#[test]
+fn what_ended_in_time_while_the_process_was_stopped_is_no_timeout() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w {
+  phase a {
+    step b = shell { script = "echo >begun; until [ -e open ]; do sleep 0.01; done; echo >ended", timeout = 2s }
+  }
+}
+pipeline p { stage s = w {} }
+"#,
+    );
+    let run = Started::of(sandbox, "p");
+    let there = |name: &str| run.sandbox.module().join(name).exists();
+    while !there("begun") {
+        std::thread::yield_now();
+    }
+    let begun = std::time::Instant::now();
+    run.signal(Signal::STOP);
+    run.open();
+    while !there("ended") || begun.elapsed() < std::time::Duration::from_millis(2500) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    run.signal(Signal::CONT);
+    run.ends(0);
+}
+
 /// The name of the account that the tests run under.
 fn account() -> String {
     let output = Command::new("id").arg("-un").output().expect("the command `id`");
@@ -140,6 +168,11 @@ fn rollback_from_another_terminal() {
     assert!(told.out.contains("has taken it up"), "{}", told.out);
     let told = said(run.sandbox.dsl("rollback").arg("last")).exits(2);
     assert!(told.err.contains("is being rolled back already"), "{}", told.err);
+    let status = run.sandbox.status();
+    assert_eq!(status["refused"][0]["request"], "rollback");
+    assert_eq!(status["refused"][0]["why"], "the run is being rolled back already");
+    let text = said(&mut run.sandbox.dsl("status")).exits(0).out;
+    assert!(text.contains(": rollback; too late: the run is being rolled back already"), "{text}");
     run.until("rolls the run back");
     run.until("stops because");
     run.open();
@@ -172,7 +205,9 @@ fn a_question_is_answered_from_another_terminal() {
     run.open();
     said(run.sandbox.dsl("answer").args(["last", "s.deploy.try", "retry", "--comment", "it is there now"]))
         .exits(0);
-    run.ends(0);
+    let sandbox = run.ends(0);
+    let text = said(&mut sandbox.dsl("status")).exits(0).out;
+    assert!(text.contains(&format!("{} answered retry: it is there now", account())), "{text}");
 }
 
 #[test]

@@ -30,6 +30,29 @@ fn survive(arguments: &[&str], mark: &str, code: i32, version: &str) {
     events_hold_everything(&sandbox, &after);
 }
 
+/// What a step had printed before the crash is read again by whoever goes on, and told once.
+#[test]
+fn lines_that_were_told_before_a_crash_are_not_told_again() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w {
+  phase a {
+    step b = shell { script = "echo one; echo two; echo two; until [ -e open ]; do sleep 0.01; done; echo three" }
+  }
+}
+pipeline p { stage s = w {} }
+"#,
+    );
+    assert!(sandbox.kill_at(&mut sandbox.run(&["p"]), r#""message":"two""#), "it ended early");
+    std::fs::write(sandbox.module().join("open"), "").expect("a file");
+    said(sandbox.dsl("resume").arg("last").arg("--events").arg(sandbox.events())).exits(0);
+    let text = std::fs::read_to_string(sandbox.events()).expect("the events");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let printed: Vec<Value> =
+        lines.filter(|line| line["event"] == "output").map(|line| line["message"].clone()).collect();
+    assert_eq!(printed, ["one", "two", "two", "three"]);
+}
+
 /// The file of `--events` tells the whole run once, however often it was cut short.
 fn events_hold_everything(sandbox: &Sandbox, status: &Value) {
     let text = std::fs::read_to_string(sandbox.events()).expect("the events");

@@ -85,6 +85,31 @@ impl Store {
         text.flatten().map(parse).transpose()
     }
 
+    /// Requests that came too late to change anything, in order, and why.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn late_requests(&self, run: &str) -> Result<Vec<(Request, String)>, Error> {
+        let rows: Vec<(i64, i64, String, String)> = self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, at, event, reply FROM requests
+                     WHERE run = ?1 AND taken = 1 AND reply IS NOT NULL ORDER BY id",
+                )?
+                .query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect()
+        })?;
+        let mut late = Vec::new();
+        for (id, at, event, reply) in rows {
+            let broken = |error| damaged(&format!("request {id} to run {run}"), &error);
+            if let Reply::Late { why } = serde_json::from_str(&reply).map_err(broken)? {
+                let event = serde_json::from_str(&event).map_err(broken)?;
+                late.push((Request { id, at: at as u64, event }, why));
+            }
+        }
+        Ok(late)
+    }
+
     /// Requests that nobody has taken up, in order.
     ///
     /// # Errors

@@ -53,11 +53,9 @@ async fn what_comes_after_the_end_is_refused() {
     assert!(matches!(ended.store.request("nonesuch", &request), Err(Error::NoRun(_))));
 }
 
-/// A question that an answer of the wrong form, and then two right ones, come to.
-#[tokio::test]
-async fn the_first_answer_counts() {
-    let world = World::new();
-    let mut asking = plan(vec![stage("a", vec![shell("one", "test -e open")])]);
+/// A run whose step fails and asks what to do.
+fn asking() -> Plan {
+    let mut asking = plan(vec![stage("a", vec![shell("one", "echo x >>count; test -e open")])]);
     let then = Box::new(Reaction::Rollback);
     let reaction = Reaction::Ask { group: "ops".into(), within: 60_000, then };
     asking.scopes.push(Scope {
@@ -65,7 +63,37 @@ async fn the_first_answer_counts() {
         rules: vec![Rule { kinds: vec![], under: None, reaction }],
     });
     asking.steps[0].scopes = vec![ScopeId(0)];
-    let runner = world.runner(asking);
+    asking
+}
+
+/// Nobody carries the run out: what was answered first begins nothing any more when somebody wants the run aborted.
+#[tokio::test]
+async fn an_abort_comes_before_answers_that_nobody_has_taken_up() {
+    let world = World::new();
+    let runner = world.runner(asking());
+    let (run, store, handle) = (runner.info().id.clone(), world.store(), runner.handle());
+    let memory = Arc::new(Memory::default());
+    let running = tokio::spawn(runner.run(memory.clone()));
+    memory.happening(|happening| matches!(happening, Happening::Asked(..))).await;
+    handle.detach();
+    running.await.unwrap().unwrap();
+    let (question, by) = (Question::Step(StepId(0)), String::from("anna"));
+    let retry = Event::Answered { question, answer: Answer::Retry, by: by.clone(), comment: None };
+    let retry = store.request(&run, &retry).unwrap();
+    let abort = store.request(&run, &Event::AbortRequested { by }).unwrap();
+    let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
+    assert_eq!(end, End::Finished(RunOutcome::Aborted));
+    assert_eq!(store.reply(abort).unwrap(), Some(Reply::Taken));
+    let why = why(store.reply(retry).unwrap());
+    assert_eq!(store.late_requests(&run).unwrap().pop().unwrap().1, why);
+    assert_eq!(world.read("count"), "x\n");
+}
+
+/// A question that an answer of the wrong form, and then two right ones, come to.
+#[tokio::test]
+async fn the_first_answer_counts() {
+    let world = World::new();
+    let runner = world.runner(asking());
     let (run, store) = (runner.info().id.clone(), world.store());
     let memory = Arc::new(Memory::default());
     let running = tokio::spawn(runner.run(memory.clone()));

@@ -279,6 +279,18 @@ async fn waiting_lets_time_pass() {
     assert!(history[1].at - history[0].at >= 149);
 }
 
+/// How long it takes is known only when it begins, so its timeout cannot be shorter.
+#[tokio::test]
+async fn a_wait_whose_duration_the_run_decides_has_the_time_for_it() {
+    let world = World::new();
+    let wait = W::Step { name: "one", provider: "wait", step: "wait", arguments: vec![], timeout: 1 };
+    let mut made = plan(vec![stage("a", vec![wait])]);
+    let duration = |milliseconds| Box::new(Expr::Value(Value::Duration(milliseconds)));
+    let open = Expr::If(Box::new(Expr::Value(Value::Bool(true))), duration(150), duration(1));
+    made.steps[0].action.arguments.insert("duration".into(), open);
+    assert_eq!(world.run(made).await.end, End::Finished(RunOutcome::Succeeded));
+}
+
 /// Whether a process is there and not merely uncollected.
 pub fn alive(pid: &str) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {

@@ -3,8 +3,8 @@
 use super::state::{BarrierAsk, Seen, Settled};
 use super::{Machine, StageMode, StepStatus};
 use crate::{
-    Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, PlaceId, Plan, Question, Reaction,
-    Role, Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict, Work,
+    Answer, Cause, Clock, Command, Decision, Failure, Happening, Kind, Person, PlaceId, Plan, Question,
+    Reaction, Role, Rule, ScopeId, StageId, StageOutcome, StepId, Timer, Verdict, Work,
 };
 
 /// Which rule: its scope, and its place in it.
@@ -128,16 +128,16 @@ impl Machine<'_> {
         answers(self.plan, step)
     }
 
-    pub(super) fn step_answered(&mut self, step: StepId, answer: Answer, by: &str) {
+    pub(super) fn step_answered(&mut self, step: StepId, answer: Answer, by: &Person) {
         let question = Question::Step(step);
         match self.state.steps[step.index()].status.clone() {
             StepStatus::AwaitingApproval => {
                 let failure = match answer {
                     Answer::Approve => None,
-                    Answer::Reject => Some(Failure::new(Kind::ApprovalRejected, format!("{by} rejected it"))),
+                    Answer::Reject => Some(Failure::new(Kind::ApprovalRejected, by.rejected())),
                     _ => return,
                 };
-                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.announce(Happening::AnsweredBy(question, answer, by.clone()));
                 self.unask(question);
                 self.approval_step_ended(step, failure);
             }
@@ -153,7 +153,7 @@ impl Machine<'_> {
                 if !self.answers(step).contains(&answer) {
                     return;
                 }
-                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.announce(Happening::AnsweredBy(question, answer, by.clone()));
                 self.unask(question);
                 match reaction {
                     None => {
@@ -202,7 +202,7 @@ impl Machine<'_> {
         judge_barrier(self.plan, place)
     }
 
-    pub(super) fn place_answered(&mut self, place: PlaceId, answer: Answer, by: &str) {
+    pub(super) fn place_answered(&mut self, place: PlaceId, answer: Answer, by: &Person) {
         let Some((stage, ask)) = self.asking(place) else { return };
         let reaction = match answer {
             Answer::Ignore if ask.named => Reaction::Ignore,
@@ -211,7 +211,7 @@ impl Machine<'_> {
             Answer::Abort if !self.is_promised(stage) => Reaction::Abort,
             _ => return,
         };
-        self.announce(Happening::AnsweredBy(Question::Place(place), answer, by.into()));
+        self.announce(Happening::AnsweredBy(Question::Place(place), answer, by.clone()));
         self.unask(Question::Place(place));
         self.barrier_decided(stage, &ask, &reaction);
     }

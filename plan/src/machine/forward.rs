@@ -142,6 +142,7 @@ impl Machine<'_> {
                 return;
             }
         };
+        let after = time_limit(data, &call);
         let state = &mut self.state.steps[step.index()];
         state.attempts += 1;
         state.status = StepStatus::Running;
@@ -150,7 +151,7 @@ impl Machine<'_> {
         self.commands.push(Command::StartStep { step, attempt, call: Box::new(call) });
         self.commands.push(Command::StartTimer {
             timer: Timer::Step(step, attempt),
-            after: data.timeout,
+            after,
             clock: Clock::Wall,
         });
     }
@@ -420,5 +421,16 @@ impl super::State {
             StageMode::Waiting | StageMode::Ended(_) => Vec::new(),
         };
         steps.into_iter()
+    }
+}
+
+/// How long an attempt may take. A `wait` of which only the run knows how long it is may take that and a minute.
+fn time_limit(step: &crate::Step, call: &Call) -> u64 {
+    let open = |expr: &crate::Expr| !matches!(expr, crate::Expr::Value(_));
+    match (call.provider.as_str(), call.arguments.get("duration")) {
+        ("wait", Some(Value::Duration(wait))) if step.action.arguments.get("duration").is_some_and(open) => {
+            step.timeout.max(wait.saturating_add(60_000))
+        }
+        _ => step.timeout,
     }
 }

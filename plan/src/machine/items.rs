@@ -5,7 +5,7 @@ use super::state::Settled;
 use super::{ApprovalState, BranchMode, Machine, RunMode, StageMode};
 use crate::{
     Answer, ApprovalId, BarrierId, Cause, Command, Decision, Failure, Happening, ItemId, Kind, NotifyEvent,
-    Part, PlaceId, Question, Reaction, RunOutcome, StageId, StageOutcome, Verdict,
+    Part, Person, PlaceId, Question, Reaction, RunOutcome, StageId, StageOutcome, Verdict,
 };
 
 impl Machine<'_> {
@@ -507,14 +507,14 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn approval_answered(&mut self, approval: ApprovalId, answer: Answer, by: &str) {
+    pub(super) fn approval_answered(&mut self, approval: ApprovalId, answer: Answer, by: &Person) {
         if self.state.approvals[approval.index()] != ApprovalState::Asked {
             return;
         }
         let question = Question::Approval(approval);
         match answer {
             Answer::Approve => {
-                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.announce(Happening::AnsweredBy(question, answer, by.clone()));
                 self.unask(question);
                 self.state.approvals[approval.index()] = ApprovalState::Approved;
                 let data = &self.plan.approvals[approval.index()];
@@ -522,9 +522,9 @@ impl Machine<'_> {
                 self.begin_part(data.item, data.branch);
             }
             Answer::Reject => {
-                self.announce(Happening::AnsweredBy(question, answer, by.into()));
+                self.announce(Happening::AnsweredBy(question, answer, by.clone()));
                 self.unask(question);
-                let failure = Failure::new(Kind::ApprovalRejected, format!("{by} rejected it"));
+                let failure = Failure::new(Kind::ApprovalRejected, by.rejected());
                 self.approval_failed(approval, failure);
             }
             _ => {}

@@ -35,7 +35,7 @@ pub(crate) use failure::{answers, final_verdict, judge_barrier, matches, rule_fo
 pub(crate) use forward::is_approval;
 pub(crate) use rollback::rollback_queue;
 
-use crate::{ClaimId, Command, Event, Happening, Plan, Question, StageId, StageOutcome, Timer};
+use crate::{ClaimId, Command, Event, Happening, Person, Plan, Question, StageId, StageOutcome, Timer};
 use std::collections::VecDeque;
 
 /// Folds one event into the state and says what is to be done about it, in order.
@@ -101,7 +101,9 @@ impl Machine<'_> {
                 }
             }
             Event::TimerFired(timer) => self.timer_fired(timer),
-            Event::Answered { question, answer, by, .. } => self.answered(question, answer, &by),
+            Event::Answered { question, answer, by, comment } => {
+                self.answered(question, answer, &Person { name: by, comment })
+            }
             Event::ClaimsGranted { claim, turn } => self.claims_granted(claim, turn),
             Event::ClaimsRefused { claim, turn, why } => self.claims_refused(claim, turn, &why),
             Event::AbortRequested { by } => {
@@ -145,7 +147,7 @@ impl Machine<'_> {
         }
     }
 
-    fn answered(&mut self, question: Question, answer: crate::Answer, by: &str) {
+    fn answered(&mut self, question: Question, answer: crate::Answer, by: &Person) {
         match question {
             Question::Step(step) => self.step_answered(step, answer, by),
             Question::Place(place) => self.place_answered(place, answer, by),
