@@ -147,6 +147,15 @@ output "release_{n}" {{
 '''
 
 
+MANIFEST = '''apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: shop
+data:
+  image: ${service.artifact.image}
+'''
+
+
 def lockstep_block():
     """The text that the benchmarks of the compiler repeat, too."""
     source = (ROOT / "compiler/tests/it/generate.rs").read_text()
@@ -175,6 +184,10 @@ def inputs(folder, files, size):
     block = lockstep_block()
     write(folder / "lockstep", files, size, lambda n: f"m{n}/main.lockstep",
           lambda n: "//! Everything that the shop runs.\n", lambda n: block.replace("#", str(n)))
+    # What the services name is there: none of the tools has anything to say.
+    for module in (folder / "lockstep").iterdir():
+        (module / "k8s").mkdir()
+        (module / "k8s/shop.yaml").write_text(MANIFEST)
     write(folder / "python", files, size, lambda n: f"m{n}/main.py",
           lambda n: '"""Everything that the shop runs."""\n', lambda n: PYTHON.format(n=n))
     write(folder / "toml", files, size, lambda n: f"m{n}/main.toml",

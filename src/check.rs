@@ -32,10 +32,15 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         }
         (program, found)
     } else {
-        let program =
-            Program::load(&selection, &selection.modules).map_err(|error| Failure::new(error.to_string()))?;
-        let found = lockstep_compiler::check(&program);
-        (program, found)
+        let checked = if args.explain_proof {
+            Program::load(&selection, &selection.modules).map(|program| {
+                let found = lockstep_compiler::check(&program);
+                (program, found)
+            })
+        } else {
+            lockstep_compiler::check_modules(&selection, &selection.modules)
+        };
+        checked.map_err(|error| Failure::new(error.to_string()))?
     };
     found.retain(|diagnostic| {
         let file = diagnostic.primary.file;

@@ -73,11 +73,14 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
             let entry =
                 entry.map_err(|error| Failure::new(format!("cannot walk `{}`: {error}", path.display())))?;
             let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
-            if is_source && entry.file_type().is_some_and(|kind| !kind.is_dir()) {
-                selection.modules.push(normal(&module_of(entry.path())?));
-                selection.files.insert(normal(entry.path()));
-                selection.sources.push(normal(entry.path()));
-            }
+            let Some(kind) = entry.file_type().filter(|kind| is_source && !kind.is_dir()) else { continue };
+            let file = normal(entry.path());
+            selection.modules.push(match file.parent() {
+                Some(parent) if kind.is_file() => parent.to_path_buf(),
+                _ => normal(&module_of(entry.path())?),
+            });
+            selection.files.insert(file.clone());
+            selection.sources.push(file);
         }
     }
     selection.modules.sort();

@@ -4,11 +4,19 @@
 use crate::checks::allow_unused;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::program::{FileId, ModuleId, Program};
+use lockstep_grammar::Comment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Removes what is allowed, and reports what allows nothing.
 pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
     for (file, source) in program.files().filter(|(_, source)| source.module != ModuleId::PRELUDE) {
+        let is_allow = |comment: &Comment| {
+            let text = program.text(file, comment.span).trim_start_matches('/').trim_start();
+            text.starts_with("allow(")
+        };
+        if !source.parse.comments.iter().any(is_allow) {
+            continue;
+        }
         let mut lines: Option<BTreeMap<u32, Vec<usize>>> = None;
         let mut silenced: BTreeSet<usize> = BTreeSet::new();
         let mut reports = Vec::new();

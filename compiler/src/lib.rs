@@ -17,6 +17,7 @@ mod proofs;
 mod report;
 mod rules;
 mod suggest;
+mod survey;
 mod templates;
 mod types;
 
@@ -31,6 +32,7 @@ pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
 pub use report::report;
 pub use rules::{Rule, rules};
 pub use suggest::nearest;
+pub use survey::check_modules;
 
 /// Everything wrong with a program: the problems of all its files, sorted by file, position and rule. The prelude's
 /// are not among them.

@@ -52,11 +52,16 @@ pub struct Model<'p> {
     index: Arc<Index<'p>>,
     /// Lists of parameters that were read, by where they begin.
     params: RefCell<ReadParams<'p>>,
+    /// Steps that were looked for.
+    steps: RefCell<FoundSteps<'p>>,
     /// How many more names may be looked at for *did you mean*.
     looks: Cell<usize>,
     /// Imports through which providers were found.
     through: RefCell<HashSet<(ModuleId, String)>>,
 }
+
+/// The steps that paths name, by where these begin.
+type FoundSteps<'p> = HashMap<(FileId, u32), Option<(DeclId, &'p Signature)>>;
 
 type ReadParams<'p> = HashMap<(FileId, u32), Rc<[ParamInfo<'p>]>>;
 
@@ -128,8 +133,8 @@ impl<'p> Model<'p> {
 
     /// A model with an index that others use, too.
     pub fn sharing(program: &'p Program, index: &Arc<Index<'p>>) -> Self {
-        let (params, looks) = (RefCell::default(), Cell::new(MOST_LOOKS));
-        Model { program, index: Arc::clone(index), params, looks, through: RefCell::default() }
+        let (params, steps, through) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Model { program, index: Arc::clone(index), params, steps, looks: Cell::new(MOST_LOOKS), through }
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
@@ -311,8 +316,18 @@ impl<'p> Model<'p> {
         self.as_provider(provider)?.steps.iter().find(|signature| signature.name.text == step)
     }
 
-    /// The step that a path names: its provider and signature.
-    pub fn find_step(&self, module: ModuleId, path: &Path) -> Option<(DeclId, &'p Signature)> {
+    /// The step that a path of that file names: its provider and signature.
+    pub fn find_step(&self, file: FileId, path: &Path) -> Option<(DeclId, &'p Signature)> {
+        let key = (file, path.span.start);
+        if let Some(known) = self.steps.borrow().get(&key) {
+            return *known;
+        }
+        let found = self.look_for_step(self.module(file), path);
+        self.steps.borrow_mut().insert(key, found);
+        found
+    }
+
+    fn look_for_step(&self, module: ModuleId, path: &Path) -> Option<(DeclId, &'p Signature)> {
         let found = self.find_provider(module, path)?;
         let step = match &path.names[found.taken..] {
             [] => self.name(found.decl),

@@ -102,6 +102,21 @@ pub(crate) struct Module {
     pub files: Vec<FileId>,
 }
 
+/// Where files of a program are in one that has taken it in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    /// Those before have stayed.
+    from: u32,
+    by: u32,
+}
+
+impl Moved {
+    /// The file's new id.
+    pub fn file(self, id: FileId) -> FileId {
+        if id.0 < self.from { id } else { FileId(id.0 + self.by) }
+    }
+}
+
 /// All files of the modules that were asked for, of those they import, and of the prelude.
 #[derive(Debug)]
 pub struct Program {
@@ -121,9 +136,9 @@ const PRELUDE: &[(&str, &str)] = &[
     ("ssh", include_str!("prelude/ssh.lockstep")),
 ];
 
-fn prelude_file((name, text): &(&str, &str)) -> Unparsed {
+fn prelude_file((name, text): &(&str, &str)) -> SourceFile {
     let path = format!("<prelude>/{name}.lockstep").into();
-    Unparsed { path, text: (*text).into(), module: ModuleId::PRELUDE }
+    Unparsed { path, text: (*text).into(), module: ModuleId::PRELUDE }.into()
 }
 
 /// The prelude never changes: it is parsed once in a process.
@@ -135,49 +150,99 @@ impl Program {
     /// # Errors
     /// When one of `roots` cannot be read. An import that cannot be read is a diagnostic instead.
     pub fn load(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
+        let mut program = Program::with_modules(loader, roots)?;
+        program.load_named(loader);
+        Ok(program)
+    }
+
+    /// The prelude alone.
+    pub(crate) fn empty() -> Program {
         let prelude =
             Module { dir: "<prelude>".into(), files: (0..PRELUDE.len() as u32).map(FileId).collect() };
-        let mut program = Program {
+        let files = PRELUDE_FILES.get_or_init(|| PRELUDE.iter().map(prelude_file).collect());
+        Program {
             modules: vec![prelude],
-            files: Vec::new(),
+            files: files.clone(),
             templates: Templates::default(),
             unreadable: Vec::new(),
             identities: HashMap::default(),
-        };
-        let mut unparsed = match PRELUDE_FILES.get() {
-            Some(files) => {
-                program.files.clone_from(files);
-                Vec::new()
-            }
-            None => PRELUDE.iter().map(prelude_file).collect(),
-        };
+        }
+    }
+
+    /// Reads the modules in these directories, without what they name.
+    pub(crate) fn with_modules(loader: &dyn Loader, roots: &[PathBuf]) -> Result<Program, LoadError> {
+        let mut program = Program::empty();
+        let mut unparsed = Vec::new();
         for root in roots {
             let read = program.module(loader, root, &mut unparsed);
             read.map_err(|source| LoadError { dir: root.clone(), source })?;
         }
-        program.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
-        PRELUDE_FILES.get_or_init(|| program.files[..PRELUDE.len()].to_vec());
+        program.parse(unparsed);
+        Ok(program)
+    }
+
+    /// Reads what the modules name: what they import, and so on, and files with placeholders.
+    pub(crate) fn load_named(&mut self, loader: &dyn Loader) {
         // What the files of one round import is read for the next.
         let mut done = PRELUDE.len();
-        while done < program.files.len() {
-            let round = done..program.files.len();
+        while done < self.files.len() {
+            let round = done..self.files.len();
             done = round.end;
             let mut unparsed = Vec::new();
             for index in round {
-                let file = &program.files[index];
-                let dir = program.module_dir(file.module).to_path_buf();
+                let file = &self.files[index];
+                let dir = self.module_dir(file.module).to_path_buf();
                 let parse = Arc::clone(&file.parse);
                 let mut imported = |path: &str| {
                     let dir = normalise(&dir.join(path));
-                    program.module(loader, &dir, &mut unparsed).map_err(|error| error.to_string())
+                    self.module(loader, &dir, &mut unparsed).map_err(|error| error.to_string())
                 };
                 let imports = parse.file.imports.iter().map(|import| imported(&import.path)).collect();
-                program.files[index].imports = imports;
+                self.files[index].imports = imports;
             }
-            program.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
+            self.parse(unparsed);
         }
-        templates::load(&mut program, loader);
-        Ok(program)
+        templates::load(self, loader);
+    }
+
+    fn parse(&mut self, unparsed: Vec<Unparsed>) {
+        self.files.extend(parallel::map(unparsed, |file| file.text.len(), SourceFile::from));
+    }
+
+    /// Takes in the modules of another program that are not here yet; what they name keeps its place beside them. Says where
+    /// its files are now.
+    pub(crate) fn absorb(&mut self, other: Program) -> Moved {
+        let moved = Moved { from: PRELUDE.len() as u32, by: (self.files.len() - PRELUDE.len()) as u32 };
+        let by = self.modules.len() as u32 - 1;
+        let module = |id: ModuleId| if id == ModuleId::PRELUDE { id } else { ModuleId(id.0 + by) };
+        self.modules.extend(other.modules.into_iter().skip(1).map(|it| Module {
+            dir: it.dir,
+            files: it.files.into_iter().map(|id| moved.file(id)).collect(),
+        }));
+        self.files.extend(other.files.into_iter().skip(PRELUDE.len()).map(|file| SourceFile {
+            module: module(file.module),
+            imports: file.imports.into_iter().map(|import| import.map(module)).collect(),
+            ..file
+        }));
+        self.templates.absorb(other.templates, module, moved);
+        self.unreadable.extend(other.unreadable.into_iter().map(|(id, path, why)| (module(id), path, why)));
+        self.identities.extend(other.identities.into_iter().map(|(identity, id)| (identity, module(id))));
+        moved
+    }
+
+    /// Whether a file imports something.
+    pub(crate) fn has_imports(&self) -> bool {
+        self.files.iter().any(|file| !file.parse.file.imports.is_empty())
+    }
+
+    /// The length of all source files, in bytes, without the prelude's.
+    pub(crate) fn size(&self) -> usize {
+        self.files[PRELUDE.len()..].iter().map(|file| file.text.len()).sum()
+    }
+
+    /// Whether none of its modules is in the other program.
+    pub(crate) fn is_apart_from(&self, other: &Program) -> bool {
+        self.identities.keys().all(|identity| !other.identities.contains_key(identity))
     }
 
     /// The module in that directory; its files are added to `unparsed` unless it is known.
@@ -253,7 +318,7 @@ impl Program {
         self.templates.get(id).is_some()
     }
 
-    /// Every file, those of the prelude first, those with placeholders last.
+    /// Every file, those of the prelude first.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files.iter().enumerate().map(|(index, file)| (FileId(index as u32), file))
     }

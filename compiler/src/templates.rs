@@ -1,7 +1,7 @@
 //! Files with placeholders that a program names: manifests. They are read with the program, so that all later passes are
 //! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
 
-use crate::program::{FileId, Loader, ModuleId, Program, SourceFile};
+use crate::program::{FileId, Loader, ModuleId, Moved, Program, SourceFile};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
 use lockstep_grammar::{LineIndex, Template, parse_template};
@@ -26,6 +26,17 @@ impl Templates {
     /// What the pattern that a file of the module names has found; none where the loader reads no such files.
     pub fn found(&self, module: ModuleId, pattern: &str) -> Option<&Found> {
         self.patterns.get(&(module, pattern.to_string()))
+    }
+
+    /// Takes in those of another program, whose modules and files are somewhere else now.
+    pub(crate) fn absorb(&mut self, other: Templates, module: impl Fn(ModuleId) -> ModuleId, moved: Moved) {
+        self.files.extend(other.files.into_iter().map(|(id, template)| (moved.file(id), template)));
+        let found = |found: Found| found.into_iter().map(|it| it.map(|id| moved.file(id))).collect();
+        // Each goes into a map again.
+        #[allow(clippy::iter_over_hash_type)]
+        for ((id, pattern), files) in other.patterns {
+            self.patterns.insert((module(id), pattern), found(files));
+        }
     }
 
     /// The file's parts, if it is one with placeholders.

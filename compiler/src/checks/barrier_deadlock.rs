@@ -128,6 +128,13 @@ pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bo
         .collect();
     let mut found = Vec::new();
     while found.len() < MOST_REPORTS {
+        // Branches that are all alike draw one line.
+        if let Some((first, others)) = left.split_first()
+            && others.iter().all(|other| other == first)
+            && is_line(first)
+        {
+            break;
+        }
         let mut graph: DiGraphMap<BarrierId, ()> = DiGraphMap::new();
         // Most branches are stages of a few workflows, which draw the same edges.
         let mut drawn: Vec<&Vec<(usize, BarrierId)>> = Vec::new();
@@ -166,6 +173,13 @@ pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bo
         }
     }
     found
+}
+
+/// Whether a branch comes by no barrier twice.
+fn is_line(branch: &[(usize, BarrierId)]) -> bool {
+    let mut barriers: Vec<BarrierId> = branch.iter().map(|(_, barrier)| *barrier).collect();
+    barriers.sort_unstable();
+    barriers.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// The circle with the fewest stretches among barriers that reach each other.

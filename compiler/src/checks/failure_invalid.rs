@@ -44,7 +44,7 @@ pub fn group<'p>(typer: &mut Typer<'_, 'p>, group: &'p Name) {
 /// Whether a step works on hosts: the infrastructure of its provider has a list of them. A provider that is not known
 /// is some other report's matter.
 fn has_hosts(model: &Model<'_>, file: FileId, step: &Step) -> bool {
-    let Some((provider, _)) = model.find_step(model.module(file), &step.path) else { return true };
+    let Some((provider, _)) = model.find_step(file, &step.path) else { return true };
     let fields = model.as_provider(provider).and_then(|it| it.infrastructure.as_ref());
     let mut fields = fields.into_iter().flat_map(|fields| &fields.items);
     fields.any(|field| field.name.text == "hosts" && field.ty.name.text == "list")

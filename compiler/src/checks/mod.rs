@@ -59,6 +59,7 @@ use crate::parallel;
 use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
 use crate::types::{self, Used};
+use foldhash::HashSet;
 use lockstep_grammar::ast::DeclarationKind;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -200,12 +201,20 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
 /// Lowers and judges the pipelines of a module.
 fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    let mut told = HashSet::default();
     for id in model.declarations_of(module) {
-        if matches!(model.decl(id).kind, DeclarationKind::Pipeline(_))
-            && let Some(lowered) = lower_open(model, id, budget, &mut found)
-        {
-            judge(model, id, &lowered, &mut found);
+        if !matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
+            continue;
         }
+        let mut own = Vec::new();
+        if let Some(lowered) = lower_open(model, id, budget, &mut own) {
+            judge(model, id, &lowered, &mut own);
+        }
+        // What pipelines share is said once; the places in the story of a broken promise all count.
+        found.extend(own.into_iter().filter(|it| {
+            it.rule == all_or_nothing_violated::RULE.name
+                || told.insert((it.rule, it.primary, it.message.clone()))
+        }));
     }
     found
 }
@@ -232,9 +241,9 @@ fn hide(found: &mut Vec<Diagnostic>) {
         (template_deployment_type::RULE.name, template_infrastructure_type::RULE.name),
         (failure_invalid::RULE.name, failure_unreachable::RULE.name),
     ];
-    let all: foldhash::HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
+    let all: HashSet<_> = found.iter().map(|it| (it.rule, it.primary)).collect();
     // A promise that breaks because nothing undoes a step says so there.
-    let told: foldhash::HashSet<_> = found
+    let told: HashSet<_> = found
         .iter()
         .filter(|it| it.rule == all_or_nothing_violated::RULE.name)
         .flat_map(|it| it.labels.iter().map(|(at, _)| *at))
@@ -263,14 +272,19 @@ const ONCE: [&str; 5] = [
     type_not_allowed_value::RULE.name,
 ];
 
-/// Sorted by file, position and rule, each report once.
-pub fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
+/// Sorts by file, position and rule.
+pub fn sort(program: &Program, found: &mut [Diagnostic]) {
     found.sort_by(|a, b| {
         let key = |it: &Diagnostic| (it.primary.span, it.rule);
         let path = |it: &Diagnostic| program.file(it.primary.file).path.as_path();
         let by_file = if a.primary.file == b.primary.file { Ordering::Equal } else { path(a).cmp(path(b)) };
         by_file.then_with(|| key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message))
     });
+}
+
+/// Sorted by file, position and rule, each report once.
+pub fn finish(program: &Program, found: &mut Vec<Diagnostic>) {
+    sort(program, found);
     // The same mistake may be met once for each round of a loop and each pipeline.
     found.dedup_by(|a, b| a.rule == b.rule && a.primary == b.primary && a.message == b.message);
     let mut more: Vec<usize> = vec![0];

@@ -126,7 +126,7 @@ fn steps<'p>(model: &Model<'p>, file: crate::program::FileId, workflow: &'p Work
     let mut all = Vec::new();
     for phase in &workflow.phases {
         for step in steps_of(&phase.items) {
-            if let Some((provider, signature)) = model.find_step(model.module(file), &step.path)
+            if let Some((provider, signature)) = model.find_step(file, &step.path)
                 && model.is_deployment_type(provider)
             {
                 all.push((phase, step, provider, signature.name.text.as_str()));

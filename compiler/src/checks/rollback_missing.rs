@@ -26,7 +26,7 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             let block = workflow.rollbacks.first().or(phase.rollbacks.first());
             let block = block.filter(|block| !steps_of(&block.items).is_empty());
             for step in steps_of(&phase.items) {
-                let Some((provider, signature)) = model.find_step(model.module(file), &step.path) else {
+                let Some((provider, signature)) = model.find_step(file, &step.path) else {
                     continue;
                 };
                 if !is_open(step, signature) || covered(model, file, step, provider, signature, block) {
@@ -83,7 +83,7 @@ fn covered(
     let Some(undo) = &signature.undone_by else { return false };
     let Some(block) = block else { return true };
     steps_of(&block.items).into_iter().any(|it| {
-        let found = model.find_step(model.module(file), &it.path);
+        let found = model.find_step(file, &it.path);
         found.is_some_and(|(id, signature)| id == provider && signature.name.text == undo.text)
     })
 }

@@ -51,13 +51,12 @@ pub fn instance(at: Location, name: &str, (what, found): (&str, &str), stage: Lo
 
 /// A phase whose service or infrastructure could be one of several parameters.
 pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[ParamInfo<'p>]) {
-    let module = typer.module();
-    let deploys = steps_of(&phase.items).into_iter().any(|step| {
-        typer
-            .model
-            .find_step(module, &step.path)
-            .is_some_and(|(provider, _)| typer.model.is_deployment_type(provider))
-    });
+    let (model, file) = (typer.model, typer.file);
+    let deploys = || {
+        let found = |step: &Step| model.find_step(file, &step.path);
+        let providers = steps_of(&phase.items).into_iter().filter_map(found);
+        providers.into_iter().any(|(provider, _)| model.is_deployment_type(provider))
+    };
     type IsOne = fn(&Ty) -> bool;
     let kinds: [(&str, IsOne); 2] =
         [("service", |ty| matches!(ty, Ty::Service(_))), ("infra", |ty| matches!(ty, Ty::Infra(_)))];
@@ -66,7 +65,7 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
             continue;
         };
         typer.standing.ambiguous = true;
-        if !deploys {
+        if !deploys() {
             continue;
         }
         let at = typer.at(phase.name.span);

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
-use crate::types::{Because, ParamInfo, Ty, Typer};
+use crate::types::{Because, ParamInfo, Ty, Typer, Why};
 use lockstep_grammar::ast::Within;
 
 pub const RULE: Rule = Rule {
@@ -19,7 +19,7 @@ pub fn report(at: Location, expected: &str, found: &str, because: &Because) -> D
         .label(format!("this is `{found}`"))
         .maybe_help(advice(expected, found));
     if let Some((place, text)) = because {
-        diagnostic = diagnostic.also(*place, text.clone());
+        diagnostic = diagnostic.also(*place, text.to_string());
     }
     diagnostic
 }
@@ -128,7 +128,7 @@ pub fn restriction<'p>(typer: &mut Typer<'_, 'p>, info: &ParamInfo<'p>) {
         None => return,
         Some(Within::List(items, span)) => {
             for item in items {
-                let because = Some((info.location(), "its values are restricted here".to_string()));
+                let because = Some((info.location(), Why::Said("its values are restricted here".into())));
                 typer.expect(item, info.ty.required(), &because);
             }
             (info.ty.is_data(), *span)

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// How deep what is read may nest, and so may what comes of it: parameters nest in each other by their defaults.
 const DEEPEST: usize = 256;
 
+/// Finding a name among so many more costs as much as anything else.
+const VARS: usize = 16;
+
 impl<'p> Lowerer<'_, 'p> {
     /// The value of an expression where `ty` is expected.
     pub fn eval(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
@@ -113,6 +116,40 @@ impl<'p> Lowerer<'_, 'p> {
         self.fold(folded, expr, frame)
     }
 
+    /// Whether reading an expression comes to a value, whatever it is, and to nothing else: no report, no service or target that
+    /// the plan does not know yet. It costs what reading it costs.
+    pub fn is_quiet(&mut self, expr: &'p ast::Expr, frame: &Frame<'p>) -> bool {
+        self.charge(1);
+        match &expr.kind {
+            ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Percent(_) | ExprKind::Duration(_) => true,
+            ExprKind::Paren(inner) => self.is_quiet(inner, frame),
+            ExprKind::Text(text) => text.parts.iter().all(|part| match part {
+                TextPart::Literal(_) => true,
+                TextPart::Expr(expr) => self.is_quiet(expr, frame),
+            }),
+            ExprKind::List(items) => items.iter().all(|item| self.is_quiet(item, frame)),
+            ExprKind::Record(record) => record.entries.iter().all(|it| self.is_quiet(&it.value, frame)),
+            ExprKind::Path(path) => self.is_bound(path, frame),
+            _ => false,
+        }
+    }
+
+    /// Whether a path begins with something that the frame knows.
+    fn is_bound(&mut self, path: &Path, frame: &Frame<'p>) -> bool {
+        let head = path.names[0].text.as_str();
+        if let Some(value) = frame.var(head) {
+            let weight = value.weight();
+            self.charge(frame.vars.len() / VARS + weight);
+            return true;
+        }
+        match head {
+            "service" => frame.service.is_some(),
+            "infra" => frame.infra.is_some(),
+            "stage" | "run" => frame.stage.is_some() && path.names.len() > 1,
+            _ => frame.outputs.contains_key(head) && path.names.len() > 1,
+        }
+    }
+
     fn fold(&mut self, value: Expr, expr: &ast::Expr, frame: &Frame<'p>) -> Val {
         if is_deeper(&value, DEEPEST) {
             return self.too_deep(expr, frame);
@@ -177,7 +214,6 @@ impl<'p> Lowerer<'_, 'p> {
             return self.fields(value.clone(), rest);
         }
         // Finding it takes longer among many, copying it when it holds much.
-        const VARS: usize = 16;
         if let Some(value) = frame.var(head) {
             self.charge(frame.vars.len() / VARS + value.weight());
             if self.is_spent() {

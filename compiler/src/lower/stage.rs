@@ -106,8 +106,7 @@ impl<'p> Lowerer<'_, 'p> {
         self.origins.phases.push(Vec::new());
         let notifies = self.notifies(&workflow.notifies, &inner);
         let uses = self.uses(&workflow.uses, &inner);
-        let owner = format!("workflow {}", self.model.name(found.decl));
-        let scopes = self.scope(owner, &workflow.failures, &inner);
+        let scopes = self.scope(("workflow", self.model.name(found.decl)), &workflow.failures, &inner);
         let mut here = Here {
             stage: id,
             name,
@@ -226,7 +225,7 @@ impl<'p> Lowerer<'_, 'p> {
         here.settled = self.settle(&frame, &phase.settings, infos, stage, outer);
         here.phase_name = phase.name.text.to_string();
         here.when = self.conditions(&phase.conditions, &frame);
-        if let Some(scope) = self.scope(format!("phase {}", phase.name.text), &phase.failures, &frame) {
+        if let Some(scope) = self.scope(("phase", phase.name.text.as_str()), &phase.failures, &frame) {
             here.scopes.insert(0, scope);
         }
         here.derived &= phase.rollbacks.is_empty();
@@ -260,8 +259,7 @@ impl<'p> Lowerer<'_, 'p> {
                     let mut here = here.clone();
                     here.sections.push(section.name.text.to_string());
                     here.when.extend(self.conditions(&section.conditions, frame));
-                    let scope =
-                        self.scope(format!("section {}", section.name.text), &section.failures, frame);
+                    let scope = self.scope(("section", section.name.text.as_str()), &section.failures, frame);
                     here.scopes.splice(0..0, scope);
                     self.items(&section.items, frame, &here);
                     continue;
@@ -401,7 +399,6 @@ impl<'p> Lowerer<'_, 'p> {
                 carried.entry((&provider.text, &undo.text)).or_insert(&step.name.text);
             }
         }
-        let module = self.model.module(file);
         for (index, it) in (phase.unwrap_or_default()..).zip(phases) {
             for step in crate::types::steps_of(&it.items) {
                 let Some(found) = forward.get(&(Some(index), step.name.text.to_string())) else { continue };
@@ -415,7 +412,7 @@ impl<'p> Lowerer<'_, 'p> {
                     _ => None,
                 });
                 let by_provider = || {
-                    let (provider, signature) = self.model.find_step(module, &step.path)?;
+                    let (provider, signature) = self.model.find_step(file, &step.path)?;
                     let undo = signature.undone_by.as_ref()?;
                     carried.get(&(self.model.name(provider), undo.text.as_str())).copied()
                 };
@@ -453,12 +450,18 @@ impl<'p> Lowerer<'_, 'p> {
         ids
     }
 
-    /// A scope for these rules, if there are any.
-    pub fn scope(&mut self, owner: String, failures: &'p [Failure], frame: &Frame<'p>) -> Option<ScopeId> {
+    /// A scope for these rules of a step, phase or the like, if there are any.
+    pub fn scope(
+        &mut self,
+        (kind, name): (&str, &str),
+        failures: &'p [Failure],
+        frame: &Frame<'p>,
+    ) -> Option<ScopeId> {
         if failures.is_empty() {
             return None;
         }
         let (rules, places) = self.rules(failures, frame);
+        let owner = [kind, " ", name].concat();
         self.plan.scopes.push(Scope { owner, rules });
         self.origins.scopes.push(places);
         Some(ScopeId(self.plan.scopes.len() as u32 - 1))

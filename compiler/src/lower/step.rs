@@ -21,12 +21,12 @@ const GRACE: u64 = 60_000;
 impl<'p> Lowerer<'_, 'p> {
     /// Lowers a step; a forward one together with the step that undoes it.
     pub fn step(&mut self, step: &'p ast::Step, frame: &Frame<'p>, here: &Here, role: Role) -> StepId {
-        let found = self.model.find_step(self.model.module(frame.file), &step.path);
+        let found = self.model.find_step(frame.file, &step.path);
         if let Some((provider, _)) = found {
             self.settled_step(step, provider, here, frame);
         }
         let when = self.conditions(&step.conditions, frame);
-        let scope = self.scope(format!("step {}", step.name.text), &step.failures, frame);
+        let scope = self.scope(("step", step.name.text.as_str()), &step.failures, frame);
         let name = here.element(&step.name.text, role == Role::Block);
         self.charge(STEP + here.weight());
         let action = self.action(step, found, frame);
@@ -61,7 +61,7 @@ impl<'p> Lowerer<'_, 'p> {
             idempotent: flag(settings, "idempotent"),
             interruptible: flag(settings, "interruptible"),
             scopes,
-            outputs: signature.map(outputs).unwrap_or_default(),
+            outputs: self.outputs(signature),
         };
         let at = frame.at(step.name.span);
         self.plan.steps.push(lowered);
@@ -89,28 +89,31 @@ impl<'p> Lowerer<'_, 'p> {
         at: crate::diagnostic::Location,
     ) {
         let infos = self.model.params(provider.file, &signature.params.items);
-        let forward = self.plan.steps[of.index()].clone();
         let frame = Frame::of(provider.file);
         let mut arguments = BTreeMap::new();
         for info in infos.iter().filter(|info| info.name() != "timeout") {
             // What undoes a step works with the same arguments, where it takes them.
-            let value = match (forward.action.arguments.get(info.name()), &info.param.default) {
-                (Some(value), _) => Some(value.clone()),
-                (None, Some(default)) => Some(self.data(default, &info.ty, &frame)),
-                (None, None) => None,
+            let given = self.plan.steps[of.index()].action.arguments.get(info.name()).cloned();
+            let value = match (given, &info.param.default) {
+                (Some(value), _) => Some(value),
+                (None, Some(default)) if !self.open || !self.is_quiet(default, &frame) => {
+                    Some(self.data(default, &info.ty, &frame))
+                }
+                (None, _) => None,
             };
             if let Some(value) = value {
                 arguments.insert(info.name().to_string(), value);
             }
         }
         let id = StepId(self.plan.steps.len() as u32);
-        self.plan.steps.push(Step {
-            name: format!("{}.undo", forward.name),
+        let forward = &self.plan.steps[of.index()];
+        let undoing = Step {
+            name: [&forward.name, ".undo"].concat(),
             stage: forward.stage,
             phase: forward.phase,
             role: Role::Undo(of),
             action: Action {
-                provider: forward.action.provider,
+                provider: forward.action.provider.clone(),
                 step: signature.name.text.to_string(),
                 arguments,
                 target: forward.action.target,
@@ -125,8 +128,9 @@ impl<'p> Lowerer<'_, 'p> {
             idempotent: flag(&signature.settings, "idempotent"),
             interruptible: flag(&signature.settings, "interruptible"),
             scopes: Vec::new(),
-            outputs: outputs(signature),
-        });
+            outputs: self.outputs(Some(signature)),
+        };
+        self.plan.steps.push(undoing);
         self.origins.steps.push(at);
         self.plan.steps[of.index()].undo = Undo::Derived(id);
     }
@@ -158,7 +162,9 @@ impl<'p> Lowerer<'_, 'p> {
             };
         };
         let infos = self.model.params(provider.file, &signature.params.items);
-        let mut arguments = self.settings(&step.arguments, &infos, frame);
+        // A plan that is made for checking holds the arguments that checks read, and those that something is to be said about.
+        let all = !self.open || matches!(self.model.name(provider), "wait" | "approval");
+        let mut arguments = self.settings_if(all, &step.arguments, &infos, frame);
         for entry in &step.arguments.entries {
             if let Some(Expr::Value(value)) = arguments.get(entry.name.text.as_str())
                 && let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
@@ -228,9 +234,17 @@ impl<'p> Lowerer<'_, 'p> {
     }
 }
 
-fn outputs(signature: &Signature) -> BTreeMap<String, ValueType> {
-    let fields = signature.outputs.as_ref().map(|fields| fields.items.as_slice()).unwrap_or_default();
-    let value_type = |name: &str| match name {
+impl Lowerer<'_, '_> {
+    /// What a step gives; checks do not ask.
+    fn outputs(&self, signature: Option<&Signature>) -> BTreeMap<String, ValueType> {
+        let fields = signature.and_then(|it| it.outputs.as_ref()).filter(|_| !self.open);
+        let fields = fields.map(|fields| fields.items.as_slice()).unwrap_or_default();
+        fields.iter().map(|field| (field.name.text.to_string(), value_type(&field.ty.name.text))).collect()
+    }
+}
+
+fn value_type(name: &str) -> ValueType {
+    match name {
         "int" => ValueType::Int,
         "bool" => ValueType::Bool,
         "percent" => ValueType::Percent,
@@ -239,6 +253,5 @@ fn outputs(signature: &Signature) -> BTreeMap<String, ValueType> {
         "list" => ValueType::List,
         "map" => ValueType::Map,
         _ => ValueType::Text,
-    };
-    fields.iter().map(|field| (field.name.text.to_string(), value_type(&field.ty.name.text))).collect()
+    }
 }

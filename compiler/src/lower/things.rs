@@ -149,13 +149,29 @@ impl<'p> Lowerer<'_, 'p> {
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
     ) -> BTreeMap<String, Expr> {
+        self.settings_if(true, record, infos, frame)
+    }
+
+    /// As [`Lowerer::settings`]. Unless all are wanted, those are left out that nothing can be said about.
+    pub fn settings_if(
+        &mut self,
+        all: bool,
+        record: &'p Record,
+        infos: &[ParamInfo<'p>],
+        frame: &Frame<'p>,
+    ) -> BTreeMap<String, Expr> {
         let mut defaults = infos.first().map(|info| Frame::of(info.file));
         // A default may read what stands before it; most are plain.
         let reads = infos.iter().any(|info| info.param.default.as_ref().is_some_and(|it| !is_plain(it)));
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let mut settings = BTreeMap::new();
+        let all = all || reads;
         for info in infos {
             let given = entries.get(info.name());
+            let expr = given.map(|entry| &entry.value).or(info.param.default.as_ref());
+            if !all && !info.is_restricted() && expr.is_none_or(|expr| self.is_quiet(expr, frame)) {
+                continue;
+            }
             let value = match (given, &info.param.default, &mut defaults) {
                 (Some(entry), ..) => {
                     let value = self.eval(&entry.value, &info.ty, frame);

@@ -1,7 +1,7 @@
 //! The types of declarations: services, environments, sources, groups, resources and providers.
 
 use super::expr::{Because, Typer, Used};
-use super::{ParamInfo, Ty};
+use super::{ParamInfo, Ty, What};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
 use crate::model::{DeclId, Model, names_after, names_before_colon};
@@ -105,19 +105,19 @@ impl<'p> Typer<'_, 'p> {
             return;
         };
         let infos = self.fields_of(id, false);
-        let what = format!("service `{}`", self.model.name(own));
-        self.record(&value.record, &infos, value.path.span, &what, &["artifact"]);
-        self.artifact(id, value, &what);
+        let what = What("service", self.model.name(own));
+        self.record(&value.record, &infos, value.path.span, what, &["artifact"]);
+        self.artifact(id, value, what);
         self.service_files(own, id, &value.record);
     }
 
     /// The artifact that a service of that provider is made of.
-    fn artifact(&mut self, id: DeclId, value: &'p Construct, what: &str) {
+    fn artifact(&mut self, id: DeclId, value: &'p Construct, what: What<'_>) {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
             if !accepted.is_empty() && !self.model.program.is_damaged(self.file, value.record.span) {
                 let at = self.at(value.path.span);
-                self.sink.push(checks::type_argument_missing::artifact(at, what, &accepted));
+                self.sink.push(checks::type_argument_missing::artifact(at, &what.to_string(), &accepted));
             }
             return;
         };
@@ -148,7 +148,7 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(diagnostic);
         }
         let infos = self.model.params(id.file, &artifact.fields.items);
-        self.record(&construct.record, &infos, construct.path.span, &format!("artifact type `{name}`"), &[]);
+        self.record(&construct.record, &infos, construct.path.span, What("artifact type", name), &[]);
     }
 
     /// The fields that a provider's services or targets have.
@@ -187,13 +187,7 @@ impl<'p> Typer<'_, 'p> {
                 continue;
             };
             let infos = self.fields_of(id, true);
-            self.record(
-                &value.record,
-                &infos,
-                value.path.span,
-                &format!("infrastructure `{}`", name.text),
-                &[],
-            );
+            self.record(&value.record, &infos, value.path.span, What("infrastructure", &name.text), &[]);
         }
     }
 
@@ -246,8 +240,8 @@ impl<'p> Typer<'_, 'p> {
             return;
         };
         let infos = self.model.params(id.file, &signature.params.items);
-        self.record(&value.record, &infos, value.path.span, &format!("`{name}`"), &[]);
-        self.one_of(signature, &value.record, value.path.span, &format!("`{name}`"));
+        self.record(&value.record, &infos, value.path.span, What("", name), &[]);
+        self.one_of(signature, &value.record, value.path.span, What("", name));
     }
 
     /// Settings that the language itself knows: name, type, and whether it must be given.
@@ -257,9 +251,8 @@ impl<'p> Typer<'_, 'p> {
         record: &'p Record,
         settings: &[(&'static str, Ty, bool)],
     ) {
-        let what = format!("`{}`", declaration.name.text);
         let owner = declaration.name.span;
-        self.known_entries(record, settings, owner, &what);
+        self.known_entries(record, settings, owner, What("", &declaration.name.text));
     }
 
     pub fn known_entries(
@@ -267,7 +260,7 @@ impl<'p> Typer<'_, 'p> {
         record: &'p Record,
         settings: &[(&'static str, Ty, bool)],
         owner: lockstep_grammar::ast::Span,
-        what: &str,
+        what: What<'_>,
     ) {
         self.keys_once(record);
         let mut unknown: Vec<&str> = Vec::new();
@@ -278,7 +271,8 @@ impl<'p> Typer<'_, 'p> {
                     unknown.push(entry.name.text.as_str());
                     let at = self.at(entry.name.span);
                     let known = settings.iter().map(|(name, _, _)| *name);
-                    self.sink.push(checks::type_argument_unknown::report(at, what, &entry.name.text, known));
+                    let what = what.to_string();
+                    self.sink.push(checks::type_argument_unknown::report(at, &what, &entry.name.text, known));
                     self.infer_quietly(&entry.value);
                 }
             }
@@ -296,7 +290,7 @@ impl<'p> Typer<'_, 'p> {
             .collect();
         if !missing.is_empty() && !self.model.program.is_damaged(self.file, record.span) {
             let at = self.at(owner);
-            self.sink.push(checks::type_argument_missing::settings(at, what, &missing));
+            self.sink.push(checks::type_argument_missing::settings(at, &what.to_string(), &missing));
         }
     }
 

@@ -8,11 +8,13 @@ use crate::index::Index;
 use crate::model::Model;
 use crate::program::{FileId, ModuleId};
 use crate::suggest;
+use compact_str::CompactString;
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{
     DeclarationKind, Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart,
 };
 use std::cell::Cell;
+use std::fmt;
 
 /// What is read somewhere: places of parameters and loop variables, and imports by module and name.
 #[derive(Debug, Default)]
@@ -25,7 +27,38 @@ pub struct Used {
 const MOST_TRIES: usize = 1 << 20;
 
 /// Why a type is expected: a place and what it says.
-pub type Because = Option<(Location, String)>;
+pub type Because = Option<(Location, Why)>;
+
+/// What the place says that asks for a type. It is only put into words where something does not fit.
+#[derive(Debug, Clone)]
+pub enum Why {
+    /// Something of that name is declared there.
+    Declared(CompactString),
+    Said(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Declared(name) => write!(f, "`{name}` is declared here"),
+            Why::Said(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Whose entries a record holds: what kind of thing, which may be left out, and its name.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'t>(pub &'t str, pub &'t str);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let What(kind, name) = self;
+        match *kind {
+            "" => write!(f, "`{name}`"),
+            kind => write!(f, "{kind} `{name}`"),
+        }
+    }
+}
 
 /// Infers and checks types in one file.
 pub struct Typer<'a, 'p> {
@@ -106,7 +139,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         }
         for info in &infos {
             if let Some(default) = &info.param.default {
-                let because = Some((info.location(), format!("`{}` is declared here", info.name())));
+                let because = Some((info.location(), Why::Declared(info.name().into())));
                 self.expect(default, &info.ty, &because);
                 checks::type_not_allowed_value::literal(self.model, self.file, default, info, self.sink);
             }
@@ -182,7 +215,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         if found.leaks_into(ty) {
             let text = self.model.program.text(self.file, span);
             let leak = checks::secret_leak::report(at, text);
-            self.sink.push(because.iter().fold(leak, |leak, (place, text)| leak.also(*place, text.clone())));
+            self.sink
+                .push(because.iter().fold(leak, |leak, (place, text)| leak.also(*place, text.to_string())));
             return;
         }
         let diagnostic = super::template::mismatch(self.model, at, found, ty, because).unwrap_or_else(|| {
@@ -226,8 +260,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                     } else if let Some(joined) = element.join(&found) {
                         element = joined;
                     } else if !found.fits(&element) {
-                        let because =
-                            Some((self.at(items[0].span), "the list begins with another type".into()));
+                        let because = Some((
+                            self.at(items[0].span),
+                            Why::Said("the list begins with another type".into()),
+                        ));
                         self.fit(item.span, &found, &element, &because);
                     }
                 }
@@ -266,7 +302,8 @@ impl<'a, 'p> Typer<'a, 'p> {
                     return if first == Ty::Error { second } else { first };
                 }
                 if !first.fits(&second) {
-                    let because = Some((self.at(then.span), format!("this is `{}`", first.show(self.model))));
+                    let why = Why::Said(format!("this is `{}`", first.show(self.model)));
+                    let because = Some((self.at(then.span), why));
                     self.fit(otherwise.span, &second, &first, &because);
                     return Ty::Error;
                 }
@@ -307,7 +344,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                     Ty::List(element) => {
                         let because = Some((
                             self.at(right.span),
-                            format!("this holds `{}` values", element.show(self.model)),
+                            Why::Said(format!("this holds `{}` values", element.show(self.model))),
                         ));
                         self.fit(left.span, &item, &element, &because);
                     }
@@ -454,7 +491,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         record: &'p Record,
         infos: &[ParamInfo<'p>],
         owner: Span,
-        what: &str,
+        what: What<'_>,
         others: &[&str],
     ) {
         // Values have owners of their own.
@@ -476,10 +513,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                 let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
                 let known = self.model.candidates(known);
                 let at = self.at(entry.name.span);
-                self.sink.push(checks::type_argument_unknown::report(at, what, name, known));
+                self.sink.push(checks::type_argument_unknown::report(at, &what.to_string(), name, known));
                 continue;
             };
-            let because = Some((info.location(), format!("`{name}` is declared here")));
+            let because = Some((info.location(), Why::Declared(name.into())));
             self.expect(&entry.value, &info.ty, &because);
             checks::type_not_allowed_value::literal(self.model, self.file, &entry.value, info, self.sink);
         }
@@ -504,7 +541,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
             let at = self.at(owner);
-            self.sink.push(checks::type_argument_missing::report(at, what, &names, first.location()));
+            let what = what.to_string();
+            self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));
         }
     }
 

@@ -13,7 +13,7 @@ mod templates;
 mod workflow;
 
 pub use declarations::check_declarations;
-pub use expr::{Because, Typer, Used};
+pub use expr::{Because, Typer, Used, What, Why};
 pub use read::{ParamInfo, params};
 pub use scope::{Implicit, implicit};
 pub use steps::{allows, step_timeout_default, steps_of};

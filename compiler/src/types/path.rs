@@ -3,7 +3,7 @@
 use super::expr::Typer;
 use super::implies::implies;
 use super::scope::StepInfo;
-use super::{InfraTy, ServiceTy, Ty};
+use super::{InfraTy, ServiceTy, Ty, What};
 use crate::checks;
 use crate::diagnostic::Location;
 use crate::model::{DeclId, Lost, Model};
@@ -339,7 +339,7 @@ impl<'p> Typer<'_, 'p> {
         }
         let infos = self.model.params(id.file, &params.items);
         self.owner_damaged = self.model.program.is_damaged(id.file, params.span);
-        self.record(record, &infos, path.span, &format!("service `{}`", self.model.name(id)), &[]);
+        self.record(record, &infos, path.span, What("service", self.model.name(id)), &[]);
         self.service_type(id)
     }
 

@@ -2,7 +2,7 @@
 
 use super::expr::Typer;
 use super::scope::Var;
-use super::{ParamInfo, Ty};
+use super::{ParamInfo, Ty, What};
 use crate::checks;
 use lockstep_grammar::ast::{DeclarationKind, Expr, For, Name, Pipeline, PipelineItem, Stage};
 
@@ -35,9 +35,9 @@ impl<'p> Typer<'_, 'p> {
                 }
                 PipelineItem::Approval(approval) => {
                     names.push((&approval.name, "approval"));
-                    let what = format!("approval `{}`", approval.name.text);
+                    let what = What("approval", &approval.name.text);
                     let settings = [("from", Ty::Group, true), ("within", Ty::Duration, true)];
-                    self.known_entries(&approval.record, &settings, approval.name.span, &what);
+                    self.known_entries(&approval.record, &settings, approval.name.span, what);
                 }
                 PipelineItem::Parallel(parallel) => {
                     self.pipeline_items(&parallel.items, infos, names, passed)
@@ -120,9 +120,9 @@ impl<'p> Typer<'_, 'p> {
         }
         let infos = self.model.params(id.file, &workflow.params.items);
         let before = self.sink.len();
-        let what = format!("workflow `{}`", self.model.name(id));
+        let what = What("workflow", self.model.name(id));
         self.owner_damaged = self.model.program.is_damaged(id.file, workflow.params.span);
-        self.record(&stage.arguments, &infos, stage.path.span, &what, &[]);
+        self.record(&stage.arguments, &infos, stage.path.span, what, &[]);
         // A service of another deployment type makes whatever else does not match a consequence.
         if self.sink[before..].iter().any(|found| found.rule == checks::template_deployment_type::RULE.name) {
             let hidden =

@@ -30,6 +30,11 @@ impl<'p> ParamInfo<'p> {
         self.param.ty.within.as_ref()
     }
 
+    /// Whether not every value of its type is allowed.
+    pub fn is_restricted(&self) -> bool {
+        self.within().is_some() || *self.ty.required() == Ty::Percent
+    }
+
     /// Whether an argument must be given.
     pub fn is_required(&self) -> bool {
         self.param.default.is_none() && !matches!(self.ty, Ty::Optional(_))
@@ -47,18 +52,24 @@ pub fn params<'p>(
 }
 
 /// The names of types that take no arguments.
-const PLAIN: [(&str, Ty); 10] = [
-    ("string", Ty::String),
-    ("int", Ty::Int),
-    ("bool", Ty::Bool),
-    ("duration", Ty::Duration),
-    ("percent", Ty::Percent),
-    ("path", Ty::Path),
-    ("secret", Ty::Secret),
-    ("group", Ty::Group),
-    ("channel", Ty::Channel),
-    ("environment", Ty::Environment),
-];
+const PLAIN: [&str; 10] =
+    ["string", "int", "bool", "duration", "percent", "path", "secret", "group", "channel", "environment"];
+
+fn plain(name: &str) -> Option<Ty> {
+    Some(match name {
+        "string" => Ty::String,
+        "int" => Ty::Int,
+        "bool" => Ty::Bool,
+        "duration" => Ty::Duration,
+        "percent" => Ty::Percent,
+        "path" => Ty::Path,
+        "secret" => Ty::Secret,
+        "group" => Ty::Group,
+        "channel" => Ty::Channel,
+        "environment" => Ty::Environment,
+        _ => return None,
+    })
+}
 
 fn read(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
     let inner = read_required(model, file, ty, sink);
@@ -68,11 +79,11 @@ fn read(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) 
 fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
     let at = Location { file, span: ty.span };
     let name = ty.name.text.as_str();
-    if let Some((_, plain)) = PLAIN.iter().find(|(plain, _)| *plain == name) {
+    if let Some(plain) = plain(name) {
         if !ty.arguments.is_empty() {
             sink.push(checks::type_mismatch::type_arguments(at, name, 0));
         }
-        return plain.clone();
+        return plain;
     }
     match name {
         "list" | "map" => {
@@ -114,8 +125,7 @@ fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diag
             providers(model, file, ty, sink).map_or(Ty::Error, |providers| Ty::Infra(InfraTy { providers }))
         }
         _ => {
-            let known =
-                PLAIN.iter().map(|(name, _)| *name).chain(["list", "map", "service", "infrastructure"]);
+            let known = PLAIN.into_iter().chain(["list", "map", "service", "infrastructure"]);
             let at = Location { file, span: ty.name.span };
             sink.push(checks::name_unknown::report(at, "type", name, known));
             Ty::Error

@@ -1,7 +1,7 @@
 //! The types of steps and what every step takes beside its own parameters.
 
 use super::Ty;
-use super::expr::Typer;
+use super::expr::{Typer, What};
 use crate::checks;
 use crate::model::{self, DeclId};
 use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
@@ -33,7 +33,7 @@ impl<'p> Typer<'_, 'p> {
         if self.model.names(module).imports.contains_key(head) {
             self.used.imports.insert((module, head.to_string()));
         }
-        let Some((provider, signature)) = self.model.find_step(module, &step.path) else {
+        let Some((provider, signature)) = self.model.find_step(self.file, &step.path) else {
             self.unknown_step(step);
             for entry in &step.arguments.entries {
                 if !COMMON.contains(&entry.name.text.as_str()) {
@@ -50,11 +50,11 @@ impl<'p> Typer<'_, 'p> {
         }
         checks::step_provider::step(self, step, provider);
         let infos = self.model.params(provider.file, &signature.params.items);
-        let what = format!("step `{}`", self.model.program.text(self.file, step.path.span));
+        let what = What("step", self.model.program.text(self.file, step.path.span));
         let mut others: Vec<&str> = COMMON.to_vec();
         // A signature may declare the timeout itself, to give it another default.
         others.retain(|name| *name != "timeout" || !infos.iter().any(|info| info.name() == "timeout"));
-        self.record(&step.arguments, &infos, step.path.span, &what, &others);
+        self.record(&step.arguments, &infos, step.path.span, what, &others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
                 && let Some(value) = checks::type_not_allowed_value::constant(&entry.value)
@@ -63,7 +63,7 @@ impl<'p> Typer<'_, 'p> {
                 self.sink.extend(checks::type_not_allowed_value::share(at, &value, info));
             }
         }
-        self.one_of(signature, &step.arguments, step.path.span, &what);
+        self.one_of(signature, &step.arguments, step.path.span, what);
         checks::shell_injection::step(self, step);
         self.template_files(provider, &step.arguments);
         self.common(step, signature, rollback, &others);
@@ -96,7 +96,7 @@ impl<'p> Typer<'_, 'p> {
     }
 
     /// Exactly one of the parameters that `one_of` lists.
-    pub fn one_of(&mut self, signature: &'p Signature, record: &'p Record, owner: Span, what: &str) {
+    pub fn one_of(&mut self, signature: &'p Signature, record: &'p Record, owner: Span, what: What<'_>) {
         let choices = model::words(&signature.settings, "one_of");
         if choices.is_empty() {
             return;
@@ -107,7 +107,7 @@ impl<'p> Typer<'_, 'p> {
             [] if self.model.program.is_damaged(self.file, record.span) => {}
             [] => {
                 let at = self.at(owner);
-                self.sink.push(checks::type_argument_missing::one_of(at, what, &choices));
+                self.sink.push(checks::type_argument_missing::one_of(at, &what.to_string(), &choices));
             }
             [first, second, ..] => {
                 let (at, first_at) = (self.at(second.name.span), self.at(first.name.span));
@@ -212,15 +212,18 @@ impl<'p> Typer<'_, 'p> {
 
 /// Every step among these items, those of sections and parallel blocks included, in order.
 pub fn steps_of(items: &[Item]) -> Vec<&Step> {
-    let mut steps = Vec::new();
-    for item in items {
-        match item {
-            Item::Step(step) => steps.push(step),
-            Item::Steps(parallel) => steps.extend(&parallel.steps),
-            Item::Section(section) => steps.extend(steps_of(&section.items)),
-            Item::Barrier(_) => {}
+    fn collect<'p>(items: &'p [Item], steps: &mut Vec<&'p Step>) {
+        for item in items {
+            match item {
+                Item::Step(step) => steps.push(step),
+                Item::Steps(parallel) => steps.extend(&parallel.steps),
+                Item::Section(section) => collect(&section.items, steps),
+                Item::Barrier(_) => {}
+            }
         }
     }
+    let mut steps = Vec::with_capacity(items.len());
+    collect(items, &mut steps);
     steps
 }
 

@@ -3,7 +3,7 @@
 use super::expr::Typer;
 use super::scope::{Implicit, Standing, StepInfo, implicit};
 use super::steps::steps_of;
-use super::{ParamInfo, Ty};
+use super::{ParamInfo, Ty, What};
 use crate::checks;
 use lockstep_grammar::ast::{
     Barrier, Condition, Declaration, Expr, ExprKind, Failure, Item, Name, Notify, Phase, Record, Rollback,
@@ -133,7 +133,7 @@ impl<'p> Typer<'_, 'p> {
         position: usize,
         around: &BTreeSet<u32>,
     ) -> StepInfo<'p> {
-        let found = self.model.find_step(self.module(), &step.path);
+        let found = self.model.find_step(self.file, &step.path);
         let outputs = found
             .and_then(|(provider, signature)| {
                 let fields = signature.outputs.as_ref()?;
@@ -329,14 +329,11 @@ impl<'p> Typer<'_, 'p> {
 
     /// Names that share one space, each with what it is a name of.
     pub fn each_once<'w>(&mut self, names: impl Iterator<Item = (&'p Name, &'w str)>) {
-        let mut seen: foldhash::HashMap<&str, &Name> = foldhash::HashMap::default();
-        for (name, what) in names {
-            if let Some(first) = seen.get(name.text.as_str()) {
-                let (at, first) = (self.at(name.span), self.at(first.span));
-                self.sink.push(checks::name_duplicate::report(at, first, what, &name.text));
-            } else {
-                seen.insert(name.text.as_str(), name);
-            }
+        let names: Vec<_> = names.collect();
+        for (first, again) in super::repeated(names.iter().map(|(name, _)| name.text.as_str())) {
+            let ((first, _), (name, what)) = (names[first], names[again]);
+            let (at, first) = (self.at(name.span), self.at(first.span));
+            self.sink.push(checks::name_duplicate::report(at, first, what, &name.text));
         }
     }
 
@@ -414,7 +411,7 @@ impl<'p> Typer<'_, 'p> {
 
     fn use_record(&mut self, record: &'p Record, it: &'p Use) {
         let before = self.sink.len();
-        self.known_entries(record, &[("permits", Ty::Int, false)], it.resource.span, "`use`");
+        self.known_entries(record, &[("permits", Ty::Int, false)], it.resource.span, What("", "use"));
         for entry in &record.entries {
             if !matches!(entry.value.kind, ExprKind::Int(_)) && entry.name.text == "permits" {
                 let at = self.at(entry.value.span);

@@ -14,3 +14,4 @@ mod promises;
 mod robust;
 mod spellings;
 mod support;
+mod survey;

@@ -56,9 +56,14 @@ pub fn example(rule: &str, source: &str) -> Program {
     program(&files)
 }
 
+/// Files with these texts.
+pub fn texts(files: &[(&str, &str)]) -> Texts {
+    Texts(files.iter().map(|(path, text)| (path.into(), (*text).to_string())).collect())
+}
+
 /// A program of several files; the module of the first one is the root.
 pub fn program(files: &[(&str, &str)]) -> Program {
-    let texts = Texts(files.iter().map(|(path, text)| (path.into(), (*text).to_string())).collect());
+    let texts = texts(files);
     let root = Path::new(files[0].0).parent().unwrap().to_path_buf();
     Program::load(&texts, &[root]).unwrap()
 }
