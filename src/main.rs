@@ -39,6 +39,10 @@ use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Checking makes and drops many small things, on all cores at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match lockstep_executor::supervise() {
         Ok(false) => {}

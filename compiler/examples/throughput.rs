@@ -2,9 +2,9 @@
 //! `cargo run --release -p lockstep-compiler --example throughput [WHAT [BYTES [TIMES]]]`.
 //!
 //! WHAT is `realistic` (the default), `modules` (of 150 lines each), `deadlock`, or the name of a hostile input;
-//! `hostile` goes through all of these.
+//! `hostile` goes through all of these. `folder` checks a folder's folders as `dsl check` does, BYTES being its path.
 
-use lockstep_compiler::{Loader, Program, check};
+use lockstep_compiler::{DiskLoader, Loader, Program, check, check_modules};
 use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,10 @@ use std::time::Instant;
 
 #[path = "../tests/it/generate.rs"]
 mod generate;
+
+/// As the program does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One module for each text, named by its number.
 struct Texts(Vec<String>);
@@ -56,6 +60,18 @@ fn measure(name: &str, texts: Vec<String>, times: usize) {
     }
 }
 
+#[allow(clippy::print_stdout)]
+fn folder(path: &str, times: usize) {
+    let inside = std::fs::read_dir(path).expect("the folder is there");
+    let mut roots: Vec<PathBuf> = inside.filter_map(|it| it.ok()).map(|it| it.path()).collect();
+    roots.sort();
+    for _ in 0..times {
+        let start = Instant::now();
+        let (_, found) = check_modules(&DiskLoader, &roots).expect("the modules are there");
+        println!("{path}: {} found, {:.1} ms", found.len(), start.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize| arguments.get(index).and_then(|argument| argument.parse::<usize>().ok());
@@ -64,6 +80,7 @@ fn main() {
     match what {
         "realistic" => measure(what, vec![generate::realistic(number(1).unwrap_or(2_000_000))], times),
         "modules" => measure(what, vec![generate::realistic(3_500); number(1).unwrap_or(1000)], times),
+        "folder" => folder(arguments.get(1).map_or(".", String::as_str), times),
         "deadlock" => measure(what, vec![generate::group(1000, 100, 10, false)], times),
         _ => {
             let all = generate::hostile(number(1).unwrap_or(64 * 1024));
