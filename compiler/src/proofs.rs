@@ -1,14 +1,15 @@
 //! What `dsl check --explain-proof` tells: how much the proof of each promise covered, and what rules leave changed.
 
 use crate::checks::all_or_nothing_violated;
+use crate::checks::satisfy::Domains;
 use crate::diagnostic::Location;
 use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::Model;
 use crate::program::{ModuleId, Program};
 use lockstep_grammar::ast::DeclarationKind;
 use lockstep_plan::proof::{Coverage, Promise, exceptions};
-use lockstep_plan::{StepId, Verdict};
-use std::collections::BTreeMap;
+use lockstep_plan::{StepId, Undo, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// More steps than this are counted, not named.
@@ -61,7 +62,7 @@ pub fn proofs(program: &Program, clock: &dyn Fn() -> Duration) -> Vec<PipelinePr
         }
         let Some(lowered) = lower_open(&model, id, &mut budget, &mut Vec::new()) else { continue };
         let before = clock();
-        let proofs = all_or_nothing_violated::proofs(&lowered.plan);
+        let proofs = all_or_nothing_violated::proofs(&lowered.plan, &|| Domains::of(&model, id));
         let took = clock().saturating_sub(before);
         let promise = |proof: &lockstep_plan::proof::Proof| PromiseProof {
             at: lowered.origins.items[proof.item.index()],
@@ -83,6 +84,7 @@ fn left(lowered: &Lowered) -> Vec<Left> {
     let (plan, origins) = (&lowered.plan, &lowered.origins);
     // Instances of one workflow share its rules and steps: each place once.
     let mut all: Vec<(Location, Verdict, Vec<&str>)> = Vec::new();
+    let mut perhaps: BTreeSet<Location> = BTreeSet::new();
     let mut known: BTreeMap<Location, usize> = BTreeMap::new();
     let mut add = |at: Location, verdict: Verdict, step: Option<StepId>| {
         let index = *known.entry(at).or_insert_with(|| {
@@ -102,25 +104,40 @@ fn left(lowered: &Lowered) -> Vec<Left> {
             }
             None => {
                 for step in &exception.steps {
-                    add(origins.steps[step.index()], exception.verdict, Some(*step));
+                    let at = origins.steps[step.index()];
+                    add(at, exception.verdict, Some(*step));
+                    if matches!(plan.steps[step.index()].undo, Undo::Derived(_) | Undo::Block(_)) {
+                        perhaps.insert(at);
+                    }
                 }
             }
         }
     }
-    let left = |(at, verdict, names): (Location, Verdict, Vec<&str>)| Left { at, why: why(verdict, &names) };
+    let left = |(at, verdict, names): (Location, Verdict, Vec<&str>)| {
+        let why = match perhaps.contains(&at) {
+            true => format!("what undoes {} may not run", listed(&names)),
+            false => why(verdict, &names),
+        };
+        Left { at, why }
+    };
     all.into_iter().map(left).collect()
 }
 
-fn why(verdict: Verdict, names: &[&str]) -> String {
+/// Names of steps, the first of many.
+fn listed(names: &[&str]) -> String {
     let more = names.len().saturating_sub(MOST_NAMES);
     let mut steps: Vec<String> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
     if more > 0 {
         steps.push(format!("{more} more"));
     }
-    let steps = match steps.split_last() {
+    match steps.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => steps.concat(),
-    };
+    }
+}
+
+fn why(verdict: Verdict, names: &[&str]) -> String {
+    let steps = listed(names);
     match verdict {
         Verdict::Ignore => format!("`ignore` goes on although {steps} failed"),
         Verdict::Fail => format!("`fail` leaves what {steps} changed"),

@@ -325,6 +325,18 @@ impl Expr {
             Expr::Value(_) | Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => {}
         }
     }
+
+    /// Whether any of these facts of the failure that is being rolled back is read.
+    pub fn asks_of_failure(&self, facts: &[FailureFact]) -> bool {
+        let mut found = false;
+        self.walk(&mut |part| found |= matches!(part, Expr::Failure(fact) if facts.contains(fact)));
+        found
+    }
+}
+
+impl FailureFact {
+    /// Every fact.
+    pub const ALL: [FailureFact; 3] = [FailureFact::Step, FailureFact::Kind, FailureFact::Message];
 }
 
 fn fold_all(items: Vec<Expr>) -> Result<Vec<Expr>, EvalError> {

@@ -5,12 +5,14 @@
 
 use super::Judged;
 use super::barrier_deadlock::condition_text;
-use super::satisfy::Atoms;
+use super::satisfy::{Atoms, Domains};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
+use foldhash::HashSet;
 use lockstep_plan::proof::{Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, prove};
-use lockstep_plan::{Answer, ConditionId, Kind, Part, Plan, StepId, Undo, Verdict};
-use std::collections::BTreeSet;
+use lockstep_plan::{
+    Answer, BlockItem, ConditionId, Expr, FailureFact, Kind, Part, Plan, StepId, Undo, Verdict,
+};
 
 pub const RULE: Rule = Rule {
     name: "all-or-nothing/violated",
@@ -24,7 +26,7 @@ const MOST_NAMES: usize = 3;
 
 /// Proves the promise of every group.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
-    for proof in proofs(&judged.lowered.plan) {
+    for proof in proofs(&judged.lowered.plan, &|| Domains::of(judged.model, judged.pipeline)) {
         if judged.is_damaged(proof.item) {
             continue;
         }
@@ -36,25 +38,25 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What is known of the promises of a plan.
-pub fn proofs(plan: &Plan) -> Vec<Proof> {
-    let ask: &Worlds<'_> = &|open| worlds(plan, open);
+/// What is known of the promises of a plan, of whose parameters that is known: asked where conditions matter.
+pub fn proofs(plan: &Plan, domains: &dyn Fn() -> Domains) -> Vec<Proof> {
+    let ask: &Worlds<'_> = &|open| worlds(plan, &domains(), open);
     prove(plan, ask)
 }
 
 /// What open conditions can come to together.
-fn worlds(plan: &Plan, open: &[ConditionId]) -> Option<Vec<Vec<bool>>> {
-    let mut atoms = Atoms::default();
+fn worlds(plan: &Plan, domains: &Domains, open: &[ConditionId]) -> Option<Vec<Vec<Expr>>> {
+    let mut atoms = Atoms::new(domains);
     for condition in open {
         atoms.add(&plan.conditions[condition.index()]);
     }
     let answers = atoms.answers()?;
-    let truth = |answers: Vec<bool>| -> Vec<bool> {
-        plan.conditions.iter().map(|condition| atoms.holds(condition, &answers)).collect()
+    let decided = |answers: Vec<bool>| -> Vec<Expr> {
+        plan.conditions.iter().map(|condition| atoms.decided(condition, &answers)).collect()
     };
     // Answers that make no difference to the conditions are one world.
-    let all: BTreeSet<Vec<bool>> = answers.map(truth).collect();
-    Some(all.into_iter().collect())
+    let mut seen: HashSet<Vec<Expr>> = HashSet::default();
+    Some(answers.map(decided).filter(|world| seen.insert(world.clone())).collect())
 }
 
 fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Diagnostic {
@@ -105,8 +107,17 @@ fn unproved(judged: &Judged<'_, '_>, proof: &Proof, suspicion: &Suspicion) -> Di
         story.add(at, verdict_label(suspicion.verdict).to_owned());
     }
     story.add(origins.steps[suspicion.stays.index()], stays_label(plan, suspicion.stays));
-    let diagnostic = Diagnostic::new(&RULE, origins.items[proof.item.index()], message)
-        .label("too many conditions or branches to try them all");
+    let asks = |undo: &StepId| {
+        let mut when = plan.steps[undo.index()].when.iter();
+        when.any(|id| plan.conditions[id.index()].asks_of_failure(&[FailureFact::Message]))
+    };
+    let why = match &plan.steps[suspicion.stays.index()].undo {
+        Undo::Derived(undo) | Undo::Block(undo) if asks(undo) => {
+            "what undoes it depends on the words of a failure, which can be any"
+        }
+        _ => "too many conditions or branches to try them all",
+    };
+    let diagnostic = Diagnostic::new(&RULE, origins.items[proof.item.index()], message).label(why);
     story.tell(diagnostic).help(suggestion(plan, suspicion, &[suspicion.stays]))
 }
 
@@ -211,8 +222,19 @@ fn stays_label(plan: &Plan, step: StepId) -> String {
     match plan.steps[step.index()].undo {
         Undo::Irreversible => format!("what `{name}` changed stays: it is irreversible"),
         Undo::None => format!("what `{name}` changed stays: nothing undoes it"),
+        _ if is_replaced(plan, step) => {
+            format!("what `{name}` changed stays: the workflow's `rollback` does not undo it")
+        }
         _ => format!("what `{name}` changed stays"),
     }
+}
+
+/// Whether what undoes a step stands in a block that another one of the workflow replaces.
+fn is_replaced(plan: &Plan, step: StepId) -> bool {
+    let (Undo::Derived(undo) | Undo::Block(undo)) = plan.steps[step.index()].undo else { return false };
+    let steps = |item: &BlockItem| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo));
+    let block = &plan.stages[plan.steps[step.index()].stage.index()].rollback;
+    block.as_ref().is_some_and(|block| !block.iter().any(steps))
 }
 
 fn standing_text(standing: Standing) -> &'static str {
@@ -272,6 +294,9 @@ fn suggestion(plan: &Plan, suspicion: &Suspicion, left: &[StepId]) -> String {
         _ if plan.steps[step.index()].undo == Undo::Irreversible => {
             format!("move `{name}` to a stage behind the group, where nothing of it can fail any more")
         }
+        _ if is_replaced(plan, step) => format!(
+            "say what undoes `{name}` in the workflow's own `rollback`, which replaces those of its phases, or remove that block"
+        ),
         _ => format!("let what undoes `{name}` run whenever it does, without a condition of its own"),
     }
 }

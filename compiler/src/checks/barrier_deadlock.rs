@@ -5,7 +5,7 @@
 
 use super::Judged;
 use super::order::Meeting;
-use super::satisfy::Atoms;
+use super::satisfy::{Atoms, Domains};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
@@ -77,7 +77,8 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         return Vec::new();
     }
     let plan = &judged.lowered.plan;
-    let mut atoms = Atoms::default();
+    let domains = Domains::of(judged.model, judged.pipeline);
+    let mut atoms = Atoms::new(&domains);
     for id in branches.iter().flatten().flat_map(|meeting| &meeting.when) {
         atoms.add(&plan.conditions[id.index()]);
     }

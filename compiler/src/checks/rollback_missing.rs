@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::program::FileId;
 use crate::rules::Rule;
 use crate::types::steps_of;
-use lockstep_grammar::ast::{ExprKind, Rollback, Signature, Step};
+use lockstep_grammar::ast::{ExprKind, Phase, Rollback, Signature, Step};
 
 pub const RULE: Rule = Rule {
     name: "rollback/missing",
@@ -29,7 +29,11 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                 let Some((provider, signature)) = model.find_step(file, &step.path) else {
                     continue;
                 };
-                if !is_open(step, signature) || covered(model, file, step, provider, signature, block) {
+                let covered = match undone_by(step) {
+                    Some(name) => named(name, phase, block),
+                    None => derived(model, file, provider, signature, block),
+                };
+                if !is_open(step, signature) || covered {
                     continue;
                 }
                 let name = &step.name.text;
@@ -68,18 +72,30 @@ fn is_open(step: &Step, signature: &Signature) -> bool {
         && !says(step, "irreversible")
 }
 
-fn covered(
+/// What `undone_by` says.
+fn undone_by(step: &Step) -> Option<&str> {
+    let entry = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by")?;
+    match &entry.value.kind {
+        ExprKind::Path(path) => Some(path.names[0].text.as_str()),
+        // Judged where values are.
+        _ => Some(""),
+    }
+}
+
+/// Whether the block that counts has the step of that name. One that no block has is judged where names are.
+fn named(name: &str, phase: &Phase, block: Option<&Rollback>) -> bool {
+    let has = |block: &Rollback| steps_of(&block.items).iter().any(|step| step.name.text == name);
+    block.is_none_or(has) || !phase.rollbacks.iter().any(has)
+}
+
+/// Whether what the declaration of the step names undoes it, in the block where there is one.
+fn derived(
     model: &Model<'_>,
     file: FileId,
-    step: &Step,
     provider: DeclId,
     signature: &Signature,
     block: Option<&Rollback>,
 ) -> bool {
-    // What `undone_by` names is judged where names are.
-    if step.arguments.entries.iter().any(|entry| entry.name.text == "undone_by") {
-        return true;
-    }
     let Some(undo) = &signature.undone_by else { return false };
     let Some(block) = block else { return true };
     steps_of(&block.items).into_iter().any(|it| {

@@ -381,6 +381,11 @@ impl State {
         }
     }
 
+    /// What a condition comes to for a stage as things are; nothing where it cannot be decided.
+    pub(crate) fn decides(&self, plan: &Plan, stage: StageId, condition: crate::ConditionId) -> Option<bool> {
+        plan.conditions[condition.index()].eval(&self.facts(plan, Some(stage))).ok()?.as_bool()
+    }
+
     pub(super) fn facts<'a>(&'a self, plan: &'a Plan, stage: Option<StageId>) -> RunFacts<'a> {
         RunFacts { state: self, plan, stage }
     }

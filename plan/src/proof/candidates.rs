@@ -234,7 +234,7 @@ impl Search<'_, '_> {
             Some((Point { shape, at }, it.course.stays(at, Verdict::Rollback)?))
         });
         let Some((at, stays)) = left else { return };
-        let truth = known(plan);
+        let truth = known(&plan.conditions);
         let takes_back = |kind: Kind| {
             let failure = Failure::new(kind, "");
             let rule = plan.rules.iter().find(|rule| matches(rule, &failure));

@@ -27,9 +27,9 @@ const APPROVAL_KINDS: [Kind; 2] = [Kind::ApprovalRejected, Kind::Timeout];
 /// What is known of each condition of a plan; nothing known: it may come to either.
 pub(super) type Truth = [Option<bool>];
 
-/// What is known of each condition of a plan before the run.
-pub(super) fn known(plan: &Plan) -> Vec<Option<bool>> {
-    plan.conditions.iter().map(|condition| condition.as_value().and_then(Value::as_bool)).collect()
+/// What is known of each condition.
+pub(super) fn known(conditions: &[Expr]) -> Vec<Option<bool>> {
+    conditions.iter().map(|condition| condition.as_value().and_then(Value::as_bool)).collect()
 }
 
 /// Something that can go wrong.
@@ -116,6 +116,8 @@ pub(super) struct Course {
     pub first_left: Option<usize>,
     /// Whether a broken barrier may lead to anything but rolling everything back.
     pub judges: bool,
+    /// Whether what undoes some step asks how the stage failed: then names matter, and no branch is like another.
+    pub asks: bool,
 }
 
 /// Whether conditions hold: surely, surely not, or perhaps.
@@ -243,6 +245,7 @@ fn add_stage(
                     element.triggers.extend(triggers(plan, step));
                     if data.changes {
                         element.changes.push(change(plan, id, position.phase, step, truth));
+                        course.asks |= undo_asks(plan, step, truth);
                     }
                 }
             }
@@ -321,6 +324,14 @@ fn change(plan: &Plan, stage: StageId, phase: u32, step: StepId, truth: &Truth) 
         Undo::None | Undo::Irreversible => false,
     };
     Change { step, whole: undone(None), phase: undone(Some(phase)) }
+}
+
+/// Whether it depends on the failure whether a step is undone.
+fn undo_asks(plan: &Plan, step: StepId, truth: &Truth) -> bool {
+    let (Undo::Derived(undo) | Undo::Block(undo)) = plan.steps[step.index()].undo else { return false };
+    plan.steps[undo.index()].when.iter().any(|id| {
+        truth[id.index()].is_none() && plan.conditions[id.index()].asks_of_failure(&crate::FailureFact::ALL)
+    })
 }
 
 /// Every way in which a step can end its stage, or stand failed. Retries only delay what follows them.
@@ -410,17 +421,22 @@ fn ends(plan: &Plan, step: StepId, reaction: &Reaction) -> Vec<(Option<Answer>, 
     }
 }
 
+/// The limits of `under N% of hosts` in the rules of a step that has hosts.
+fn limits(plan: &Plan, step: StepId) -> BTreeSet<u32> {
+    let data = &plan.steps[step.index()];
+    let target = data.action.target.map(|target| &plan.targets[target.index()]);
+    if !target.is_some_and(|target| target.settings.contains_key("hosts")) {
+        return BTreeSet::new();
+    }
+    let rules = data.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+    rules.filter_map(|rule| rule.under).collect()
+}
+
 /// Shares of failed hosts that the rules of a step can tell apart.
 fn shares(plan: &Plan, step: StepId) -> Vec<Option<(u32, u32)>> {
     const OF: u32 = 1000;
     let mut shares = vec![None];
-    let data = &plan.steps[step.index()];
-    let target = data.action.target.map(|target| &plan.targets[target.index()]);
-    if !target.is_some_and(|target| target.settings.contains_key("hosts")) {
-        return shares;
-    }
-    let rules = data.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
-    let limits: BTreeSet<u32> = rules.filter_map(|rule| rule.under).collect();
+    let limits = limits(plan, step);
     if !limits.is_empty() {
         shares.push(Some((OF, OF)));
     }

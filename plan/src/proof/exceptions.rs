@@ -23,7 +23,7 @@ pub struct Exception {
 
 /// Every exception of a plan, one for each rule and what it comes to, in source order.
 pub fn exceptions(plan: &Plan) -> Vec<Exception> {
-    let truth = known(plan);
+    let truth = known(&plan.conditions);
     let mut found = Exceptions::default();
     // Where any failure takes the whole pipeline back, what a rule left before goes back with it.
     let taken_back = plan

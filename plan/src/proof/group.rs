@@ -2,7 +2,8 @@
 //!
 //! **Symmetry.** Two branches are of one shape when their courses differ in names only and they meet the same barriers at
 //! the same places. Swapping them turns any execution into another one, so that what holds for one (and for two of them
-//! against each other) holds for all.
+//! against each other) holds for all. (Where a rollback asks how the stage failed, names matter: such a branch is a shape
+//! of its own.)
 //!
 //! **Epochs.** Between two barriers at which a branch has to wait, nothing keeps it from being anywhere. Whether a branch
 //! can be at `q` while another is at `r` therefore only depends on which barriers each has crossed: to be behind a
@@ -49,11 +50,12 @@ impl<'a> Group<'a> {
         let soft = soft_barriers(plan, item, truth);
         let count = plan.items[item.index()].branches.len();
         let mut shapes: Vec<Shape> = Vec::new();
-        let mut known: HashMap<Key, usize> = HashMap::new();
+        let mut known: HashMap<(Option<usize>, Key), usize> = HashMap::new();
         let mut branches = Vec::new();
         for branch in 0..count {
             let course = course(plan, item, branch, truth, &soft);
-            let shape = *known.entry(key(&course)).or_insert_with(|| {
+            let own = course.asks.then_some(branch);
+            let shape = *known.entry((own, key(&course))).or_insert_with(|| {
                 let behind = behind(&course);
                 shapes.push(Shape { course: course.clone(), members: Vec::new(), behind });
                 shapes.len() - 1

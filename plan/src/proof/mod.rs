@@ -24,11 +24,12 @@ pub use course::Fault;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 
-use crate::{ConditionId, Happening, ItemId, Plan, ScopeId, StepId, Verdict, Work};
+use crate::machine::StepStatus;
+use crate::{ConditionId, Expr, FailureFact, Happening, ItemId, Plan, Role, ScopeId, StepId, Verdict, Work};
 use candidates::{Candidate, candidates};
 use course::known;
 use group::Group;
-use replay::{assignments, replay, skeleton, undecidable};
+use replay::{Replay, assignments, replay, skeleton, undecidable};
 use std::collections::BTreeSet;
 
 /// More replays than this are not made for one group and one set of answers.
@@ -50,7 +51,7 @@ pub enum Promise {
 pub struct Counterexample {
     /// What goes wrong.
     pub fault: Fault,
-    /// What was chosen for the plan's conditions.
+    /// What the plan's conditions came to, those that ask how something failed included.
     pub conditions: Vec<bool>,
     /// What made it so.
     pub suspicion: Suspicion,
@@ -109,9 +110,10 @@ pub struct Proof {
     pub coverage: Coverage,
 }
 
-/// What open conditions can come to together: for each set of answers the truth of every condition of the plan, or
-/// nothing when there are too many sets. Asked only when the conditions matter.
-pub type Worlds<'a> = dyn Fn(&[ConditionId]) -> Option<Vec<Vec<bool>>> + 'a;
+/// What open conditions can come to together: for each set of answers every condition of the plan, decided but for what
+/// it asks about a failure, which the machine knows best; or nothing when there are too many sets. Asked only when the
+/// conditions matter.
+pub type Worlds<'a> = dyn Fn(&[ConditionId]) -> Option<Vec<Vec<Expr>>> + 'a;
 
 /// Looks at every `all_or_nothing` group of a plan.
 pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
@@ -121,7 +123,7 @@ pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
 }
 
 fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
-    let truth = known(plan);
+    let truth = known(&plan.conditions);
     // First with every condition open: that allows more executions than there are.
     let group = Group::new(plan, item, &truth);
     let found = candidates(&group);
@@ -131,19 +133,17 @@ fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
     if let Some(first) = found.candidates.first() {
         let open = open_conditions(plan, item, &truth);
         promise = if open.is_empty() {
-            try_out(plan, &group, &truth, &found, &mut coverage)
+            try_out(plan, &group, &plan.conditions, &found, &mut coverage)
         } else if let Some(mut all) = worlds(&open) {
             // As little as possible is skipped in the first that is found.
-            all.sort_by_key(|world| world.iter().filter(|holds| !**holds).count());
+            all.sort_by_key(|world| known(world).iter().filter(|known| **known == Some(false)).count());
             let mut promise = Promise::Kept;
             for world in all {
-                let truth: Vec<Option<bool>> =
-                    truth.iter().zip(world).map(|(known, chosen)| known.or(Some(chosen))).collect();
-                let group = Group::new(plan, item, &truth);
+                let group = Group::new(plan, item, &known(&world));
                 let found = candidates(&group);
                 coverage.worlds += 1;
                 coverage.checked += found.checked;
-                match try_out(plan, &group, &truth, &found, &mut coverage) {
+                match try_out(plan, &group, &world, &found, &mut coverage) {
                     Promise::Kept => {}
                     Promise::Unproved(suspicion) => promise = Promise::Unproved(suspicion),
                     broken => {
@@ -165,58 +165,38 @@ fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
 fn try_out(
     plan: &Plan,
     group: &Group<'_>,
-    truth: &[Option<bool>],
+    conditions: &[Expr],
     found: &candidates::Found,
     coverage: &mut Coverage,
 ) -> Promise {
     let mut bare: Option<(Option<ConditionId>, Plan)> = None;
     let mut unsure: Option<&Candidate> = None;
     let mut replays = 0;
+    let messages = replay::messages(conditions);
     for candidate in &found.candidates {
         let undecidable = undecidable(candidate);
         if bare.as_ref().is_none_or(|(of, _)| *of != undecidable) {
-            bare = Some((undecidable, skeleton(plan, truth, undecidable)));
+            bare = Some((undecidable, skeleton(plan, conditions, undecidable)));
         }
         let Some((_, bare)) = &bare else { continue };
         coverage.refuted += 1;
         let (assignments, complete) = assignments(group, candidate);
-        if !complete {
+        // What a step says when it fails may be anything: only some of it is tried.
+        if !complete || (messages.len() > 1 && depends_on_words(plan, candidate.stays)) {
             unsure.get_or_insert(candidate);
         }
-        for branches in assignments {
+        for (branches, message) in
+            assignments.iter().flat_map(|branches| messages.iter().map(move |message| (branches, message)))
+        {
             if replays >= MOST_REPLAYS {
                 return suspect(unsure.unwrap_or(candidate));
             }
             replays += 1;
             coverage.replays += 1;
-            let Some(run) = replay(bare, group, candidate, &branches) else { continue };
-            if !is_mixed(bare, &run.state, group.item) {
-                continue;
+            let Some(run) = replay(bare, group, candidate, branches, message) else { continue };
+            if is_mixed(bare, &run.state, group.item) {
+                return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches[0], run)));
             }
-            let count = plan.items[group.item.index()].branches.len() as u32;
-            let standings: Vec<Standing> =
-                (0..count).map(|branch| standing(bare, &run.state, group.item, branch)).collect();
-            let left = left(bare, &run.state, group.item);
-            let fault = match candidate.later {
-                Some(_) => candidate.trigger.fault.clone(),
-                None => group.branches[branches[0]].1.elements[candidate.at.at].triggers[candidate.nth]
-                    .fault
-                    .clone(),
-            };
-            let mut suspicion = suspicion(candidate);
-            if !left.contains(&suspicion.stays)
-                && let Some(step) = left.first()
-            {
-                suspicion.stays = *step;
-            }
-            return Promise::Broken(Box::new(Counterexample {
-                fault,
-                conditions: truth.iter().map(|known| known.unwrap_or(true)).collect(),
-                suspicion,
-                standings,
-                story: run.told,
-                left,
-            }));
         }
     }
     match unsure {
@@ -224,6 +204,63 @@ fn try_out(
         None if !found.complete => found.candidates.first().map_or(Promise::Kept, suspect),
         None => Promise::Kept,
     }
+}
+
+fn counterexample(
+    plan: &Plan,
+    group: &Group<'_>,
+    candidate: &Candidate,
+    branch: usize,
+    run: Replay<'_>,
+) -> Counterexample {
+    let count = plan.items[group.item.index()].branches.len() as u32;
+    let standings = (0..count).map(|branch| standing(plan, &run.state, group.item, branch)).collect();
+    let left = left(plan, &run.state, group.item);
+    let fault = match candidate.later {
+        Some(_) => candidate.trigger.fault.clone(),
+        None => {
+            let at = &group.branches[branch].1.elements[candidate.at.at];
+            at.triggers[candidate.nth].fault.clone()
+        }
+    };
+    let mut suspicion = suspicion(candidate);
+    if !left.contains(&suspicion.stays)
+        && let Some(step) = left.first()
+    {
+        suspicion.stays = *step;
+    }
+    Counterexample {
+        fault,
+        conditions: came_to(plan, &run.state),
+        suspicion,
+        standings,
+        story: run.told,
+        left,
+    }
+}
+
+/// What the conditions came to in an ended run. One that asks how something failed may come to both, in different
+/// stages: then it counts where it skipped something.
+fn came_to(plan: &Plan, state: &crate::machine::State) -> Vec<bool> {
+    let mut holds: Vec<bool> = known(&plan.conditions).iter().map(|known| known.unwrap_or(true)).collect();
+    for (step, now) in plan.steps.iter().zip(&state.steps) {
+        if step.role == Role::Forward || now.status != StepStatus::Skipped {
+            continue;
+        }
+        for condition in &step.when {
+            holds[condition.index()] &= state.decides(plan, step.stage, *condition) != Some(false);
+        }
+    }
+    holds
+}
+
+/// Whether what undoes a step asks what was said when something failed.
+fn depends_on_words(plan: &Plan, step: StepId) -> bool {
+    let (crate::Undo::Derived(undo) | crate::Undo::Block(undo)) = plan.steps[step.index()].undo else {
+        return false;
+    };
+    let mut when = plan.steps[undo.index()].when.iter();
+    when.any(|condition| plan.conditions[condition.index()].asks_of_failure(&[FailureFact::Message]))
 }
 
 fn suspicion(candidate: &Candidate) -> Suspicion {

@@ -6,14 +6,14 @@
 //! should be.
 
 use super::candidates::Candidate;
-use super::course::{Fault, Truth};
+use super::course::Fault;
 use super::group::Group;
 use crate::machine::{
     self, ApprovalState, BranchMode, PlaceState, RunMode, StageMode, State, StepStatus, judge_barrier, passes,
 };
 use crate::{
-    Answer, BarrierId, Command, Event, Expr, Failure, Happening, ItemId, Kind, Outcome, Part, Plan, Question,
-    ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    Answer, BarrierId, Command, Event, Expr, Failure, FailureFact, Happening, ItemId, Kind, Outcome, Part,
+    Plan, Question, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,15 +41,21 @@ pub(super) struct Replay<'a> {
     records: BTreeSet<(StageId, TargetId, Option<ServiceId>)>,
     timers: BTreeSet<Timer>,
     asked: BTreeMap<Question, Vec<Answer>>,
+    /// What a step says when it fails.
+    message: &'a str,
     left: usize,
 }
 
 /// The plan without what does not matter to who waits for whom: arguments, which may be open, and claims. Conditions are
-/// as given; an open one holds.
-pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<crate::ConditionId>) -> Plan {
+/// as given; one that asks how something failed is the machine's to decide, any other open one holds.
+pub(super) fn skeleton(plan: &Plan, conditions: &[Expr], undecidable: Option<crate::ConditionId>) -> Plan {
     let mut plan = plan.clone();
-    for (condition, known) in plan.conditions.iter_mut().zip(truth) {
-        *condition = Expr::Value(Value::Bool(known.unwrap_or(true)));
+    for (condition, given) in plan.conditions.iter_mut().zip(conditions) {
+        *condition = match given {
+            Expr::Value(_) => given.clone(),
+            asks if asks.asks_of_failure(&FailureFact::ALL) => given.clone(),
+            _ => Expr::Value(Value::Bool(true)),
+        };
     }
     if let Some(id) = undecidable {
         plan.conditions[id.index()] = Expr::Param("?".into());
@@ -71,15 +77,31 @@ pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<crate::Co
     plan
 }
 
-/// Plays a candidate with these branches in the parts of its points. Nothing comes of it where they cannot be there
-/// together.
+/// What steps are tried to say when they fail: nothing special, and whatever conditions look for in it.
+pub(super) fn messages(conditions: &[Expr]) -> Vec<String> {
+    const MOST: usize = 8;
+    let mut found = vec!["it fails here".to_owned()];
+    for condition in conditions.iter().filter(|it| it.asks_of_failure(&[FailureFact::Message])) {
+        condition.walk(&mut |part| match part {
+            Expr::Value(Value::Text(text)) if !found.contains(text) && found.len() < MOST => {
+                found.push(text.clone());
+            }
+            _ => {}
+        });
+    }
+    found
+}
+
+/// Plays a candidate with these branches in the parts of its points, and steps that say this when they fail. Nothing comes
+/// of it where they cannot be there together.
 pub(super) fn replay<'a>(
     plan: &'a Plan,
     group: &Group<'_>,
     candidate: &Candidate,
     branches: &[usize],
+    message: &'a str,
 ) -> Option<Replay<'a>> {
-    let mut replay = Replay::begin(plan);
+    let mut replay = Replay::begin(plan, message);
     let goal = |branch: usize, at: usize| Goal {
         branch: branch as u32,
         place: group.branches[branch].1.elements.get(at).map(|it| (it.part, it.at)),
@@ -105,7 +127,7 @@ pub(super) fn replay<'a>(
 }
 
 impl<'a> Replay<'a> {
-    fn begin(plan: &'a Plan) -> Self {
+    fn begin(plan: &'a Plan, message: &'a str) -> Self {
         let size = plan.steps.len() + plan.places.len() + plan.approvals.len();
         let mut replay = Replay {
             plan,
@@ -115,6 +137,7 @@ impl<'a> Replay<'a> {
             records: BTreeSet::new(),
             timers: BTreeSet::new(),
             asked: BTreeMap::new(),
+            message,
             left: 1_000_000 + 64 * size,
         };
         replay.deliver(Event::Started { run: "proof".into(), by: "proof".into() });
@@ -387,7 +410,7 @@ impl<'a> Replay<'a> {
             let state = &self.state.steps[step.index()];
             match state.status {
                 StepStatus::Running | StepStatus::TimingOut => {
-                    let message = "it fails here".to_owned();
+                    let message = self.message.to_owned();
                     self.end(step, Outcome::Failed(Failure { kind, message, hosts }));
                 }
                 StepStatus::BackingOff => {

@@ -3,16 +3,26 @@
 use crate::build::{Builder, Shape, ask, retry, rule};
 use crate::explore::Adversary;
 use lockstep_plan::*;
-use proptest::prelude::*;
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+use proptest::strategy::BoxedStrategy;
 use std::collections::BTreeSet;
+
+/// When the last step of a rollback block runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    Always,
+    /// As a condition says that is open before the run.
+    Perhaps,
+    /// Unless the stage failed in this way.
+    Unless(Kind),
+}
 
 /// What undoes a stage in place of what is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     /// Whether its last step undoes what the stage changes.
     covers: bool,
-    /// Whether that step has a condition of its own.
-    open: bool,
+    runs: Runs,
     /// Whether it stands in the workflow, not in its first phase.
     whole: bool,
 }
@@ -28,6 +38,28 @@ pub struct StageSpec {
     hosts: bool,
 }
 
+/// An item behind the group.
+#[derive(Debug, Clone)]
+pub struct Later {
+    /// Its branches, each the words of its stages, one after another.
+    lanes: &'static [&'static [&'static str]],
+    /// The rules of its stages.
+    rules: Vec<Rule>,
+    /// The pipeline's.
+    pipeline: Vec<Rule>,
+}
+
+/// Items that may stand behind the group.
+const LATER: [&[&[&str]]; 7] = [
+    &[&["z"]],
+    &[&["z!"]],
+    &[&["z |r"], &["|r"]],
+    &[&["|r"], &["z!"], &["|r"]],
+    &[&["z! |r"], &["|r u"]],
+    &[&["z", "|r"], &["|r"]],
+    &[&["@ok", "|r"], &["|r u!"]],
+];
+
 /// A pipeline: a group, and perhaps an item behind it.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -38,8 +70,7 @@ pub struct Spec {
     /// For each barrier and branch where it stands, if it does, and whether a condition decides.
     barriers: Vec<Vec<Option<(usize, bool)>>>,
     max: Option<u32>,
-    /// A later item that may fail, and the pipeline's own rule.
-    later: Option<Reaction>,
+    later: Option<Later>,
     /// Whether all meet once more, behind which one branch does what cannot be undone, and that counts as done.
     tells: bool,
     pairs: bool,
@@ -113,8 +144,19 @@ fn stage(mood: Mood) -> BoxedStrategy<StageSpec> {
         1 => Just("@g"),
         2 => Just("/"),
     ];
-    let block = (prop::bool::weighted(if mood == Mood::Wild { 0.6 } else { 0.95 }), any::<u8>())
-        .prop_map(|(covers, bits)| Block { covers, open: bits % 8 == 0, whole: bits % 3 == 0 });
+    let block = (prop::bool::weighted(if mood == Mood::Wild { 0.6 } else { 0.95 }), any::<u8>()).prop_map(
+        |(covers, bits)| Block {
+            covers,
+            runs: match bits / 3 % 16 {
+                0 | 1 => Runs::Perhaps,
+                2 => Runs::Unless(Kind::Barrier),
+                3 => Runs::Unless(Kind::Application),
+                4 => Runs::Unless(Kind::Authentication),
+                _ => Runs::Always,
+            },
+            whole: bits % 3 == 0,
+        },
+    );
     (
         prop::collection::vec(word, 1..4),
         rules(mood),
@@ -159,11 +201,7 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
     ];
     let place = prop::option::weighted(0.8, (0usize..5, prop::bool::weighted(0.15)));
     let barriers = prop::collection::vec(prop::collection::vec(place, 3), 0..3);
-    let later = prop_oneof![
-        6 => Just(None),
-        1 => Just(Some(Reaction::RollbackPipeline)),
-        1 => Just(Some(Reaction::Ignore)),
-    ];
+    let later = prop::option::weighted(0.3, later());
     (
         prop::collection::vec(lane, 2..4),
         prop::collection::vec(prop::option::weighted(0.1, 0usize..2), 3),
@@ -173,18 +211,54 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
         prop::bool::weighted(0.15),
         any::<bool>(),
     )
-        .prop_map(|(branches, approvals, barriers, max, later, tells, pairs)| Spec {
-            promise: true,
-            branches,
-            approvals,
-            // With `max` a group with barriers could not finish: another rule's matter.
-            barriers: if max.is_some() { Vec::new() } else { barriers },
-            tells: tells && max.is_none(),
-            max,
-            later,
-            pairs,
+        .prop_map(|(mut branches, approvals, mut barriers, max, later, tells, mut pairs)| {
+            if later.as_ref().is_some_and(|later| later.lanes.len() > 1) {
+                // All of its states stand behind each end of the group.
+                branches.truncate(2);
+                for lane in &mut branches {
+                    lane.truncate(1);
+                    lane.iter_mut().for_each(|stage| stage.words.truncate(2));
+                }
+                barriers.truncate(1);
+                pairs = false;
+            }
+            Spec {
+                promise: true,
+                branches,
+                approvals,
+                // With `max` a group with barriers could not finish: another rule's matter.
+                barriers: if max.is_some() { Vec::new() } else { barriers },
+                tells: tells && max.is_none(),
+                max,
+                later,
+                pairs,
+            }
         })
         .boxed()
+}
+
+fn later() -> impl Strategy<Value = Later> {
+    let kinds = || prop_oneof![Just(vec![]), Just(vec![Kind::Barrier]), Just(vec![Kind::Application])];
+    let own = prop_oneof![
+        4 => Just(Vec::new()),
+        1 => Just(vec![rule(&[Kind::Barrier], Reaction::Ignore)]),
+        1 => kinds().prop_map(|kinds| vec![rule(&kinds, ask(Reaction::Rollback))]),
+        1 => kinds().prop_map(|kinds| vec![rule(&kinds, retry(1, Reaction::Fail))]),
+        1 => kinds().prop_map(|kinds| vec![rule(&kinds, Reaction::RollbackPhase)]),
+    ];
+    let reaction = prop_oneof![
+        5 => Just(Reaction::RollbackPipeline),
+        2 => Just(Reaction::Ignore),
+        1 => Just(Reaction::Fail),
+        1 => Just(Reaction::Abort),
+    ];
+    let one = (kinds(), reaction).prop_map(|(kinds, reaction)| rule(&kinds, reaction));
+    let pipeline = prop::collection::vec(one, 1..3);
+    (0..LATER.len(), own, pipeline).prop_map(|(at, rules, pipeline)| Later {
+        lanes: LATER[at],
+        rules,
+        pipeline,
+    })
 }
 
 /// A condition that is not decided before the run.
@@ -203,12 +277,31 @@ impl Spec {
         let branches: Vec<&[(&str, &str, &[Rule])]> = branches.iter().map(Vec::as_slice).collect();
         let shape = Shape { promise: self.promise, max: self.max };
         let mut builder = Builder::default().group(shape, &branches);
-        if self.later.is_some() {
-            builder = builder.group(Shape::default(), &[&[("later", "z", &[])]]);
+        if let Some(later) = &self.later {
+            let name = |branch: usize, at: usize, words: &str| match words.starts_with('@') {
+                true => words.to_owned(),
+                false => format!("later{branch}{at}"),
+            };
+            let lanes: Vec<Vec<(String, &str)>> = later
+                .lanes
+                .iter()
+                .enumerate()
+                .map(|(branch, lane)| {
+                    lane.iter().enumerate().map(|(at, words)| (name(branch, at, words), *words)).collect()
+                })
+                .collect();
+            let lanes: Vec<Vec<(&str, &str, &[Rule])>> = lanes
+                .iter()
+                .map(|lane| {
+                    lane.iter().map(|(name, words)| (name.as_str(), *words, later.rules.as_slice())).collect()
+                })
+                .collect();
+            let lanes: Vec<&[(&str, &str, &[Rule])]> = lanes.iter().map(Vec::as_slice).collect();
+            builder = builder.group(Shape::default(), &lanes);
         }
         for (name, at, spec) in self.stages() {
             if let Some(block) = spec.block {
-                let sign = if block.open { "?" } else { "" };
+                let sign = if block.runs == Runs::Perhaps { "?" } else { "" };
                 builder = builder.rollback(&name, 0, &format!("|back{at} v{sign}"));
             }
         }
@@ -222,7 +315,7 @@ impl Spec {
             plan.scopes.push(Scope { owner: "step y".into(), rules: vec![rule(&[], Reaction::Succeed)] });
             plan.steps[step].scopes.insert(0, scope);
         }
-        plan.rules.extend(self.later.clone().map(|reaction| rule(&[], reaction)));
+        plan.rules = self.later.iter().flat_map(|later| later.pipeline.clone()).collect();
         plan
     }
 
@@ -277,8 +370,16 @@ impl Spec {
         let inner = |stage: &StageSpec| stage.inner.clone().map(|(_, rules)| rules).unwrap_or_default();
         let rules: Vec<Rule> =
             stages.clone().flat_map(|stage| [stage.rules.clone(), inner(stage)].concat()).collect();
-        let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.kinds.clone()).collect();
+        let later = self.later.iter().flat_map(|later| [later.rules.as_slice(), &later.pipeline]).flatten();
+        let mut kinds: BTreeSet<Kind> =
+            rules.iter().chain(later).flat_map(|rule| rule.kinds.clone()).collect();
         kinds.insert(Kind::Application);
+        for block in self.branches.iter().flatten().filter_map(|stage| stage.block) {
+            if let Runs::Unless(kind) = block.runs {
+                // That one, and one that is another.
+                kinds.extend([kind, Kind::Policy]);
+            }
+        }
         // A barrier's breaking, a person's no and a timeout come by themselves.
         kinds.retain(|kind| !matches!(kind, Kind::Barrier | Kind::ApprovalRejected | Kind::Timeout));
         let shares = match rules.iter().any(|rule| rule.under.is_some()) {
@@ -311,7 +412,16 @@ impl Spec {
         );
         has("a later item", plan.items.len() > 1);
         has("pairs of failures", self.pairs);
-        has("rollback pipeline", self.later == Some(Reaction::RollbackPipeline));
+        let takes_back = |rule: &Rule| rule.reaction == Reaction::RollbackPipeline;
+        has("rollback pipeline", plan.rules.iter().any(takes_back));
+        let later = |barrier: &Barrier| barrier.item.index() > 0 && barrier.places.len() > 1;
+        has("a later item with barriers", plan.barriers.iter().any(later));
+        has(
+            "rollback pipeline and later barriers",
+            plan.rules.iter().any(takes_back) && plan.barriers.iter().any(later),
+        );
+        let asks = |condition: &Expr| condition.asks_of_failure(&FailureFact::ALL);
+        has("undoing that asks how it failed", plan.conditions.iter().any(asks));
         has("stages that may be skipped", plan.stages.iter().any(|stage| !stage.when.is_empty()));
         has("steps with conditions", plan.steps.iter().any(|step| !step.when.is_empty()));
         has("barriers that may be excused", plan.places.iter().any(|place| !place.when.is_empty()));
@@ -364,6 +474,12 @@ impl StageSpec {
             else {
                 panic!("a step at the end of the block")
             };
+            if let Runs::Unless(kind) = block.runs {
+                let kind = Expr::Value(Value::Text(kind.name().into()));
+                let fact = Box::new(Expr::Failure(FailureFact::Kind));
+                plan.conditions.push(Expr::Binary(Operator::NotEqual, fact, Box::new(kind)));
+                plan.steps[steps[0].index()].when.push(ConditionId(plan.conditions.len() as u32 - 1));
+            }
             let whole = block.whole;
             if whole {
                 plan.stages[stage].rollback = plan.stages[stage].phases[0].rollback.take();
@@ -404,17 +520,31 @@ impl StageSpec {
     }
 }
 
-/// Every set of answers to the plan's conditions.
-pub fn worlds(plan: &Plan) -> Vec<Vec<bool>> {
-    let count = plan.conditions.len();
-    (0..1u32 << count).map(|bits| (0..count).map(|at| bits >> at & 1 == 0).collect()).collect()
+/// Whether a condition is open before the run, and decided when it begins.
+fn is_open(condition: &Expr) -> bool {
+    !condition.asks_of_failure(&FailureFact::ALL)
+}
+
+/// How many conditions are open before the run.
+pub fn open_conditions(plan: &Plan) -> usize {
+    plan.conditions.iter().filter(|condition| is_open(condition)).count()
+}
+
+/// Every set of answers to the plan's conditions, but for those that ask how something failed.
+pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
+    let count = open_conditions(plan);
+    let world = |bits: u32| {
+        let mut answers = (0..count).map(|at| bits >> at & 1 == 0);
+        let answer = |condition: &Expr| match is_open(condition) {
+            true => Expr::Value(Value::Bool(answers.next().unwrap_or(true))),
+            false => condition.clone(),
+        };
+        plan.conditions.iter().map(answer).collect()
+    };
+    (0..1u32 << count).map(world).collect()
 }
 
 /// The plan in one of them.
-pub fn decided(plan: &Plan, world: &[bool]) -> Plan {
-    let mut plan = plan.clone();
-    for (condition, holds) in plan.conditions.iter_mut().zip(world) {
-        *condition = Expr::Value(Value::Bool(*holds));
-    }
-    plan
+pub fn decided(plan: &Plan, world: &[Expr]) -> Plan {
+    Plan { conditions: world.to_vec(), ..plan.clone() }
 }

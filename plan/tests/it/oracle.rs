@@ -6,7 +6,7 @@
 //! others.
 
 use crate::explore::{Adversary, World};
-use crate::generate::{Spec, decided, spec, worlds};
+use crate::generate::{Spec, decided, open_conditions, spec, worlds};
 use lockstep_plan::machine::{State, StepStatus};
 use lockstep_plan::proof::{Promise, is_mixed, prove};
 use lockstep_plan::*;
@@ -149,7 +149,7 @@ impl Tally {
 
 fn judge(spec: &Spec, tally: &mut Tally) -> Result<(), TestCaseError> {
     let plan = spec.plan();
-    if plan.conditions.len() > 4 {
+    if open_conditions(&plan) > 4 {
         tally.left_out += 1;
         return Ok(());
     }
