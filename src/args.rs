@@ -149,13 +149,13 @@ pub struct PlanArgs {
 pub struct SimulateArgs {
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Let every attempt of a step fail, as `application` unless a kind is given, or an approval be refused; as often as you like
-    #[arg(long, value_name = "STEP[=KIND]")]
+    /// Let every attempt of a step fail, as `application` unless a kind is given, on a share of its hosts if you like; or an approval be refused, or a wait at a barrier run out; as often as you like
+    #[arg(long, value_name = "STEP[=KIND[@SHARE%]]")]
     pub fail: Vec<String>,
     /// How long a step takes, or people to answer an approval
     #[arg(long, value_name = "STEP=DURATION")]
     pub takes: Vec<String>,
-    /// What people answer where they are asked
+    /// What people answer where they are asked; `retry` once
     #[arg(long, value_name = "STEP=ANSWER")]
     pub answer: Vec<String>,
     /// Let one step after the other fail besides, in each way that its failure rules tell apart; approvals are given

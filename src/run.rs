@@ -94,7 +94,9 @@ pub fn carry_out(
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
     let end_line = match end {
         End::Finished(RunOutcome::RolledBack) if asked(&told) => format!("run {run} was rolled back"),
-        End::Finished(outcome) => format!("run {run} {} in {took}", outcome.phrase()),
+        End::Finished(outcome) => {
+            format!("run {run} {} in {took}", told.state.phrase().unwrap_or(outcome.phrase()))
+        }
         End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
     };
     let table = table::text(&table::rows(&plan, &told.state, &told.happenings));

@@ -6,8 +6,8 @@ use crate::source::lower;
 use lockstep_compiler::Purpose;
 use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
 use lockstep_plan::{
-    Answer, ApprovalId, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId,
-    broken_promises, every_failure, question_name, questions, simulate,
+    Answer, ApprovalId, Chosen, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId,
+    broken_promises, every_failure, late, question_name, questions, simulate,
 };
 use std::collections::BTreeMap;
 
@@ -45,34 +45,42 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
 /// What was chosen on the command line.
 fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
     let mut scenario = Scenario::default();
+    let mut waits = Vec::new();
+    let mut given = Given::default();
     for fail in &args.fail {
-        let (name, kind) = match fail.rsplit_once('=') {
-            Some((name, kind)) => (name, Some(kind)),
+        let (name, how) = match fail.rsplit_once('=') {
+            Some((name, how)) => (name, Some(how)),
             None => (fail.as_str(), None),
         };
-        let what = fallible(plan, name)?;
-        let kind = match kind {
-            Some(kind) => kind_named(plan, what, kind)?,
-            // The plainest: `application`, of an approval `approval_rejected`.
-            None => what.kinds(plan).first().copied().unwrap_or(Kind::Application),
-        };
-        scenario.fail(what, kind);
+        given.once("--fail", name, fail)?;
+        let chosen = chosen(plan, name, how)?;
+        match chosen.what {
+            Fallible::Wait(place) => waits.push(place),
+            _ => scenario.fail(chosen),
+        }
     }
     for takes in &args.takes {
         let (name, time) = pair(takes, "--takes", "STEP=DURATION")?;
+        given.once("--takes", name, takes)?;
         let time = lockstep_compiler::parse_duration(time).ok_or_else(|| {
             Failure::new(format!("`{time}` is not a duration"))
                 .help("durations are written like 30s, 10m or 1h30m")
         })?;
         match fallible(plan, name)? {
-            Fallible::Step(step) => scenario.takes.insert(step, time),
+            Fallible::Step(step) => _ = scenario.takes.insert(step, time),
             Fallible::Approval(approval) => {
-                scenario.takes_to_answer.insert(Question::Approval(approval), time)
+                scenario.takes_to_answer.insert(Question::Approval(approval), time);
             }
-        };
+            Fallible::Wait(_) => {
+                return Err(Failure::new(format!("`{name}` is a barrier, not a step")).help(
+                    "a wait lasts until the others arrive: let one of their steps `--takes` long, or the wait `--fail`",
+                ));
+            }
+        }
     }
     for answer in &args.answer {
         let (name, word) = pair(answer, "--answer", "STEP=ANSWER")?;
+        given.once("--answer", name, answer)?;
         let (question, offered) = asked(plan, name)?;
         let answer = Answer::from_name(word).filter(|answer| offered.contains(answer)).ok_or_else(|| {
             let offered: Vec<&str> = offered.iter().map(|answer| answer.name()).collect();
@@ -80,7 +88,64 @@ fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
         })?;
         scenario.answers.insert(question, answer);
     }
+    for place in waits {
+        scenario = late(plan, &scenario, place).ok_or_else(|| {
+            let name = &plan.places[place.index()].name;
+            Failure::new(format!("the wait at `{name}` does not run out, however slow the others are")).help(
+                "their timeouts end them before; a failure of one of their steps breaks the barrier, too",
+            )
+        })?;
+    }
     Ok(scenario)
+}
+
+/// What was said so far, by option and name: each can be said once.
+#[derive(Default)]
+struct Given<'a>(BTreeMap<(&'static str, &'a str), &'a str>);
+
+impl<'a> Given<'a> {
+    fn once(&mut self, option: &'static str, name: &'a str, text: &'a str) -> Result<(), Failure> {
+        match self.0.insert((option, name), text) {
+            Some(before) if before != text => {
+                Err(Failure::new(format!("`{option} {before}` and `{option} {text}` contradict each other"))
+                    .help("a rehearsal chooses one of them: leave the other one out"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `KIND` or `KIND@SHARE%`, or nothing, of something that can fail.
+fn chosen(plan: &Plan, name: &str, how: Option<&str>) -> Result<Chosen, Failure> {
+    let what = fallible(plan, name)?;
+    let (kind, share) = match how.and_then(|how| how.split_once('@')) {
+        Some((kind, share)) => (Some(kind), Some(hosts(plan, what, share)?)),
+        None => (how, None),
+    };
+    let kind = match kind {
+        Some(kind) => kind_named(plan, what, kind)?,
+        // The plainest: `application`, of an approval `approval_rejected`.
+        None => what.kinds(plan).first().copied().unwrap_or(Kind::Application),
+    };
+    Ok(Chosen { what, kind, share })
+}
+
+/// On how many of its hosts a step fails, in percent.
+fn hosts(plan: &Plan, what: Fallible, share: &str) -> Result<u32, Failure> {
+    let name = what.name(plan);
+    let target = match what {
+        Fallible::Step(step) => plan.steps[step.index()].action.target,
+        _ => None,
+    };
+    if !target.is_some_and(|target| plan.targets[target.index()].settings.contains_key("hosts")) {
+        return Err(Failure::new(format!("`{name}` does not work on hosts of which a share could fail"))
+            .help(format!("leave `@{share}` out")));
+    }
+    let percent = share.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
+    percent.filter(|percent| (1..=100).contains(percent)).ok_or_else(|| {
+        Failure::new(format!("`{share}` is not a share of hosts"))
+            .help("shares are written like 20%, up to 100%")
+    })
 }
 
 fn pair<'a>(text: &'a str, option: &str, form: &str) -> Result<(&'a str, &'a str), Failure> {
@@ -106,16 +171,13 @@ fn kind_named(plan: &Plan, what: Fallible, name: &str) -> Result<Kind, Failure> 
     })
 }
 
-/// A step, or an approval between stages.
+/// A step, an approval between stages, or a wait at a barrier.
 fn fallible(plan: &Plan, name: &str) -> Result<Fallible, Failure> {
     if let Some(at) = plan.approvals.iter().position(|approval| approval.name == name) {
         return Ok(Fallible::Approval(ApprovalId(at as u32)));
     }
-    if plan.places.iter().any(|place| place.name == name) {
-        let message = format!("`{name}` is a barrier, not a step");
-        return Err(Failure::new(message).help(
-            "a barrier breaks when a participant fails, or is late: let one of its steps `--fail`, or `--takes` long",
-        ));
+    if let Some(at) = plan.places.iter().position(|place| place.name == name) {
+        return Ok(Fallible::Wait(PlaceId(at as u32)));
     }
     step(plan, name).map(Fallible::Step)
 }

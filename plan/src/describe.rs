@@ -1,8 +1,9 @@
 //! What happened, in words for people: the one place that puts names to the machine's announcements.
 
+use crate::machine::State;
 use crate::{
-    Answer, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person, Plan, Question, RunOutcome,
-    StageOutcome, Verdict, format_duration,
+    Answer, BarrierKind, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person, Plan, Question,
+    RunOutcome, StageId, StageOutcome, Verdict, format_duration,
 };
 
 impl Cause {
@@ -141,6 +142,21 @@ impl RunOutcome {
             RunOutcome::NeedsPerson => "failed and needs a person",
             RunOutcome::Aborted => "was aborted",
         }
+    }
+}
+
+impl State {
+    /// What goes on after "run X", once it has ended. Of a run of which nothing had been begun when it failed, or only what
+    /// had succeeded, nobody should read that it was rolled back.
+    pub fn phrase(&self) -> Option<&'static str> {
+        let outcome = self.outcome()?;
+        let mut stages = (0..self.stages.len()).map(|index| self.stage_outcome(StageId(index as u32)));
+        Some(match outcome {
+            RunOutcome::RolledBack if stages.all(|it| it != Some(StageOutcome::RolledBack)) => {
+                "failed, with nothing to roll back"
+            }
+            other => other.phrase(),
+        })
     }
 }
 
@@ -295,6 +311,12 @@ impl Happening {
             Happening::StepDropped(_) => format!("{subject} has ended; its stage had been stopped"),
             Happening::BarrierArrived(_) => format!("waits at {subject}"),
             Happening::BarrierExcused(_) => format!("{subject} skipped, counts as arrived"),
+            // Who does not roll back does not come, and who has waited too long has gone on.
+            Happening::BarrierOpened(barrier)
+                if plan.barriers[barrier.index()].kind == BarrierKind::Rollback =>
+            {
+                format!("barrier {subject} opened: nobody else is waited for")
+            }
             Happening::BarrierOpened(_) => format!("barrier {subject} opened: everybody has arrived"),
             Happening::BarrierBroken(_, _, cause) => {
                 format!("barrier {subject} broken: {}", cause.describe(plan))

@@ -21,6 +21,8 @@ pub use event::*;
 pub use expr::*;
 pub use graph::{Edge, Graph, Node, NodeKind};
 pub use plan::*;
-pub use rehearsal::{Fallible, Rehearsal, broken_promises, every_failure, kinds_told_apart, questions};
+pub use rehearsal::{
+    Chosen, Fallible, Rehearsal, broken_promises, every_failure, failures_told_apart, late, questions,
+};
 pub use simulate::{Scenario, Simulation, simulate};
 pub use value::*;

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Scenario {
     /// Steps of which every attempt fails, and how.
     pub fail: BTreeMap<StepId, Kind>,
+    /// On how many of their hosts steps fail, in percent: what rules with `under` compare. Without an entry: nothing is known
+    /// of hosts, and such rules do not match.
+    pub shares: BTreeMap<StepId, u32>,
     /// Approvals between stages that are not given: refused, or left without an answer ([`Kind::Timeout`]).
     pub refuse: BTreeMap<ApprovalId, Kind>,
     /// How long an attempt of a step takes, in milliseconds. Without an entry: no time, but for `wait`. Of a step that is an
@@ -21,8 +24,8 @@ pub struct Scenario {
     pub takes_to_answer: BTreeMap<Question, u64>,
     /// Whether waits at barriers never run out.
     pub patient: bool,
-    /// Answers that people give. Nobody says `retry` twice to the same question: what always fails would be
-    /// tried for ever.
+    /// Answers that people give, as often as they are asked. But nobody says `retry` twice to the same question, for what
+    /// always fails would be tried for ever: asked again, they say nothing, and what the rule says then follows.
     pub answers: BTreeMap<Question, Answer>,
 }
 
@@ -169,7 +172,10 @@ impl World<'_> {
 
     fn outcome(&self, step: StepId) -> Outcome {
         match self.scenario.fail.get(&step) {
-            Some(kind) => Outcome::Failed(Failure::new(*kind, "chosen to fail")),
+            Some(kind) => {
+                let hosts = self.scenario.shares.get(&step).map(|share| (*share, 100));
+                Outcome::Failed(Failure { hosts, ..Failure::new(*kind, "chosen to fail") })
+            }
             None => {
                 let outputs = &self.plan.steps[step.index()].outputs;
                 let outputs = outputs.iter().map(|(name, ty)| (name.clone(), ty.example())).collect();

@@ -105,3 +105,22 @@ fn a_broken_promise_can_be_rehearsed() {
     simulate(&[]).exits(0);
     said(dsl().arg("plan").arg(&example).args(["release", "version=1.0.0"])).exits(2);
 }
+
+/// Each step can be said to fail in one way, and what is said of a barrier is about the wait there.
+#[test]
+fn what_is_chosen_for_a_rehearsal_is_said_once() {
+    let example = repository().join("examples/quickstart");
+    let simulate = |options: &[&str]| {
+        said(dsl().arg("simulate").arg(&example).args(["release", "version=1.0.0"]).args(options))
+    };
+    let fails = "region1.deploy.rollout";
+    let told = simulate(&["--fail", fails, "--fail", "region1.deploy.rollout=timeout"]).exits(2);
+    for said in [format!("`--fail {fails}`"), format!("`--fail {fails}=timeout`")] {
+        assert!(told.err.contains(&said), "{}", told.err);
+    }
+    simulate(&["--fail", fails, "--fail", fails]).exits(0);
+    simulate(&["--fail", "region1.deploy.rollout=application@20%"]).exits(2);
+    // The wait is longer than anything that the other one may do.
+    let told = simulate(&["--fail", "region1.wrap_up.all_regions"]).exits(2);
+    assert!(told.err.contains("does not run out"), "{}", told.err);
+}

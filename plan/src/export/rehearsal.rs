@@ -2,7 +2,7 @@
 
 use super::json::{StageJson, barrier_names, barrier_word};
 use crate::machine::BarrierState;
-use crate::{Plan, Rehearsal, RunOutcome, StageOutcome, format_duration};
+use crate::{Chosen, Fallible, Plan, Rehearsal, RunOutcome, StageOutcome, format_duration};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,7 +38,7 @@ struct AskedJson {
 pub fn rehearsal_json(plan: &Plan, rows: &[Rehearsal]) -> RehearsalJson {
     let names = barrier_names(plan);
     let scenario = |row: &Rehearsal| ScenarioJson {
-        fail: row.fail.iter().map(|(what, kind)| format!("{}={kind}", what.name(plan))).collect(),
+        fail: row.fail.iter().map(|chosen| chosen.text(plan)).collect(),
         outcome: row.outcome.map_or("needs_person", RunOutcome::name),
         stages: plan
             .stages
@@ -85,7 +85,13 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
 fn cells(plan: &Plan, row: &Rehearsal, wide: bool) -> Vec<String> {
     let fails = match row.fail {
         None => "nothing".to_owned(),
-        Some((what, kind)) => format!("{} ({kind})", what.name(plan)),
+        Some(Chosen { what: what @ Fallible::Wait(_), .. }) => {
+            format!("{} (waits too long)", what.name(plan))
+        }
+        Some(Chosen { what, kind, share: None }) => format!("{} ({kind})", what.name(plan)),
+        Some(Chosen { what, kind, share: Some(share) }) => {
+            format!("{} ({kind} on {share}% of its hosts)", what.name(plan))
+        }
     };
     let words = |outcome: Option<StageOutcome>| outcome.map_or("stuck", StageOutcome::name).replace('_', " ");
     let mut run = row.outcome.map_or("stuck", RunOutcome::name).replace('_', " ");

@@ -1,9 +1,7 @@
 //! A simulation as text for people: a timeline, and how everything ended.
 
 use crate::machine::StageMode;
-use crate::{
-    Cause, Happening, Plan, RunOutcome, Simulation, StageOutcome, Verdict, broken_promises, format_duration,
-};
+use crate::{Cause, Happening, Plan, Simulation, StageOutcome, Verdict, broken_promises, format_duration};
 use std::fmt::Write;
 
 /// A simulation as a timeline, with a closing table. A moment's time stands only at the first thing that happens then, and a
@@ -38,7 +36,7 @@ pub fn simulation_text(plan: &Plan, simulation: &Simulation) -> String {
         let _ = writeln!(out, "{}", format!("{:names$}  {outcome:15}  {why}", stage.name).trim_end());
     }
     let took = simulation.events.last().map_or(0, |(at, _)| *at);
-    let outcome = simulation.outcome.map_or("never ends", RunOutcome::phrase);
+    let outcome = simulation.state.phrase().unwrap_or("never ends");
     let _ = writeln!(out, "\nThe run {outcome}, after {}.", format_duration(took));
     let broken = broken_promises(plan, simulation);
     for item in &plan.items {

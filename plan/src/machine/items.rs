@@ -464,6 +464,12 @@ impl Machine<'_> {
             let stage = match self.state.stage_outcome(StageId(index as u32)) {
                 Some(StageOutcome::Succeeded | StageOutcome::Skipped) => continue,
                 Some(StageOutcome::RolledBack | StageOutcome::NotStarted) => RunOutcome::RolledBack,
+                // `fail` before anything was changed: its branch is old, and its promise kept.
+                Some(StageOutcome::Failed)
+                    if self.is_promised(StageId(index as u32)) && !self.has_changed(index) =>
+                {
+                    RunOutcome::RolledBack
+                }
                 _ => RunOutcome::NeedsPerson,
             };
             outcome = outcome.max(stage);
@@ -473,6 +479,15 @@ impl Machine<'_> {
             outcome = outcome.max(RunOutcome::RolledBack);
         }
         self.finish_with(outcome);
+    }
+
+    /// Whether something that the stage changed has not been taken back.
+    fn has_changed(&self, stage: usize) -> bool {
+        let mut steps = self.plan.changing_steps(StageId(stage as u32));
+        steps.any(|step| {
+            self.state.steps[step.index()].attempts > 0
+                && !crate::proof::is_undone(self.plan, self.state, step)
+        })
     }
 
     fn finish_with(&mut self, outcome: RunOutcome) {

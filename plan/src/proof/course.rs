@@ -422,7 +422,7 @@ fn ends(plan: &Plan, step: StepId, reaction: &Reaction) -> Vec<(Option<Answer>, 
 }
 
 /// The limits of `under N% of hosts` in the rules of a step that has hosts.
-fn limits(plan: &Plan, step: StepId) -> BTreeSet<u32> {
+pub(crate) fn limits(plan: &Plan, step: StepId) -> BTreeSet<u32> {
     let data = &plan.steps[step.index()];
     let target = data.action.target.map(|target| &plan.targets[target.index()]);
     if !target.is_some_and(|target| target.settings.contains_key("hosts")) {

@@ -21,6 +21,7 @@ mod replay;
 mod standing;
 
 pub use course::Fault;
+pub(crate) use course::limits;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 

@@ -12,5 +12,6 @@ mod generate;
 mod law;
 mod law_rollback;
 mod oracle;
+mod rehearsals;
 mod stories;
 mod total;
