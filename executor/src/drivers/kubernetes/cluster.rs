@@ -1,15 +1,14 @@
 //! One API server, as one kubeconfig context reaches it: calls with timeouts, repeated only where that is safe.
 
+use super::kubeconfig;
 use super::problem::Problem;
 use super::target::Target;
 use crate::driver::Cancel;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use hyper_util::client::proxy::matcher::Matcher;
+use kube::Client;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
-use kube::{Client, Config};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -108,47 +107,7 @@ impl Cluster {
     /// Reads the kubeconfig (none: `KUBECONFIG`, then `~/.kube/config`, then the pod's own service account), and takes that
     /// context of it (empty: the current one). Nothing is sent yet.
     pub async fn connect(kubeconfig: Option<&Path>, context: &str) -> Result<Cluster, Problem> {
-        let named = (!context.is_empty()).then(|| context.to_string());
-        let options = KubeConfigOptions { context: named, ..KubeConfigOptions::default() };
-        let from_file = match kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let loaded = match from_file {
-            Ok(file) => {
-                let current = file.current_context.clone().unwrap_or_default();
-                let known: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
-                if !context.is_empty() && !known.iter().any(|name| name == context) {
-                    return Err(Problem::Config(format!(
-                        "there is no context `{context}`; there are: {}",
-                        known.join(", ")
-                    )));
-                }
-                let name = if context.is_empty() { current } else { context.to_string() };
-                let own_proxy = has_proxy(&file, &name);
-                let config = Config::from_custom_kubeconfig(file, &options).await;
-                config.map(|mut config| {
-                    // That of the environment is not meant for every server.
-                    if !own_proxy && Matcher::from_env().intercept(&config.cluster_url).is_none() {
-                        config.proxy_url = None;
-                    }
-                    (config, name)
-                })
-            }
-            Err(error) => Err(error),
-        };
-        let (mut config, name) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) if context.is_empty() && kubeconfig.is_none() => match Config::incluster() {
-                Ok(config) => (config, "in-cluster".to_string()),
-                Err(in_cluster) => {
-                    return Err(Problem::Config(format!(
-                        "there is no usable kubeconfig ({error}), and this is not a pod of the cluster ({in_cluster})"
-                    )));
-                }
-            },
-            Err(error) => return Err(Problem::Config(error.to_string())),
-        };
+        let (mut config, name) = kubeconfig::load(kubeconfig, context).await?;
         config.connect_timeout = Some(CONNECT);
         config.write_timeout = Some(CALL);
         // Repetitions are decided here, where it is known which calls may be repeated.
@@ -296,14 +255,6 @@ impl Cluster {
             .insert(version.to_string(), Arc::new(kinds));
         Ok(found)
     }
-}
-
-/// Whether the kubeconfig itself says by which proxy a context's server is reached.
-fn has_proxy(file: &Kubeconfig, context: &str) -> bool {
-    let context = file.contexts.iter().find(|it| it.name == context).and_then(|it| it.context.as_ref());
-    let cluster = context.and_then(|context| file.clusters.iter().find(|it| it.name == context.cluster));
-    let proxy = cluster.and_then(|it| it.cluster.as_ref()?.proxy_url.as_ref());
-    proxy.is_some_and(|proxy| !proxy.is_empty())
 }
 
 fn parsed(text: &str) -> Result<Json, Problem> {

@@ -11,6 +11,7 @@ mod cluster;
 mod colours;
 mod head;
 mod job;
+mod kubeconfig;
 mod lease;
 mod manifest;
 mod object;

@@ -1,5 +1,6 @@
 //! What can be wrong with a call, and the failure that it means: which kind, and what a person can do.
 
+use super::kubeconfig;
 use kube::core::Status;
 use lockstep_plan::{Failure, Kind};
 
@@ -36,10 +37,16 @@ pub(super) enum Problem {
 
 impl From<kube::Error> for Problem {
     fn from(error: kube::Error) -> Problem {
+        if let Some(error) = credentials(&error) {
+            return Problem::Credentials(error);
+        }
         match error {
             kube::Error::Api(status) => Problem::Status(status),
-            kube::Error::Auth(error) => Problem::Credentials(chain(&error)),
-            kube::Error::InferKubeconfig(error) => Problem::Config(chain(&error)),
+            // Their addresses may hold a password.
+            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+                Problem::Config("the proxy's protocol is not supported: use http, https or socks5".into())
+            }
+            kube::Error::InferKubeconfig(error) => Problem::Config(kubeconfig::explain(&error)),
             kube::Error::Service(error) => connection(chain(error.as_ref())),
             kube::Error::HyperError(error) => connection(chain(&error)),
             other => Problem::Other(chain(&other)),
@@ -54,6 +61,18 @@ fn connection(text: String) -> Problem {
         true => Problem::Refused(text),
         false => Problem::Unreachable(text),
     }
+}
+
+/// What is wrong with the credentials, if it is that: in our own words, since its own quote them.
+fn credentials(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return Some(kubeconfig::credentials(error));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error with all its causes, each said once.

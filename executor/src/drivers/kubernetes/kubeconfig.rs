@@ -1,0 +1,194 @@
+//! Kubeconfigs: which are read, and what is wrong with one. They hold tokens and keys, and so may what a credential plugin
+//! prints: nothing of either ever reaches a message.
+
+use super::problem::Problem;
+use hyper_util::client::proxy::matcher::Matcher;
+use kube::Config;
+use kube::client::AuthError;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
+use std::path::{Path, PathBuf};
+
+/// Reads the kubeconfig (none: `KUBECONFIG`, then `~/.kube/config`, then the pod's own service account), and takes that
+/// context of it (empty: the current one). Gives the context's name, too.
+pub(super) async fn load(kubeconfig: Option<&Path>, context: &str) -> Result<(Config, String), Problem> {
+    let named = (!context.is_empty()).then(|| context.to_string());
+    let options = KubeConfigOptions { context: named, ..KubeConfigOptions::default() };
+    let loaded = match read(kubeconfig) {
+        Ok(file) => {
+            let current = file.current_context.clone().unwrap_or_default();
+            let known: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
+            if !context.is_empty() && !known.iter().any(|name| name == context) {
+                return Err(Problem::Config(format!(
+                    "there is no context `{context}`; there are: {}",
+                    known.join(", ")
+                )));
+            }
+            let name = if context.is_empty() { current } else { context.to_string() };
+            let own_proxy = has_proxy(&file, &name);
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            config.map_err(|error| explain(&error)).map(|mut config| {
+                // That of the environment is not meant for every server.
+                if !own_proxy && Matcher::from_env().intercept(&config.cluster_url).is_none() {
+                    config.proxy_url = None;
+                }
+                (config, name)
+            })
+        }
+        Err(error) => Err(error),
+    };
+    match loaded {
+        Ok(loaded) => Ok(loaded),
+        Err(error) if context.is_empty() && kubeconfig.is_none() => match Config::incluster() {
+            Ok(config) => Ok((config, "in-cluster".to_string())),
+            Err(in_cluster) => Err(Problem::Config(format!(
+                "there is no usable kubeconfig ({error}), and this is not a pod of the cluster ({in_cluster})"
+            ))),
+        },
+        Err(error) => Err(Problem::Config(error)),
+    }
+}
+
+/// The kubeconfig; where `KUBECONFIG` names several files, all of them in one.
+fn read(kubeconfig: Option<&Path>) -> Result<Kubeconfig, String> {
+    let paths: Vec<PathBuf> = match (kubeconfig, std::env::var_os("KUBECONFIG")) {
+        (Some(path), _) => vec![path.into()],
+        (None, Some(list)) => {
+            std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    if paths.is_empty() {
+        return Kubeconfig::read().map_err(|error| at_path("~/.kube/config", &error));
+    }
+    paths.iter().try_fold(Kubeconfig::default(), |merged, path| {
+        let file =
+            Kubeconfig::read_from(path).map_err(|error| at_path(&path.display().to_string(), &error))?;
+        merged.merge(file).map_err(|error| explain(&error))
+    })
+}
+
+fn at_path(path: &str, error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => format!("`{path}` is not a valid kubeconfig{}", place(error)),
+        KubeconfigError::ReadConfig(error, path) => format!("`{}` cannot be read: {error}", path.display()),
+        other => format!("`{path}`: {}", explain(other)),
+    }
+}
+
+/// Where a text is not what it should be.
+fn place(error: &serde_saphyr::Error) -> String {
+    let at = error.location();
+    at.map_or(String::new(), |at| format!(" (line {}, column {})", at.line(), at.column()))
+}
+
+/// What is wrong, without a word of what the file holds but for names and paths.
+pub(super) fn explain(error: &KubeconfigError) -> String {
+    let data = |what: &str, error: &LoadDataError| match error {
+        LoadDataError::ReadFile(error, path) => {
+            format!("{what} cannot be read from `{}`: {error}", path.display())
+        }
+        LoadDataError::DecodeBase64(_) => format!("{what} is not valid base64"),
+        LoadDataError::NoBase64DataOrFile => format!("{what} is missing"),
+    };
+    match error {
+        KubeconfigError::Parse(error) => format!("it is not valid{}", place(error)),
+        KubeconfigError::ParseClusterUrl(_) => "`server` of the cluster is not a valid URL".into(),
+        KubeconfigError::ParseProxyUrl(_) => "`proxy-url` of the cluster is not a valid URL".into(),
+        KubeconfigError::LoadCertificateAuthority(error) => {
+            data("`certificate-authority` of the cluster", error)
+        }
+        KubeconfigError::LoadClientCertificate(error) => data("`client-certificate` of the user", error),
+        KubeconfigError::LoadClientKey(error) => data("`client-key` of the user", error),
+        KubeconfigError::ParseCertificates(_) => {
+            "`certificate-authority` of the cluster is not valid PEM".into()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with credentials, without a word of them, or of the command line that gets them.
+pub(super) fn credentials(error: &AuthError) -> String {
+    const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
+    match error {
+        AuthError::AuthExecStart(error) => format!("{PLUGIN} cannot be started: {error}"),
+        AuthError::AuthExecRun { out, .. } => {
+            format!("{PLUGIN} ended with {}; run it by hand to see why", out.status)
+        }
+        AuthError::AuthExecParse(error) => {
+            format!("{PLUGIN} printed no valid ExecCredential{}", place(error))
+        }
+        AuthError::ExecPluginFailed => format!("{PLUGIN} printed an ExecCredential without `status`"),
+        AuthError::MalformedTokenExpirationDate(_) => {
+            "the token's `expirationTimestamp` is not a valid date".into()
+        }
+        AuthError::ParseTokenKey(_) => "what the credential helper printed is not valid JSON".into(),
+        AuthError::AuthExec(_) => "the credential helper gave no token; run it by hand to see why".into(),
+        AuthError::InvalidBasicAuth(_) => "user name and password cannot be sent in a header".into(),
+        AuthError::InvalidBearerToken(_) => "the token cannot be sent in a header".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether the kubeconfig itself says by which proxy a context's server is reached.
+fn has_proxy(file: &Kubeconfig, context: &str) -> bool {
+    let context = file.contexts.iter().find(|it| it.name == context).and_then(|it| it.context.as_ref());
+    let cluster = context.and_then(|context| file.clusters.iter().find(|it| it.name == context.cluster));
+    let proxy = cluster.and_then(|it| it.cluster.as_ref()?.proxy_url.as_ref());
+    proxy.is_some_and(|proxy| !proxy.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+        clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+        contexts: [{name: c, context: {cluster: c, user: u}}]\n\
+        users:\n- {name: u, user: USER}\n";
+
+    fn problem(text: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kubeconfig");
+        std::fs::write(&path, text).unwrap();
+        let problem = tokio::runtime::Runtime::new().unwrap().block_on(async {
+            match load(Some(&path), "c").await {
+                Ok((config, _)) => Problem::from(kube::Client::try_from(config).err().unwrap()),
+                Err(problem) => problem,
+            }
+        });
+        problem.failure("use the kubeconfig", "context `c`").message
+    }
+
+    #[test]
+    fn a_kubeconfigs_text_never_reaches_a_message() {
+        for (user, part) in [
+            ("{token: \"s3cr3t\" s3cr3t}", "kubeconfig` is not a valid kubeconfig (line 7, column "),
+            ("{token: [s3cr3t]}", "(line 7, column "),
+            ("{s3cr3t: 1, token: {s3cr3t: 2}}", "(line 7, column "),
+            ("{client-certificate-data: 's3cr3t!', client-key-data: 's3cr3t!'}", "is not valid base64"),
+        ] {
+            let message = problem(&USER.replace("USER", user));
+            assert!(message.contains(part) && !message.contains("s3cr3t"), "{user}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_prints_and_is_given_never_reaches_a_message() {
+        for (script, part) in [
+            ("echo s3cr3t; exit 3", "ended with exit status: 3"),
+            (
+                "echo '{\"status\": {\"token\": [\"s3cr3t\"]}}'",
+                "printed no valid ExecCredential (line 1, column ",
+            ),
+            ("echo s3cr3t", "printed no valid ExecCredential"),
+            ("echo '{\"kind\": \"ExecCredential\", \"metadata\": \"s3cr3t\"}'", "ExecCredential"),
+        ] {
+            let exec = serde_json::json!({ "exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "interactiveMode": "Never",
+                "args": ["-c", script, "s3cr3t"], "env": [{ "name": "K", "value": "s3cr3t" }],
+            } });
+            let message = problem(&USER.replace("USER", &exec.to_string()));
+            assert!(message.contains(part) && !message.contains("s3cr3t"), "{script}: {message}");
+        }
+    }
+}
