@@ -42,19 +42,20 @@ impl Call {
 fn fill_in(plan: &Plan, files: &[Filled], facts: &dyn Facts) -> Result<Vec<File>, EvalError> {
     let file = |filled: &Filled| {
         let template = &plan.templates[filled.template.index()];
-        let mut text = String::with_capacity(template.pieces.iter().map(String::len).sum());
+        let text = String::with_capacity(template.pieces.iter().map(String::len).sum());
+        let mut file = File { path: template.path.clone(), text, filled: Vec::new() };
         let mut holes = filled.holes.iter();
         for piece in &template.pieces {
-            text.push_str(piece);
+            file.text.push_str(piece);
             match holes.next().map(|hole| hole.eval(facts)).transpose()? {
                 Some(Value::Secret(name)) => {
                     return Err(EvalError::Type(format!("secret `{name}` cannot become text")));
                 }
-                Some(value) => text.push_str(&value.to_string()),
+                Some(value) => file.fill(&value),
                 None => {}
             }
         }
-        Ok(File { path: template.path.clone(), text })
+        Ok(file)
     };
     files.iter().map(file).collect()
 }

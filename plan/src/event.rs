@@ -6,6 +6,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 /// Why something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -366,6 +367,21 @@ pub struct File {
     pub path: String,
     /// What it says.
     pub text: String,
+    /// Which parts of it, in bytes and in their order, are texts that placeholders gave: for who reads the file by a syntax, so
+    /// that none of them is taken for syntax. Numbers and truth values are not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<Range<usize>>,
+}
+
+impl File {
+    /// Adds what a placeholder stands for.
+    pub fn fill(&mut self, value: &Value) {
+        let start = self.text.len();
+        self.text.push_str(&value.to_string());
+        if !matches!(value, Value::Bool(_) | Value::Int(_)) {
+            self.filled.push(start..self.text.len());
+        }
+    }
 }
 
 /// A target as a driver sees it.

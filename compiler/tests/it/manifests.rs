@@ -173,18 +173,27 @@ pipeline release(tag: string) {
         let step = plan.step_named(step).unwrap();
         Call::of(&plan, &plan.steps[step.index()].action, &Known).unwrap()
     };
-    let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+    // `«…»`: filled in.
+    let file = |path: &str, text: &str| {
+        let mut file = File { path: path.into(), text: String::new(), filled: Vec::new() };
+        for part in text.split('»') {
+            let (plain, filled) = part.split_once('«').map_or((part, None), |(plain, it)| (plain, Some(it)));
+            file.text.push_str(plain);
+            filled.iter().for_each(|filled| file.fill(&Value::Text((*filled).into())));
+        }
+        file
+    };
     let roll = call("one.p.roll");
     assert_eq!(
         roll.service.unwrap().files,
-        [file("k8s/web.yaml", "a: web-one ${b}\nn: few 1.4 r1 none n1\n")]
+        [file("k8s/web.yaml", "a: «web»-«one» ${b}\nn: «few» «1.4» «r1» «none» «n1»\n")]
     );
     assert_eq!(roll.files, []);
     let more = call("two.p.more");
-    assert_eq!(more.files, [file("more.yaml", "t: SECOND <stdout>\n")]);
+    assert_eq!(more.files, [file("more.yaml", "t: «SECOND» «<stdout>»\n")]);
     assert_eq!(
         more.service.unwrap().files,
-        [file("k8s/web.yaml", "a: web-two ${b}\nn: many 1.4 r1 hi n2\n")]
+        [file("k8s/web.yaml", "a: «web»-«two» ${b}\nn: «many» «1.4» «r1» «hi» «n2»\n")]
     );
     assert_eq!(plan.templates.len(), 2, "each text is there once");
 }

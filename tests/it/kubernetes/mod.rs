@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod access;
+mod documents;
 mod faults;
 mod figures;
 mod kills;

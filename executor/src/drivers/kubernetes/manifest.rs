@@ -1,5 +1,6 @@
 //! Manifests: from the files that a service names to the objects that its release consists of.
 
+use super::document::parse;
 use super::object::{Id, MANAGED_BY};
 use super::problem::{policy, wrong};
 use super::template::{self, Scope};
@@ -28,11 +29,18 @@ pub(super) fn load(
                 texts.push(read(module, &file, scope)?);
             }
         }
-        for File { path, text } in texts {
-            for object in parse(&text).map_err(|error| wrong(format!("the manifest `{path}`: {error}")))? {
-                objects.push((PathBuf::from(&path), object));
-            }
+        for file in texts {
+            objects
+                .extend(read_objects(&file)?.into_iter().map(|object| (PathBuf::from(&file.path), object)));
         }
+    }
+    // To go on would mean that everything that runs is to be deleted.
+    if objects.is_empty() {
+        let shown: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+        return Err(wrong(format!(
+            "{} holds no object: a manifest has to describe one at least",
+            shown.join(", ")
+        )));
     }
     for (index, (file, object)) in objects.iter().enumerate() {
         let id = Id::of(object);
@@ -49,10 +57,14 @@ pub(super) fn load(
 /// What files describe that came with a call, in no particular order.
 pub(super) fn objects(files: &[File]) -> Result<Vec<Json>, Failure> {
     let mut objects = Vec::new();
-    for File { path, text } in files {
-        objects.extend(parse(text).map_err(|error| wrong(format!("the manifest `{path}`: {error}")))?);
+    for file in files {
+        objects.extend(read_objects(file)?);
     }
     Ok(objects)
+}
+
+fn read_objects(file: &File) -> Result<Vec<Json>, Failure> {
+    parse(file).map_err(|error| wrong(format!("the manifest `{}`: {error}", file.path)))
 }
 
 /// Whether a pattern stands for a file: it names it, fits it, or names the folder that it lies in.
@@ -73,9 +85,8 @@ fn read(module: &Path, file: &Path, scope: &Scope) -> Result<File, Failure> {
     let path = file.strip_prefix(module).unwrap_or(file).display().to_string();
     let text = std::fs::read_to_string(file)
         .map_err(|error| wrong(format!("the manifest `{path}` cannot be read: {error}")))?;
-    let text = template::render(&text, scope)
-        .map_err(|error| wrong(format!("the manifest `{path}` cannot be filled in: {error}")))?;
-    Ok(File { path, text })
+    template::render(path.clone(), &text, scope)
+        .map_err(|error| wrong(format!("the manifest `{path}` cannot be filled in: {error}")))
 }
 
 /// The texts of a list of paths.
@@ -120,45 +131,6 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     Ok(found)
-}
-
-/// The objects of a file's documents; lists are taken apart.
-fn parse(text: &str) -> Result<Vec<Json>, String> {
-    let options = serde_saphyr::options! {
-        with_snippet: false,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-    };
-    let documents: Vec<Json> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())?;
-    let mut objects = Vec::new();
-    for document in documents {
-        take_apart(document, &mut objects)?;
-    }
-    Ok(objects)
-}
-
-fn take_apart(document: Json, objects: &mut Vec<Json>) -> Result<(), String> {
-    if document.is_null() {
-        return Ok(());
-    }
-    if !document.is_object() {
-        return Err("a document that is no object: it needs `apiVersion`, `kind` and `metadata`".into());
-    }
-    let id = Id::of(&document);
-    if id.kind.ends_with("List")
-        && let Some(items) = document["items"].as_array()
-    {
-        return items.iter().try_for_each(|item| take_apart(item.clone(), objects));
-    }
-    for (what, value) in [("apiVersion", &id.version), ("kind", &id.kind), ("metadata.name", &id.name)] {
-        if value.is_empty() {
-            let which = if id.kind.is_empty() { "an object".to_string() } else { format!("a {}", id.kind) };
-            return Err(format!("{which} has no `{what}`"));
-        }
-    }
-    objects.push(document);
-    Ok(())
 }
 
 /// Settles the namespace of a namespaced object: only the target's.
@@ -215,23 +187,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn documents_and_lists_give_their_objects() {
-        let text = "---\n# nothing\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\n\
-                    apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {k: '1', mode: \"0644\"}}\n";
-        let objects = parse(text).unwrap();
-        let names: Vec<String> = objects.iter().map(|object| Id::of(object).to_string()).collect();
-        assert_eq!(names, ["Service `a`", "ConfigMap `b`"]);
-        assert_eq!(objects[1]["data"], json!({ "k": "1", "mode": "0644" }));
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        assert_eq!(parse("kind: Service\napiVersion: v1\n").unwrap_err(), "a Service has no `metadata.name`");
-        assert!(parse("just text\n").unwrap_err().contains("no object"));
-        assert!(parse("a: b: c\n").unwrap_err().contains("line 1"), "{:?}", parse("a: b: c\n"));
-    }
-
-    #[test]
     fn another_namespace_is_refused() {
         let mut object = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" } });
         settle(&mut object, "one").unwrap();
@@ -252,6 +207,11 @@ mod tests {
             let ids: Vec<String> = objects.iter().map(|object| Id::of(object).to_string()).collect();
             assert_eq!(ids, ["Service `s`", "Deployment `d`"]);
         }
+        write("empty.yml", "# nothing\n---\n");
+        let ids = load(directory.path(), &["a.yaml", "empty.yml"], &[], &scope).unwrap();
+        assert_eq!(ids.len(), 1, "an empty document beside others says nothing");
+        let empty = load(directory.path(), &["*.yml"], &[], &scope).unwrap_err();
+        assert!(empty.message.starts_with("`*.yml` holds no object"), "{empty:?}");
         let twice = load(directory.path(), &["a.yaml", "*.yaml"], &[], &scope).unwrap_err();
         assert!(twice.message.contains("again in `a.yaml`"), "{twice:?}");
         assert!(
@@ -267,6 +227,7 @@ mod tests {
         let file = |path: &str, name: &str| File {
             path: path.into(),
             text: format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}}}"),
+            filled: Vec::new(),
         };
         let filled = [file("k8s/a.yaml", "a"), file("k8s/more/b.yaml", "b"), file("../common/c.yml", "c")];
         for (pattern, expected) in [

@@ -1,26 +1,28 @@
 //! Placeholders in manifests: `${service.artifact.tag}` and the like, filled in from what a call says.
 
-use lockstep_plan::{Call, Value};
+use lockstep_plan::{Call, File, Value};
 use std::collections::BTreeMap;
 
 /// What placeholders can name.
 #[derive(Debug, Default)]
-pub(super) struct Scope(BTreeMap<String, String>);
+pub(super) struct Scope(BTreeMap<String, Value>);
 
 impl Scope {
     #[cfg(test)]
     pub fn new<const N: usize>(entries: [(&str, &str); N]) -> Scope {
-        Scope(entries.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+        Scope(
+            entries.into_iter().map(|(name, value)| (name.to_string(), Value::Text(value.into()))).collect(),
+        )
     }
 
     /// The settings of the call's service and target.
     pub fn of(call: &Call, run: &str) -> Scope {
-        let mut entries = BTreeMap::from([("run.id".to_string(), run.to_string())]);
+        let mut entries = BTreeMap::from([("run.id".to_string(), Value::Text(run.into()))]);
         let mut add = |prefix: &str, settings: &BTreeMap<String, Value>| {
             for (name, value) in settings {
                 // A secret is handed over as such, never as text.
                 if !matches!(value, Value::Secret(_)) {
-                    entries.insert(format!("{prefix}.{name}"), value.to_string());
+                    entries.insert(format!("{prefix}.{name}"), value.clone());
                 }
             }
         };
@@ -31,11 +33,11 @@ impl Scope {
         if let Some(target) = &call.target {
             add("infra", &target.settings);
             let (environment, name) = target.name.rsplit_once('.').unwrap_or(("", &target.name));
-            entries.insert("infra.name".into(), name.into());
-            entries.insert("infra.environment.name".into(), environment.into());
+            entries.insert("infra.name".into(), Value::Text(name.into()));
+            entries.insert("infra.environment.name".into(), Value::Text(environment.into()));
         }
         if let Some(service) = &call.service {
-            entries.insert("service.name".into(), service.name.clone());
+            entries.insert("service.name".into(), Value::Text(service.name.clone()));
         }
         Scope(entries)
     }
@@ -74,21 +76,21 @@ pub(super) fn parts(text: &str) -> Result<Parts, String> {
     Ok((pieces, names))
 }
 
-/// Fills placeholders in.
-pub(super) fn render(text: &str, scope: &Scope) -> Result<String, String> {
+/// Fills placeholders of a file in.
+pub(super) fn render(path: String, text: &str, scope: &Scope) -> Result<File, String> {
     let (pieces, names) = parts(text)?;
-    let mut rendered = String::with_capacity(text.len());
+    let mut file = File { path, text: String::with_capacity(text.len()), filled: Vec::new() };
     let mut names = names.iter();
     for piece in &pieces {
-        rendered.push_str(piece);
+        file.text.push_str(piece);
         let Some((name, line)) = names.next() else { continue };
         let Some(value) = scope.0.get(name) else {
             let known: Vec<&str> = scope.0.keys().map(String::as_str).collect();
             return Err(format!("line {line}: `${{{name}}}` names nothing; there are {}", known.join(", ")));
         };
-        rendered.push_str(value);
+        file.fill(value);
     }
-    Ok(rendered)
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -98,12 +100,12 @@ mod tests {
     #[test]
     fn placeholders_are_filled_in() {
         let scope = Scope::new([("a.b", "1"), ("c", "x")]);
-        assert_eq!(render("${a.b}-${ c } \\${a.b} $c", &scope).unwrap(), "1-x ${a.b} $c");
+        let render = |text: &str| render("f".into(), text, &scope);
+        let file = render("${a.b}-${ c } \\${a.b} $c").unwrap();
+        assert_eq!((file.text.as_str(), file.filled), ("1-x ${a.b} $c", vec![0..1, 2..3]));
         assert!(
-            render("x\ny: ${d}", &scope)
-                .unwrap_err()
-                .starts_with("line 2: `${d}` names nothing; there are a.b, c")
+            render("x\ny: ${d}").unwrap_err().starts_with("line 2: `${d}` names nothing; there are a.b, c")
         );
-        assert!(render("${a", &scope).unwrap_err().contains("no `}` ends"));
+        assert!(render("${a").unwrap_err().contains("no `}` ends"));
     }
 }
