@@ -1,4 +1,4 @@
-//! What is read from manifests before anything is applied: texts that stay texts, modes, what is missing.
+//! What is read from manifests before anything is applied: texts that stay texts, Jobs that change.
 
 use super::support::{IMAGE, MANIFEST, World, world};
 use serde_json::json;
@@ -77,7 +77,7 @@ fn a_text_that_is_filled_in_stays_that_text() {
 }
 
 #[test]
-fn modes_may_be_octal() {
+fn modes_may_be_octal_and_references_of_accounts_follow() {
     let Some(world) = world("modes", "rolling", STORY) else { return };
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: key }\nstringData: { k: v }\n---\napiVersion: \
                   v1\nkind: ServiceAccount\nmetadata: { name: shop }\nsecrets: [{ name: key }]\nimagePullSecrets: [{ name: key }]\n";
@@ -87,4 +87,29 @@ fn modes_may_be_octal() {
     world.run(&["version=3.9"]).exits(0);
     let volume = &world.deployment(1, "shop")["spec"]["template"]["spec"]["volumes"][0]["secret"];
     assert_eq!(volume["defaultMode"], 0o400);
+    let account = world.get(1, "v1", "ServiceAccount", "shop").unwrap();
+    let secrets = account["secrets"].as_array().unwrap();
+    assert!(secrets.iter().any(|it| it["name"] == volume["secretName"]), "{account}");
+    assert_eq!(account["imagePullSecrets"][0]["name"], volume["secretName"]);
+}
+
+#[test]
+fn another_content_is_another_job() {
+    let Some(world) = world("versioned_job", "rolling", STORY) else { return };
+    let job = "---\napiVersion: batch/v1\nkind: Job\nmetadata: { name: migrate }\nspec:\n  backoffLimit: 0\n  template:\n    \
+               metadata: { annotations: { fakenode/behaviour: succeed } }\n    spec: { restartPolicy: Never, containers: [{ \
+               name: m, image: \"busybox:1.37\", command: [sh, -c, \"echo ${service.artifact.tag}\"] }] }\n";
+    world.manifest(&format!("{MANIFEST}{job}"));
+    let jobs = || world.names(1, "batch/v1", "Job");
+    world.run(&["version=3.9"]).exits(0);
+    let first = jobs();
+    assert!(first.len() == 1 && first[0].starts_with("migrate-"), "{first:?}");
+    let uid = || world.get(1, "batch/v1", "Job", &first[0]).unwrap()["metadata"]["uid"].clone();
+    let ran = uid();
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(jobs(), first);
+    assert_eq!(uid(), ran, "going back does not run it again");
+    world.run(&["version=3.10"]).exits(0);
+    let second = jobs();
+    assert!(second.len() == 1 && second != first, "{second:?}");
 }

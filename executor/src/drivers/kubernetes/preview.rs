@@ -4,7 +4,7 @@ use super::apply::{autoscaled, leave_replicas};
 use super::head::Head;
 use super::object::{EPOCH, Id, map_at};
 use super::release::Release;
-use super::steps::{rendered, settled};
+use super::steps::{released, rendered};
 use super::target::Target;
 use crate::driver::Change;
 use crate::store::hash;
@@ -18,7 +18,7 @@ const KEPT_BY_SERVER: [&str; 6] =
 
 /// Looks at all objects of the call's service, in the order in which they would be applied; then at what would be left over.
 pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Result<Vec<Change>, Failure> {
-    let objects = settled(target, rendered(call, module, &target.run)?).await?;
+    let objects = released(target, rendered(call, module, &target.run)?).await?;
     let head = Head::read(target).await?;
     let scaled = autoscaled(target, &objects.iter().collect::<Vec<_>>()).await?;
     let mut changes = Vec::new();

@@ -75,13 +75,20 @@ pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<V
             settle(object, &target.namespace)?;
         }
     }
-    versioned::version(&mut objects);
+    versioned::version(&mut objects)?;
+    Ok(objects)
+}
+
+/// Objects that are to be part of a release: settled, and Jobs named by their content.
+pub(super) async fn released(target: &Target, objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
+    let mut objects = settled(target, objects).await?;
+    versioned::version_jobs(&mut objects)?;
     Ok(objects)
 }
 
 /// The service's objects, ready to be applied.
 pub(super) async fn service(target: &Target, attempt: &Attempt) -> Result<Vec<Json>, Failure> {
-    settled(target, rendered(&attempt.call, &attempt.context.module, &target.run)?).await
+    released(target, rendered(&attempt.call, &attempt.context.module, &target.run)?).await
 }
 
 /// From how many restarts on a new pod counts as broken.

@@ -7,7 +7,7 @@ use super::manifest;
 use super::object::Id;
 use super::problem::{policy, wrong};
 use super::release::Release;
-use super::steps::{Deployment, deploy, extra, restarts, service, settled};
+use super::steps::{Deployment, deploy, extra, released, restarts, service};
 use super::target::Target;
 use super::template::Scope;
 use crate::driver::Attempt;
@@ -69,7 +69,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
     let patterns = manifest::patterns(attempt.call.arguments.get("manifests"));
     let scope = Scope::of(&attempt.call, &attempt.context.run);
     let more =
-        settled(target, manifest::load(&attempt.context.module, &patterns, &attempt.call.files, &scope)?)
+        released(target, manifest::load(&attempt.context.module, &patterns, &attempt.call.files, &scope)?)
             .await?;
     let head = Head::now(target).await?;
     let mut release = match in_place(target, &head).await {
