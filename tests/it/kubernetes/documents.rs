@@ -1,4 +1,4 @@
-//! What is read from manifests before anything is applied: texts that stay texts, Jobs that change.
+//! What is read from manifests before anything is applied: texts that stay texts, kinds that they define, Jobs that change.
 
 use super::support::{IMAGE, MANIFEST, World, world};
 use serde_json::json;
@@ -112,4 +112,44 @@ fn another_content_is_another_job() {
     world.run(&["version=3.10"]).exits(0);
     let second = jobs();
     assert!(second.len() == 1 && second != first, "{second:?}");
+}
+
+#[test]
+fn a_kind_and_an_object_of_it_come_in_one_release() {
+    let Some(world) = world("defined", "rolling", STORY) else { return };
+    // The whole cluster shares it: no other run may have one of this name.
+    let group = format!("{}.lockstep.example", world.namespace);
+    let definition = format!(
+        "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: widgets.{group} }}\nspec:\n  \
+         group: {group}\n  scope: Namespaced\n  names: {{ plural: widgets, singular: widget, kind: Widget }}\n  versions:\n    - \
+         name: v1\n      served: true\n      storage: true\n      schema: {{ openAPIV3Schema: {{ type: object, properties: {{ spec: \
+         {{ type: object, properties: {{ size: {{ type: integer }} }} }} }} }} }}\n"
+    );
+    let widget =
+        format!("---\napiVersion: {group}/v1\nkind: Widget\nmetadata: {{ name: w }}\nspec: {{ size: 3 }}\n");
+    let namespace = format!("namespace = \"{}\"", world.namespace);
+    let kinds = format!("{namespace}, cluster_kinds = [\"CustomResourceDefinition\"]");
+    world.edit("main.lockstep", &namespace, &kinds);
+    world.manifest(&format!("{widget}{definition}---\n{MANIFEST}"));
+    let diff = world.diff(&["version=3.9"]).exits(0);
+    assert!(diff.out.contains("Widget `w`"), "{}", diff.out);
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        let widget = world.get(region, &format!("{group}/v1"), "Widget", "w").unwrap();
+        assert_eq!(widget["spec"]["size"], 3);
+    }
+    world.roll_back().exits(0);
+    // It goes together with all that was made of it.
+    let shared = || {
+        world.get_shared(
+            1,
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            &format!("widgets.{group}"),
+        )
+    };
+    while let Some(definition) = shared() {
+        assert!(definition["metadata"]["deletionTimestamp"].is_string(), "{definition}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

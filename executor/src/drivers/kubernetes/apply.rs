@@ -1,5 +1,6 @@
 //! Putting releases in place: applying their objects, waiting for their workloads, deleting what is left over.
 
+use super::definition::established;
 use super::object::{Id, at, text};
 use super::release::Held;
 use super::target::Target;
@@ -41,6 +42,9 @@ pub(super) async fn apply<'a>(
         });
         applied.push(result.await?);
         target.say(&format!("applied {id}"));
+        if id.is_definition() {
+            established(target, object).await?;
+        }
     }
     Ok(applied)
 }

@@ -156,8 +156,9 @@ pub(super) fn settle(object: &mut Json, namespace: &str) -> Result<(), Failure> 
 
 /// What has to be there first comes first.
 fn rank(id: &Id) -> usize {
-    const ORDER: [&str; 19] = [
+    const ORDER: [&str; 20] = [
         "Namespace",
+        "CustomResourceDefinition",
         "ResourceQuota",
         "LimitRange",
         "ServiceAccount",

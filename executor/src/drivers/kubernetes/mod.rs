@@ -9,6 +9,7 @@ mod apply;
 mod canary;
 mod cluster;
 mod colours;
+mod definition;
 mod document;
 mod head;
 mod job;

@@ -57,6 +57,11 @@ impl Id {
         self.kind == other.kind && self.name == other.name && group(&self.version) == group(&other.version)
     }
 
+    /// Whether it adds a kind to the cluster.
+    pub fn is_definition(&self) -> bool {
+        self.kind == "CustomResourceDefinition" && self.version.starts_with("apiextensions.k8s.io/")
+    }
+
     /// Whether its rollout is waited for.
     pub fn is_workload(&self) -> bool {
         WORKLOADS.contains(&self.kind.as_str()) && (self.version == "apps/v1" || self.version == "batch/v1")

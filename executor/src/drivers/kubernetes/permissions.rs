@@ -110,7 +110,7 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         objects.extend(manifest::objects(&call.files)?);
         for object in &objects {
             let id = Id::of(object);
-            let (_, resource) = target.collection(&id).await?;
+            let resource = target.kind(&id, &objects).await?;
             let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
             if !resource.namespaced {
                 let wanted = verbs.iter().filter(|_| id.kind != "Namespace");

@@ -25,6 +25,15 @@ pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Resu
     for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
         let id = Id::of(object);
         let before = target.get(&id).await?;
+        if target.known(&id).await?.is_none() {
+            // One of its kind can only be shown as it is written.
+            changes.push(Change {
+                what: id.to_string(),
+                before: None,
+                after: Some(shown(object.clone(), &id)),
+            });
+            continue;
+        }
         let after = target.dry_run(object, head.epoch, |wanted, live| {
             if scaled.iter().any(|other| id.same(other)) {
                 leave_replicas(wanted, live);

@@ -69,10 +69,9 @@ pub(super) fn rendered(call: &Call, module: &Path, run: &str) -> Result<Vec<Json
 
 /// Objects as they are applied: in the target's namespace, ConfigMaps and Secrets named by their content.
 pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
-    for object in &mut objects {
-        let (_, resource) = target.collection(&Id::of(object)).await?;
-        if resource.namespaced {
-            settle(object, &target.namespace)?;
+    for index in 0..objects.len() {
+        if target.kind(&Id::of(&objects[index]), &objects).await?.namespaced {
+            settle(&mut objects[index], &target.namespace)?;
         }
     }
     versioned::version(&mut objects)?;

@@ -1,6 +1,7 @@
 //! One service instance in one namespace of one cluster: reading and writing its objects, with failures that say where.
 
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
+use super::definition::defined;
 use super::lease::Leases;
 use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, text};
 use super::permissions::Granted;
@@ -73,18 +74,30 @@ impl Target {
         self.cluster.call(call, &self.cancel).await
     }
 
+    /// A kind as the API server knows it; none where it does not.
+    pub async fn known(&self, id: &Id) -> Result<Option<Resource>, Failure> {
+        let found = self.cluster.resource(&id.version, &id.kind, &self.cancel).await;
+        found.map_err(|problem| self.failure(&format!("look up the kind {}", id.kind), &problem))
+    }
+
+    /// A kind as the API server knows it, or as it will once these objects are applied.
+    pub async fn kind(&self, id: &Id, objects: &[Json]) -> Result<Resource, Failure> {
+        let found = match self.known(id).await? {
+            Some(resource) => Some(resource),
+            None => defined(id, objects),
+        };
+        found.ok_or_else(|| {
+            wrong(format!(
+                "context `{}` does not know the kind {} of `{}`: install its CustomResourceDefinition first, put it among the \
+                 manifests, or use a version that the cluster serves",
+                self.cluster.context, id.kind, id.version
+            ))
+        })
+    }
+
     /// Where the objects of a kind are.
     pub async fn collection(&self, id: &Id) -> Result<(String, Resource), Failure> {
-        let found = self.cluster.resource(&id.version, &id.kind, &self.cancel).await;
-        let resource =
-            found.map_err(|problem| self.failure(&format!("look up the kind {}", id.kind), &problem))?;
-        let Some(resource) = resource else {
-            return Err(wrong(format!(
-                "context `{}` does not know the kind {} of `{}`: install its CustomResourceDefinition first, or use a \
-                 version that the cluster serves",
-                self.cluster.context, id.kind, id.version
-            )));
-        };
+        let resource = self.kind(id, &[]).await?;
         let base = base(&id.version);
         let path = match resource.namespaced {
             true => format!("{base}/namespaces/{}/{}", self.namespace, resource.name),
@@ -108,8 +121,11 @@ impl Target {
         Ok(format!("{path}/{}", id.name))
     }
 
-    /// An object as it is now.
+    /// An object as it is now. There is none of a kind that is not known.
     pub async fn get(&self, id: &Id) -> Result<Option<Json>, Failure> {
+        if self.known(id).await?.is_none() {
+            return Ok(None);
+        }
         let path = self.path(id).await?;
         match self.call(&Call::get(path)).await {
             Ok(object) => Ok(Some(object)),
