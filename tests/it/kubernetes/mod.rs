@@ -13,6 +13,7 @@ mod kills;
 mod leases;
 mod manifests;
 mod proxy;
+mod returning;
 mod rolling;
 mod steps;
 mod stories;

@@ -482,6 +482,25 @@ impl World {
         found.map(|object| serde_json::to_value(object).unwrap())
     }
 
+    /// Deletes an object of a region that belongs to no namespace, and waits until it is gone.
+    pub fn delete_shared(&self, region: usize, version: &str, kind: &str, name: &str) {
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::all_with(self.clients[region - 1].clone(), &resource);
+        self.runtime.block_on(async {
+            api.delete(name, &DeleteParams::background()).await.unwrap();
+            while api.get_opt(name).await.unwrap().is_some() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+    }
+
+    /// Deletes an object of a region.
+    pub fn delete(&self, region: usize, version: &str, kind: &str, name: &str) {
+        let api = self.api(region, version, kind);
+        self.runtime.block_on(api.delete(name, &DeleteParams::background())).unwrap();
+    }
+
     /// Has the program ask another one for its credentials, with the user's name; gives what that has to print for each.
     /// None where users have no tokens.
     pub fn log_in_by(&mut self, program: &std::path::Path) -> Option<Vec<(String, Json)>> {

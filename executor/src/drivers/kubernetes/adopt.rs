@@ -44,7 +44,7 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     if objects.is_empty() {
         return Ok(None);
     }
-    let release = Release { objects, ..Release::default() };
+    let release = Release { objects, found: true, ..Release::default() };
     release.store(target).await?;
     Ok(Some(release.name()))
 }

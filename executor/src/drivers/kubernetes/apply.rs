@@ -3,7 +3,7 @@
 use super::definition::established;
 use super::object::{Id, at, text};
 use super::release::Held;
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::wait::rolled_out;
 use futures_util::future::try_join_all;
 use lockstep_plan::Failure;
@@ -26,7 +26,7 @@ pub(super) async fn apply<'a>(
     target: &Target,
     objects: impl Iterator<Item = &'a Json>,
     epoch: u64,
-    force: bool,
+    manner: Manner,
 ) -> Result<Vec<Json>, Failure> {
     let objects: Vec<&Json> = objects.filter(|object| object["kind"] != "Namespace").collect();
     let scaled = autoscaled(target, &objects).await?;
@@ -35,7 +35,7 @@ pub(super) async fn apply<'a>(
         target.go_on()?;
         let id = Id::of(object);
         let autoscaled = scaled.iter().any(|other| id.same(other));
-        let result = target.apply(object, epoch, force, |wanted, live| {
+        let result = target.apply(object, epoch, manner, |wanted, live| {
             if autoscaled {
                 leave_replicas(wanted, live);
             }

@@ -6,7 +6,7 @@ use super::object::{Id, map_at, number};
 use super::problem::policy;
 use super::release::Release;
 use super::steps::{Deployment, Outputs, begin, deploy, extra, restarts, service};
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::traffic::{belongs, is_route};
 use crate::driver::Attempt;
 use lockstep_plan::{Failure, Value};
@@ -53,7 +53,7 @@ pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs
     release.store(target).await?;
     let head = begin(target, &name, |head| head.canary = Some(name.clone())).await?;
     let work = async {
-        let applied = apply(target, release.all(), head.epoch, false).await?;
+        let applied = apply(target, release.all(), head.epoch, Manner::Plain).await?;
         wait(target, &applied, restarts(attempt)).await
     };
     held(target, head.epoch, work).await?;
@@ -101,7 +101,8 @@ fn copy(mut deployment: Json, replicas: i64) -> Json {
 pub(super) async fn promote(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let objects = service(target, attempt).await?;
     let before = Head::now(target).await?;
-    let release = Release { objects, extra: extra(target, &before).await?, colour: None };
+    let release =
+        Release { objects, extra: extra(target, &before).await?, colour: None, ..Release::default() };
     let outputs = deploy(target, attempt, &release, Deployment::WHOLE).await?;
     delete(target).await?;
     Ok(outputs)
@@ -126,7 +127,7 @@ pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
         };
         // Requests go elsewhere before the pods do.
         if canary.all().any(is_route) {
-            apply(target, current.all().filter(|object| is_route(object)), head.epoch, false).await?;
+            apply(target, current.all().filter(|object| is_route(object)), head.epoch, Manner::Plain).await?;
         }
         for object in canary.all().collect::<Vec<_>>().into_iter().rev() {
             target.go_on()?;

@@ -6,7 +6,7 @@ use super::object::{Id, at, map_at, text};
 use super::problem::policy;
 use super::release::{Release, encode};
 use super::steps::{Deployment, Outputs, deploy, extra, restarts, service};
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::traffic::{HASH, deployments, stable};
 use super::watch::Watched;
 use crate::driver::Attempt;
@@ -30,7 +30,12 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
     }
     paint(&mut objects, colour);
     target.say(&format!("staging {colour}"));
-    let release = Release { objects, extra: extra(target, &before).await?, colour: Some(colour.into()) };
+    let release = Release {
+        objects,
+        extra: extra(target, &before).await?,
+        colour: Some(colour.into()),
+        ..Release::default()
+    };
     if before.current.is_none() {
         refuse_foreign(target, &release).await?;
     }
@@ -116,9 +121,9 @@ pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failu
     let work = async {
         // The pods first: what serves nobody yet may have been changed since it was staged.
         let staged = release.all().filter(|object| !switches(object));
-        let applied = apply(target, staged, head.epoch, false).await?;
+        let applied = apply(target, staged, head.epoch, Manner::Plain).await?;
         wait(target, &applied, restarts(attempt)).await?;
-        apply(target, release.all().filter(|object| switches(object)), head.epoch, false).await
+        apply(target, release.all().filter(|object| switches(object)), head.epoch, Manner::Plain).await
     };
     held(target, head.epoch, work).await?;
     // Whatever had a share of the requests has none of its own any more.

@@ -78,6 +78,11 @@ pub(super) fn number(object: &Json, path: &[&str]) -> Option<i64> {
     at(object, path)?.as_i64()
 }
 
+/// Which epoch an object was written in; 0 where it was not by us.
+pub(super) fn stamp(live: &Json) -> u64 {
+    text(live, &["metadata", "annotations", EPOCH]).and_then(|stamp| stamp.parse().ok()).unwrap_or(0)
+}
+
 /// What is at a path of keys.
 pub(super) fn at<'a>(object: &'a Json, path: &[&str]) -> Option<&'a Json> {
     path.iter().try_fold(object, |value, key| value.get(key))

@@ -5,6 +5,7 @@ use super::head::Head;
 use super::object::{EPOCH, Id, map_at};
 use super::release::Release;
 use super::steps::{released, rendered};
+use super::taken::TAKEN;
 use super::target::Target;
 use crate::driver::Change;
 use crate::store::hash;
@@ -51,7 +52,9 @@ pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Resu
         let current = Release::read(target, current).await?;
         for object in current.objects.iter().filter(|object| !wanted.holds(&Id::of(object))) {
             let id = Id::of(object);
-            if let Some(live) = target.get(&id).await? {
+            if target.out_of_reach(&id).await?.is_none()
+                && let Some(live) = target.get(&id).await?
+            {
                 changes.push(Change { what: id.to_string(), before: Some(shown(live, &id)), after: None });
             }
         }
@@ -65,6 +68,7 @@ fn shown(mut object: Json, id: &Id) -> String {
         metadata.retain(|name, _| !KEPT_BY_SERVER.contains(&name.as_str()));
         if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
             annotations.remove(EPOCH);
+            annotations.remove(TAKEN);
             annotations.remove("deployment.kubernetes.io/revision");
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
             if annotations.is_empty() {

@@ -37,6 +37,9 @@ pub(super) struct Release {
     pub extra: Vec<Json>,
     /// `blue` or `green`, where there is one of each.
     pub colour: Option<String>,
+    /// Whether it was never deployed, but is what was found in place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
 }
 
 /// What a stored release holds.
@@ -50,7 +53,8 @@ pub(super) struct Held {
 impl Release {
     /// Its name: the hash of its content.
     pub fn name(&self) -> String {
-        short_hash(&json!([self.objects, self.extra, self.colour]))
+        let deployed = json!([self.objects, self.extra, self.colour]);
+        short_hash(&if self.found { json!([deployed, "found"]) } else { deployed })
     }
 
     /// All objects, in the order in which they are applied.
@@ -166,10 +170,19 @@ impl Release {
             let Some(first) = parts.get(&0) else { continue };
             let wanted = parts_of(first);
             let parts: Vec<Json> = parts.into_values().collect();
-            if parts.len() != wanted {
-                return Err(damaged(target, &name, "parts of it are gone"));
-            }
-            let release = Release::decode(target, &name, &parts)?;
+            let release = match parts.len() == wanted {
+                true => Release::decode(target, &name, &parts),
+                false => Err(damaged(target, &name, "parts of it are gone")),
+            };
+            // Whoever needs that very release reads it by its name.
+            let release = match release {
+                Ok(release) => release,
+                Err(failure) => {
+                    target
+                        .say(&format!("what only that release holds is not tidied up: {}", failure.message));
+                    continue;
+                }
+            };
             let (objects, coloured) = (release.all().map(Id::of).collect(), release.colour.is_some());
             stored.insert(name, Held { objects, coloured });
         }

@@ -7,7 +7,7 @@ use super::object::Id;
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::steps::RESTARTS;
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::traffic::deployments;
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
@@ -18,7 +18,9 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
     let to = recorded(&attempt.call)?;
     let before = Head::now(target).await?;
     if before.run != target.run {
-        let untouched = before.pending.is_none() && (before.run.is_empty() || before.current == to);
+        let same = before.pending.is_none() && (before.run.is_empty() || before.current == to);
+        // Nobody has changed anything since this run looked: it has the say still.
+        let untouched = same || before.claim == target.run;
         if untouched {
             target.say("nothing was changed here");
             return Ok(());
@@ -50,7 +52,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             release.colour.is_some() && switches(object) || uncoloured && object["kind"] == "Service"
         };
         let first = release.all().filter(|object| !last(object));
-        let applied = apply(target, first, head.epoch, false).await?;
+        let applied = apply(target, first, head.epoch, Manner::Back).await?;
         wait(target, &applied, RESTARTS).await?;
         let last: Vec<&Json> = release.all().filter(last).collect();
         // A Service that knows no colours serves only the pods in place until those of a colour are gone.
@@ -62,7 +64,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             let narrow = narrowed.iter().find(|narrow| Id::of(narrow).same(&Id::of(object)));
             narrow.unwrap_or(*object)
         });
-        apply(target, now, head.epoch, false).await?;
+        apply(target, now, head.epoch, Manner::Back).await?;
         let kept: Vec<Id> = release.all().map(Id::of).collect();
         delete_others(target, stored.values(), &kept, head.epoch).await?;
         let widened =
@@ -70,11 +72,12 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         for service in widened() {
             gone(target, service).await?;
         }
-        apply(target, widened().copied(), head.epoch, false).await.map(drop)
+        apply(target, widened().copied(), head.epoch, Manner::Back).await.map(drop)
     };
     held(target, head.epoch, work).await?;
     Head::change(target, head.epoch, |head| {
-        head.current.clone_from(&to);
+        // What others had put there is looked at anew by the next run: they may change it meanwhile.
+        head.current = to.clone().filter(|_| !release.found);
         head.pending = None;
         head.canary = None;
         // Nothing of what was taken back is left, and the run before may be taken back next.

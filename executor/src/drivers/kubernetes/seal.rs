@@ -48,7 +48,7 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
 
 /// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that
 /// are not in the head's history.
-pub(super) async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure> {
+async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure> {
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
     for name in kept {

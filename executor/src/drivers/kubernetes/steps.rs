@@ -6,9 +6,9 @@ use super::manifest::{self, settle};
 use super::object::Id;
 use super::problem::wrong;
 use super::release::Release;
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::template::Scope;
-use super::{canary, colours, job, parties, rollback, seal, traffic, versioned, workloads};
+use super::{canary, colours, job, parties, rollback, traffic, versioned, workloads};
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
@@ -70,7 +70,10 @@ pub(super) fn rendered(call: &Call, module: &Path, run: &str) -> Result<Vec<Json
 /// Objects as they are applied: in the target's namespace, ConfigMaps and Secrets named by their content.
 pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
     for index in 0..objects.len() {
-        if target.kind(&Id::of(&objects[index]), &objects).await?.namespaced {
+        let id = Id::of(&objects[index]);
+        let resource = target.kind(&id, &objects).await?;
+        target.may_write(&id, &resource)?;
+        if resource.namespaced {
             settle(&mut objects[index], &target.namespace)?;
         }
     }
@@ -101,7 +104,8 @@ pub(super) fn restarts(attempt: &Attempt) -> i64 {
 async fn rolling(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
     let objects = service(target, attempt).await?;
     let before = Head::now(target).await?;
-    let release = Release { objects, extra: extra(target, &before).await?, colour: None };
+    let release =
+        Release { objects, extra: extra(target, &before).await?, colour: None, ..Release::default() };
     deploy(target, attempt, &release, Deployment::WHOLE).await
 }
 
@@ -141,11 +145,14 @@ pub(super) async fn deploy(
     }
     release.store(target).await?;
     let head = begin(target, &name, |head| head.pending = Some(name.clone())).await?;
-    let force = attempt.call.arguments.get("force").and_then(Value::as_bool).unwrap_or(false);
+    let manner = match attempt.call.arguments.get("force").and_then(Value::as_bool) {
+        Some(true) => Manner::Forced,
+        _ => Manner::Plain,
+    };
     let work = async {
-        apply(target, deployment.first.iter(), head.epoch, force).await?;
+        apply(target, deployment.first.iter(), head.epoch, manner).await?;
         let objects = release.all().filter(|object| (deployment.applied)(release, object));
-        let applied = apply(target, objects, head.epoch, force).await?;
+        let applied = apply(target, objects, head.epoch, manner).await?;
         wait(target, &applied, restarts(attempt)).await
     };
     held(target, head.epoch, work).await?;
@@ -160,14 +167,11 @@ pub(super) async fn deploy(
     Ok(Outputs::from([("revision".to_string(), Value::Int(revision))]))
 }
 
-/// Takes the instance in order to put the release `new` into it. The first step of a run to do so removes what runs before
-/// it may have left behind; as a rule they have tidied up at their own end.
+/// Takes the instance in order to put the release `new` into it. What earlier runs may have left behind stays until the end of
+/// this one: its pods may still be the ones that serve.
 pub(super) async fn begin(target: &Target, new: &str, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
-    let mut left = false;
     let taken = Head::take(target, |head| {
         head.claimed(target)?;
-        // A write whose answer was lost shows our own run when it is read again.
-        left |= head.run != target.run && !head.tidy;
         head.run.clone_from(&target.run);
         head.tidy = false;
         edit(head);
@@ -175,13 +179,5 @@ pub(super) async fn begin(target: &Target, new: &str, edit: impl Fn(&mut Head)) 
     });
     let head = taken.await?;
     target.say(&format!("release {new}"));
-    if left
-        && let Some(current) = head.current.as_deref()
-        && let Err(failure) = held(target, head.epoch, seal::tidy(target, &head, &[current, new])).await
-    {
-        target.go_on()?;
-        target.leases.check(target, head.epoch).await?;
-        target.say(&format!("what earlier releases left could not be removed: {}", failure.message));
-    }
     Ok(head)
 }

@@ -2,10 +2,12 @@
 
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
 use super::definition::defined;
+use super::fields::{self, Path};
 use super::lease::Leases;
-use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, text};
+use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, stamp, text};
 use super::permissions::Granted;
 use super::problem::{Problem, policy, wrong};
+use super::taken::{self, TAKEN, Taken};
 use crate::driver::{Cancel, Output};
 use http::Method;
 use lockstep_plan::{CallService, CallTarget, Failure, Kind, Value};
@@ -15,6 +17,19 @@ use tokio::time::Instant;
 
 /// How often an object that changes under our hands is read and written again.
 const WRITES: usize = 10;
+
+/// How an object is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// What belongs to somebody else is a conflict.
+    Plain,
+    /// What belongs to somebody else is taken over, and remembered.
+    Forced,
+    /// As it was before: what this run took is given back, and what belongs to somebody else by now is left as it is.
+    Back,
+    /// Only to see what would come of it.
+    Dry,
+}
 
 /// An instance of a service, and all that is needed to work on it.
 #[derive(Clone)]
@@ -106,9 +121,8 @@ impl Target {
         Ok((path, resource))
     }
 
-    /// Where an object is.
-    async fn path(&self, id: &Id) -> Result<String, Failure> {
-        let (path, resource) = self.collection(id).await?;
+    /// Whether an object of that kind is this instance's to write.
+    pub fn may_write(&self, id: &Id, resource: &Resource) -> Result<(), Failure> {
         // Beside what is named, only the target's own namespace is ever touched outside of namespaces.
         let own = id.kind == "Namespace" && id.name == self.namespace;
         if !(resource.namespaced || own || self.cluster_kinds.contains(&id.kind)) {
@@ -118,7 +132,28 @@ impl Target {
                 id.kind
             )));
         }
+        Ok(())
+    }
+
+    /// Where an object is.
+    async fn path(&self, id: &Id) -> Result<String, Failure> {
+        let (path, resource) = self.collection(id).await?;
+        self.may_write(id, &resource)?;
         Ok(format!("{path}/{}", id.name))
+    }
+
+    /// Why an object that some release holds is not looked for: its kind is gone from the cluster, with all there was of it,
+    /// or is not this instance's to write.
+    pub async fn out_of_reach(&self, id: &Id) -> Result<Option<String>, Failure> {
+        let found = self.cluster.resource(&id.version, &id.kind, &self.cancel).await;
+        let found =
+            found.map_err(|problem| self.failure(&format!("look up the kind {}", id.kind), &problem))?;
+        Ok(match found {
+            None => {
+                Some(format!("the cluster does not know the kind {} of `{}` any more", id.kind, id.version))
+            }
+            Some(resource) => self.may_write(id, &resource).err().map(|failure| failure.message),
+        })
     }
 
     /// An object as it is now. There is none of a kind that is not known.
@@ -129,6 +164,18 @@ impl Target {
         let path = self.path(id).await?;
         match self.call(&Call::get(path)).await {
             Ok(object) => Ok(Some(object)),
+            Err(problem) if problem.is(404) => Ok(None),
+            Err(problem) => Err(self.failure(&format!("read {id}"), &problem)),
+        }
+    }
+
+    /// An object with what is said of who manages it, which is left out elsewhere.
+    async fn whole(&self, id: &Id) -> Result<Option<Json>, Failure> {
+        let read = self.cluster.text(&Call::get(self.path(id).await?), &self.cancel).await;
+        match read {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| wrong(format!("cannot read {id} in {}: {error}", self.place()))),
             Err(problem) if problem.is(404) => Ok(None),
             Err(problem) => Err(self.failure(&format!("read {id}"), &problem)),
         }
@@ -167,11 +214,14 @@ impl Target {
         &self,
         object: &Json,
         epoch: u64,
-        force: bool,
+        manner: Manner,
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
-        let force = if force { "&force=true" } else { "" };
-        self.patch(object, epoch, (force, true), adjust).await
+        let applied = self.patch(object, epoch, manner, adjust).await?;
+        match manner {
+            Manner::Back => self.release(&Id::of(object), applied, epoch).await,
+            _ => Ok(applied),
+        }
     }
 
     /// What applying an object would make of it.
@@ -182,43 +232,92 @@ impl Target {
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
         // Conflicts are for the run to tell; what would come of it is of interest all the same.
-        self.patch(object, epoch, ("&force=true&dryRun=All", false), adjust).await
+        self.patch(object, epoch, Manner::Dry, adjust).await
     }
 
     async fn patch(
         &self,
         object: &Json,
         epoch: u64,
-        (options, writes): (&str, bool),
+        manner: Manner,
         adjust: impl Fn(&mut Json, Option<&Json>),
     ) -> Result<Json, Failure> {
         let id = Id::of(object);
         let path = self.path(&id).await?;
-        let uri = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict{options}");
+        let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
+        let forced = format!("{plain}&force=true");
+        let mut left: Vec<Path> = Vec::new();
         for _ in 0..WRITES {
             let live = self.get(&id).await?;
+            let mut taken = live.as_ref().map(|live| Taken::of(live, &self.run)).unwrap_or_default();
             let mut wanted = object.clone();
-            label(&mut wanted, MANAGED_BY, MANAGER);
-            label(&mut wanted, INSTANCE, &self.instance);
-            if self.cluster_kinds.contains(&id.kind) {
-                label(&mut wanted, NAMESPACE, &self.namespace);
-            }
-            annotate(&mut wanted, EPOCH, &epoch.to_string());
-            adjust(&mut wanted, live.as_ref());
             if let Some(live) = &live {
                 self.refuse_foreign(&id, live, epoch)?;
+                match manner {
+                    Manner::Plain | Manner::Forced => taken.adopt(live),
+                    // A run gives back what it took, and nothing else of what others have put here.
+                    Manner::Back
+                        if !taken.whole && text(live, &["metadata", "labels", INSTANCE]).is_none() =>
+                    {
+                        return Ok(live.clone());
+                    }
+                    Manner::Back | Manner::Dry => {}
+                }
                 // Whoever has written since it was looked at is noticed.
                 wanted["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
             }
-            let call = Call {
+            if !(manner == Manner::Back && taken.whole) {
+                label(&mut wanted, MANAGED_BY, MANAGER);
+                label(&mut wanted, INSTANCE, &self.instance);
+                if self.cluster_kinds.contains(&id.kind) {
+                    label(&mut wanted, NAMESPACE, &self.namespace);
+                }
+                annotate(&mut wanted, EPOCH, &epoch.to_string());
+            }
+            adjust(&mut wanted, live.as_ref());
+            if manner == Manner::Back {
+                taken.restore(&mut wanted);
+            }
+            left.iter().for_each(|path| fields::remove(&mut wanted, path));
+            if manner != Manner::Dry {
+                taken.remember(&mut wanted);
+            }
+            let call = |uri: &str, wanted: &Json| Call {
                 method: Method::PATCH,
-                uri: uri.clone(),
+                uri: uri.into(),
                 body: Some(("application/apply-patch+yaml", wanted.to_string().into_bytes())),
             };
-            let sent = match writes {
-                true => self.cluster.write(&call, self, epoch).await,
-                false => self.call(&call).await,
+            let mut sent = match manner {
+                Manner::Dry => self.call(&call(&format!("{forced}&dryRun=All"), &wanted)).await,
+                _ => self.cluster.write(&call(&plain, &wanted), self, epoch).await,
             };
+            let conflicts = sent.as_ref().err().map(Problem::conflicts).unwrap_or_default();
+            if !conflicts.is_empty() && matches!(manner, Manner::Forced | Manner::Back) {
+                let Some(whole) = self.whole(&id).await? else { continue };
+                if whole["metadata"]["resourceVersion"] != wanted["metadata"]["resourceVersion"] {
+                    continue;
+                }
+                let fields: Vec<String> = conflicts.iter().map(|(field, _)| field.clone()).collect();
+                if manner == Manner::Forced {
+                    for (field, owner) in &conflicts {
+                        self.say(&format!("taking `{field}` of {id} over from {owner}"));
+                    }
+                    taken.take(&whole, &fields);
+                    taken.remember(&mut wanted);
+                    sent = self.cluster.write(&call(&forced, &wanted), self, epoch).await;
+                } else {
+                    let theirs = taken::theirs(&whole, &fields);
+                    if !theirs.is_empty() {
+                        for (field, owner) in &conflicts {
+                            self.say(&format!(
+                                "`{field}` of {id} is left as it is: it belongs to {owner} by now"
+                            ));
+                        }
+                        left.extend(theirs);
+                        continue;
+                    }
+                }
+            }
             match sent {
                 Ok(applied) => return Ok(applied),
                 Err(problem) if problem.outdated() => {}
@@ -228,8 +327,47 @@ impl Target {
         Err(wrong(format!("{id} in {} keeps changing while it is being applied", self.place())))
     }
 
+    /// Returns what this run took with an object, which has its values again, to those whose it was.
+    async fn release(&self, id: &Id, live: Json, epoch: u64) -> Result<Json, Failure> {
+        if Taken::of(&live, &self.run).is_empty() {
+            return Ok(live);
+        }
+        for _ in 0..WRITES {
+            let Some(whole) = self.whole(id).await? else { return Ok(live) };
+            let taken = Taken::of(&whole, &self.run);
+            if taken.is_empty() {
+                return Ok(whole);
+            }
+            let mark = format!("/metadata/annotations/{}", TAKEN.replace('/', "~1"));
+            let patch = json!([
+                { "op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"] },
+                { "op": "remove", "path": mark },
+                { "op": "replace", "path": "/metadata/managedFields", "value": taken.managers(&whole) },
+            ]);
+            let call = Call {
+                method: Method::PATCH,
+                uri: format!("{}?fieldManager={MANAGER}", self.path(id).await?),
+                body: Some(("application/json-patch+json", patch.to_string().into_bytes())),
+            };
+            match self.cluster.write(&call, self, epoch).await {
+                Ok(given) => {
+                    for (field, owner) in taken.given() {
+                        self.say(&format!("gave `{field}` of {id} back to {owner}"));
+                    }
+                    if taken.whole {
+                        self.say(&format!("let go of {id}, which was here before"));
+                    }
+                    return Ok(given);
+                }
+                Err(problem) if problem.is(409) || problem.passing() => {}
+                Err(problem) => return Err(self.failure(&format!("give {id} back"), &problem)),
+            }
+        }
+        Err(wrong(format!("{id} in {} keeps changing while it is being given back", self.place())))
+    }
+
     /// Whether an object is labelled as this instance's: instances of several namespaces may have one name.
-    fn owns(&self, live: &Json) -> bool {
+    pub fn owns(&self, live: &Json) -> bool {
         let label = |name: &str| text(live, &["metadata", "labels", name]);
         label(INSTANCE) == Some(self.instance.as_str())
             && label(NAMESPACE).is_none_or(|namespace| namespace == self.namespace)
@@ -250,8 +388,7 @@ impl Target {
                 self.place()
             )));
         }
-        let stamp =
-            text(live, &["metadata", "annotations", EPOCH]).and_then(|stamp| stamp.parse().ok()).unwrap_or(0);
+        let stamp = stamp(live);
         if stamp > epoch {
             return Err(policy(format!(
                 "{id} in {} was written by a newer holder of `{}` (epoch {stamp}, ours is {epoch}): this run has lost \
@@ -265,6 +402,10 @@ impl Target {
 
     /// Deletes an object of this instance, with what depends on it. One that is not there, or not ours, is left as it is.
     pub async fn delete(&self, id: &Id, epoch: u64) -> Result<(), Failure> {
+        if let Some(why) = self.out_of_reach(id).await? {
+            self.say(&format!("nothing to delete of {id}: {why}"));
+            return Ok(());
+        }
         for _ in 0..WRITES {
             let Some(live) = self.get(id).await? else { return Ok(()) };
             if !self.owns(&live)
@@ -274,6 +415,11 @@ impl Target {
                 return Ok(());
             }
             self.refuse_foreign(id, &live, epoch)?;
+            if Taken::of(&live, &self.run).whole {
+                let nothing =
+                    json!({ "apiVersion": id.version, "kind": id.kind, "metadata": { "name": id.name } });
+                return self.apply(&nothing, epoch, Manner::Back, |_, _| {}).await.map(drop);
+            }
             let preconditions = json!({
                 "uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"],
             });

@@ -9,7 +9,7 @@ use super::object::{Id, at, map_at, number, text};
 use super::problem::{policy, wrong};
 use super::release::{Release, encode};
 use super::steps::begin;
-use super::target::Target;
+use super::target::{Manner, Target};
 use super::watch::Watched;
 use crate::driver::Attempt;
 use lockstep_plan::{Failure, Kind, Value};
@@ -72,7 +72,7 @@ pub(super) async fn traffic(target: &Target, attempt: &Attempt) -> Result<(), Fa
     release.store(target).await?;
     let head = begin(target, &name, |head| head.canary = Some(name.clone())).await?;
     let work = async {
-        apply(target, services.iter(), head.epoch, false).await?;
+        apply(target, services.iter(), head.epoch, Manner::Plain).await?;
         for split in &splits {
             if *share > 0 {
                 ready(target, &Id::of(&split.new).name).await?;
@@ -82,7 +82,7 @@ pub(super) async fn traffic(target: &Target, attempt: &Attempt) -> Result<(), Fa
             }
         }
         target.say(&format!("{share}% of the requests go to the new release"));
-        apply(target, routes.iter(), head.epoch, false).await.map(drop)
+        apply(target, routes.iter(), head.epoch, Manner::Plain).await.map(drop)
     };
     held(target, head.epoch, work).await
 }

@@ -1,0 +1,150 @@
+//! What a run takes from others, and how it is given back: fields that a forced step took over, and whole objects that somebody
+//! else had put there.
+//!
+//! The object itself remembers it, in an annotation that is written together with what is taken: so nothing is taken that is
+//! not remembered, whenever the process ends. The next run's first write drops it.
+
+use super::cluster::MANAGER;
+use super::fields::{self, Path};
+use super::object::{INSTANCE, annotate, at, text};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+/// Annotation: what the run took.
+pub(super) const TAKEN: &str = "lockstep/taken";
+
+/// What a run took with one object.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Taken {
+    run: String,
+    /// Whether the object was somebody else's altogether.
+    #[serde(default)]
+    pub whole: bool,
+    #[serde(default)]
+    fields: Vec<Field>,
+}
+
+/// A field that was somebody else's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Field {
+    path: Path,
+    value: Json,
+    /// Their entries of `managedFields`, without the fields.
+    owners: Vec<Json>,
+}
+
+impl Taken {
+    /// What the object remembers of that run.
+    pub fn of(live: &Json, run: &str) -> Taken {
+        text(live, &["metadata", "annotations", TAKEN])
+            .and_then(|text| serde_json::from_str::<Taken>(text).ok())
+            .filter(|taken| taken.run == run)
+            .unwrap_or_else(|| Taken { run: run.to_string(), ..Taken::default() })
+    }
+
+    /// What writing an object takes, where nobody is forced to give anything.
+    pub fn adopt(&mut self, live: &Json) {
+        self.whole |= text(live, &["metadata", "labels", INSTANCE]).is_none();
+    }
+
+    /// Adds the fields that are to be taken by force. `conflicts`: as the API server words them.
+    pub fn take(&mut self, live: &Json, conflicts: &[String]) {
+        for entry in others(live) {
+            for path in fields::leaves(&entry["fieldsV1"]) {
+                let Some(value) = fields::value(live, &path) else { continue };
+                if !conflicts.contains(&fields::shown(&path)) {
+                    continue;
+                }
+                let mut owner = entry.clone();
+                owner.as_object_mut().map(|owner| owner.remove("fieldsV1"));
+                match self.fields.iter_mut().find(|field| field.path == path) {
+                    Some(field) if field.owners.contains(&owner) => {}
+                    Some(field) => field.owners.push(owner),
+                    None => self.fields.push(Field { path, value: value.clone(), owners: vec![owner] }),
+                }
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.whole && self.fields.is_empty()
+    }
+
+    /// Has an object remember it.
+    pub fn remember(&self, object: &mut Json) {
+        if !self.is_empty() {
+            annotate(object, TAKEN, &json!(self).to_string());
+        }
+    }
+
+    /// Gives the fields the values that they had.
+    pub fn restore(&self, object: &mut Json) {
+        for field in &self.fields {
+            fields::set(object, &field.path, &field.value);
+        }
+    }
+
+    /// The fields, as the API server words them, each with who gets it back.
+    pub fn given(&self) -> Vec<(String, String)> {
+        let owner = |field: &Field| {
+            let names: Vec<&str> =
+                field.owners.iter().filter_map(|owner| text(owner, &["manager"])).collect();
+            names.join(" and ")
+        };
+        self.fields.iter().map(|field| (fields::shown(&field.path), owner(field))).collect()
+    }
+
+    /// Who manages what once all is given back.
+    pub fn managers(&self, live: &Json) -> Json {
+        let mut entries: Vec<Json> =
+            at(live, &["metadata", "managedFields"]).and_then(Json::as_array).cloned().unwrap_or_default();
+        for field in &self.fields {
+            // What somebody else has taken since stays theirs.
+            let Some(ours) = entries.iter_mut().find(|entry| is_ours(entry)) else { break };
+            if !fields::names(&ours["fieldsV1"], &field.path) {
+                continue;
+            }
+            fields::unname(&mut ours["fieldsV1"], &field.path);
+            for owner in &field.owners {
+                let same = |entry: &&mut Json| {
+                    ["manager", "operation", "apiVersion", "subresource"]
+                        .iter()
+                        .all(|key| entry[key] == owner[key])
+                };
+                match entries.iter_mut().find(|entry| same(entry)) {
+                    Some(entry) => fields::name(&mut entry["fieldsV1"], &field.path),
+                    None => {
+                        let mut entry = owner.clone();
+                        entry["fieldsV1"] = json!({});
+                        fields::name(&mut entry["fieldsV1"], &field.path);
+                        entries.push(entry);
+                    }
+                }
+            }
+        }
+        if self.whole {
+            entries.retain(|entry| !is_ours(entry));
+        }
+        entries.into()
+    }
+}
+
+/// The fields among `conflicts` that somebody else manages.
+pub(super) fn theirs(live: &Json, conflicts: &[String]) -> Vec<Path> {
+    let mut found: Vec<Path> = Vec::new();
+    for path in others(live).flat_map(|entry| fields::leaves(&entry["fieldsV1"])) {
+        if conflicts.contains(&fields::shown(&path)) && !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn is_ours(entry: &Json) -> bool {
+    entry["manager"] == MANAGER && entry["operation"] == "Apply"
+}
+
+fn others(live: &Json) -> impl Iterator<Item = &Json> {
+    let entries = at(live, &["metadata", "managedFields"]).and_then(Json::as_array);
+    entries.into_iter().flatten().filter(|entry| !is_ours(entry))
+}

@@ -1,0 +1,240 @@
+//! What a rollback gives back, and to whom: others write to the same objects.
+
+use super::support::{IMAGE, MANIFEST, World, world};
+use serde_json::{Value as Json, json};
+
+const PHASES: &str = r#"
+  phase deploy {
+    step rollout = kubernetes.rolling { timeout = 1m }
+    step break_it = shell { only if broken, script = "exit 1" }
+  }
+  phase end { barrier all { timeout = 5m } }
+"#;
+
+fn forced() -> String {
+    PHASES.replace("timeout = 1m", "timeout = 1m, force = true")
+}
+
+/// Somebody else says how many replicas there are.
+fn scaled_by_somebody(world: &World, replicas: i64) {
+    let object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" }, "spec": { "replicas": replicas },
+    });
+    [1, 2].iter().for_each(|region| world.apply_as(*region, "somebody", &object));
+}
+
+/// Who manages an object, with what, without the time.
+fn managers(object: &Json) -> Vec<Json> {
+    let mut entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+    // Controllers say how it goes.
+    entries.retain(|entry| entry["subresource"].is_null() && entry["manager"] != "kube-controller-manager");
+    for entry in &mut entries {
+        entry.as_object_mut().unwrap().remove("time");
+    }
+    entries.sort_by_key(|entry| entry["manager"].to_string());
+    entries
+}
+
+/// An object without what every write changes.
+fn stripped(mut object: Json) -> Json {
+    object["managers"] = managers(&object).into();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    for key in ["managedFields", "resourceVersion", "generation"] {
+        metadata.remove(key);
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
+        annotations.remove("deployment.kubernetes.io/revision");
+    }
+    object.as_object_mut().unwrap().remove("status");
+    object
+}
+
+#[test]
+fn fields_that_somebody_has_come_to_own_are_left_to_them() {
+    let Some(world) = world("left", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    scaled_by_somebody(&world, 4);
+    let settings = world.names(1, "v1", "ConfigMap");
+    for manifest in [MANIFEST.replace("  replicas: 3\n", ""), MANIFEST.to_string()] {
+        // The second one is refused before its Deployment is applied.
+        world.manifest(&manifest);
+        let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+        assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+        let left = "`.spec.replicas` of Deployment `shop` is left as it is: it belongs to \"somebody\"";
+        assert!(failed.err.contains(left), "{}", failed.err);
+        for region in [1, 2] {
+            assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 4);
+            assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 4)]);
+            assert_eq!(world.names(region, "v1", "ConfigMap"), settings);
+        }
+    }
+}
+
+#[test]
+fn what_a_forced_step_took_over_is_given_back() {
+    let Some(world) = world("given_back", "rolling", &forced()) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    scaled_by_somebody(&world, 4);
+    let before = world.deployment(1, "shop");
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    for words in [
+        "taking `.spec.replicas` of Deployment `shop` over",
+        "gave `.spec.replicas` of Deployment `shop` back to somebody",
+    ] {
+        assert!(failed.err.contains(words), "{words} is not in\n{}", failed.err);
+    }
+    for region in [1, 2] {
+        let now = world.deployment(region, "shop");
+        assert_eq!(now["spec"].to_string(), before["spec"].to_string());
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 4)]);
+    }
+    let replicas = |object: &Json| {
+        let owns = |entry: &&Json| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object();
+        managers(object).iter().filter(owns).map(|entry| entry["manager"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(replicas(&world.deployment(1, "shop")), ["\"somebody\""], "it is theirs again");
+
+    // A run that went well, and is taken back by a person.
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    world.roll_back().exits(0);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 4)]);
+    assert_eq!(replicas(&world.deployment(2, "shop")), ["\"somebody\""]);
+}
+
+#[test]
+fn what_others_had_put_there_keeps_none_of_our_marks() {
+    let Some(world) = world("unmarked", "rolling", &forced()) else { return };
+    let by_hand = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "shop", "labels": { "app.kubernetes.io/managed-by": "hand" } },
+        "spec": {
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": "shop" } },
+            "template": {
+                "metadata": { "labels": { "app": "shop" } },
+                "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.9"), "args": ["by-hand"] }] },
+            },
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" },
+        "spec": { "selector": { "app": "shop" }, "ports": [{ "port": 80 }] },
+    });
+    for region in [1, 2] {
+        world.apply_as(region, "somebody", &by_hand);
+        world.apply_as(region, "somebody", &service);
+    }
+    let look = |region: usize| {
+        [world.deployment(region, "shop"), world.get(region, "v1", "Service", "shop").unwrap()].map(stripped)
+    };
+    let before = [1, 2].map(look);
+    for _ in 0..2 {
+        let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+        assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+        assert_eq!([1, 2].map(look), before);
+        assert!(world.names(1, "v1", "ConfigMap").is_empty());
+    }
+}
+
+#[test]
+fn somebodys_object_that_a_later_release_took_over_is_not_deleted_with_it() {
+    let Some(world) = world("let_go", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let extra = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "extra" },
+        "spec": { "selector": { "app": "shop" }, "ports": [{ "port": 81 }] },
+    });
+    [1, 2].iter().for_each(|region| world.apply_as(*region, "somebody", &extra));
+    let look = |region: usize| stripped(world.get(region, "v1", "Service", "extra").expect("it is theirs"));
+    let before = [1, 2].map(look);
+    let more = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: extra, labels: { a: b } }\nspec: { selector: { app: shop }, ports: [{ port: 81 }] }\n";
+    world.manifest(&format!("{MANIFEST}{more}"));
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!([1, 2].map(look), before);
+}
+
+#[test]
+fn a_refused_object_is_no_burden_for_later_runs() {
+    let Some(world) = world("refused", "rolling", PHASES) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    let role = "\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: \"${infra.namespace}-r\" }\nrules: []\n";
+    world.manifest(&format!("{MANIFEST}{role}"));
+    let refused = world.run(&["version=3.9"]).exits(1);
+    assert!(refused.out.contains("cluster_kinds = [\"ClusterRole\"]"), "{}", refused.out);
+    assert!(refused.out.contains("failed and was rolled back"), "{}", refused.out);
+    assert_eq!(world.releases(1), 1, "nothing was stored of it");
+
+    // One that was the service's own leaves the manifests and `cluster_kinds` at once.
+    for region in [1, 2] {
+        let context = format!("context = \"{}\"", world.context(region));
+        world.edit("main.lockstep", &context, &format!("{context}, cluster_kinds = [\"ClusterRole\"]"));
+    }
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        let context = format!("context = \"{}\"", world.context(region));
+        world.edit("main.lockstep", &format!("{context}, cluster_kinds = [\"ClusterRole\"]"), &context);
+    }
+    world.manifest(MANIFEST);
+    let done = world.run(&["version=3.10"]).exits(0);
+    assert!(!done.err.contains("could not"), "{}", done.err);
+    let failed = world.run(&["version=3.8", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}", failed.out);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    for region in [1, 2] {
+        let name = format!("{}-r", world.namespace);
+        assert!(world.get_shared(region, "rbac.authorization.k8s.io/v1", "ClusterRole", &name).is_some());
+        world.delete_shared(region, "rbac.authorization.k8s.io/v1", "ClusterRole", &name);
+    }
+}
+
+#[test]
+fn a_kind_that_is_gone_from_the_cluster_is_no_burden_for_later_runs() {
+    let Some(world) = world("kind_gone", "rolling", PHASES) else { return };
+    let group = format!("{}.example", world.namespace);
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("widgets.{group}") },
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": { "plural": "widgets", "kind": "Widget" },
+            "versions": [{ "name": "v1", "served": true, "storage": true,
+                           "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+        },
+    });
+    [1, 2].iter().for_each(|region| world.define(*region, &definition));
+    let widget = format!(
+        "\n---\napiVersion: {group}/v1\nkind: Widget\nmetadata: {{ name: w }}\nspec: {{ size: 1 }}\n"
+    );
+    world.manifest(&format!("{MANIFEST}{widget}"));
+    world.run(&["version=3.8"]).exits(0);
+    world.manifest(MANIFEST);
+    for region in [1, 2] {
+        let name = format!("widgets.{group}");
+        world.delete_shared(region, "apiextensions.k8s.io/v1", "CustomResourceDefinition", &name);
+    }
+    let done = world.run(&["version=3.9"]).exits(0);
+    assert!(!done.err.contains("could not"), "{}", done.err);
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}", failed.out);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
+fn settings_that_pods_use_stay_until_the_next_run_has_replaced_these() {
+    let Some(world) = world("leftovers", "rolling", PHASES) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    assert!(world.sandbox.kill_at(&mut world.command(&["version=3.9"]), "applied Deployment"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = world.sandbox.dsl("run");
+    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
+    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
+    let done = crate::support::said(&mut other).exits(0);
+    let first = |words: &str| done.err.find(words).unwrap_or(usize::MAX);
+    assert!(first("applied Deployment") < first("deleting ConfigMap"), "{}", done.err);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+        assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1, "it is tidied up at the end");
+    }
+}
