@@ -238,3 +238,30 @@ fn settings_that_pods_use_stay_until_the_next_run_has_replaced_these() {
         assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1, "it is tidied up at the end");
     }
 }
+
+#[test]
+fn a_stateful_set_gets_away_from_pods_that_never_become_ready() {
+    let Some(world) = world("stateful_back", "rolling", PHASES) else { return };
+    let set = |behaviour: &str| {
+        world.manifest(&format!(
+            "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{ name: db }}\nspec:\n  serviceName: db\n  replicas: 2\n  \
+             selector: {{ matchLabels: {{ app: db }} }}\n  template:\n    metadata: {{ labels: {{ app: db }}, annotations: \
+             {{ fakenode/behaviour: {behaviour} }} }}\n    spec: {{ terminationGracePeriodSeconds: 1, containers: [{{ name: db, \
+             image: \"${{service.artifact.image}}:${{service.artifact.tag}}\" }}] }}\n"
+        ));
+    };
+    set("ready");
+    world.run(&["version=3.9"]).exits(0);
+    let before = world.get(1, "apps/v1", "StatefulSet", "db").unwrap();
+    set("pull-error");
+    let failed = world.run(&["version=3.10"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    assert!(failed.err.contains("deleted pod `db-1`"), "{}", failed.err);
+    assert!(!failed.err.contains("deleted pod `db-0`"), "{}", failed.err);
+    for region in [1, 2] {
+        let now = world.get(region, "apps/v1", "StatefulSet", "db").unwrap();
+        assert_eq!(now["spec"].to_string(), before["spec"].to_string());
+        assert_eq!(now["status"]["readyReplicas"], 2);
+        assert_eq!(now["status"]["currentRevision"], before["status"]["currentRevision"]);
+    }
+}

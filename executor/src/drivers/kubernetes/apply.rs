@@ -4,7 +4,7 @@ use super::definition::established;
 use super::object::{Id, at, text};
 use super::release::Held;
 use super::target::{Manner, Target};
-use super::wait::rolled_out;
+use super::wait::{returned, rolled_out};
 use futures_util::future::try_join_all;
 use lockstep_plan::Failure;
 use serde_json::Value as Json;
@@ -85,6 +85,13 @@ pub(super) async fn autoscaled(target: &Target, objects: &[&Json]) -> Result<Vec
 pub(super) async fn wait(target: &Target, applied: &[Json], restarts: i64) -> Result<(), Failure> {
     let workloads = applied.iter().filter(|object| Id::of(object).is_workload());
     try_join_all(workloads.map(|object| rolled_out(target, object, restarts))).await.map(drop)
+}
+
+/// Waits until all workloads among objects that were returned to are as they were; broken pods of what is left do not stand in
+/// the way.
+pub(super) async fn wait_back(target: &Target, applied: &[Json], epoch: u64) -> Result<(), Failure> {
+    let workloads = applied.iter().filter(|object| Id::of(object).is_workload());
+    try_join_all(workloads.map(|object| returned(target, object, epoch))).await.map(drop)
 }
 
 /// Deletes the objects of these releases that are not among `kept`, the last applied first.

@@ -120,6 +120,9 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
                 continue;
             }
             add(group, &resource.name, verbs);
+            if id.kind == "StatefulSet" {
+                add("", "pods", &["delete"]);
+            }
             if id.is_workload() {
                 add(group, &resource.name, &["list", "watch"]);
             }

@@ -1,12 +1,11 @@
 //! Returning to the release that ran before.
 
-use super::apply::{apply, delete_others, held, wait};
+use super::apply::{apply, delete_others, held, wait_back};
 use super::colours::{gone, narrowed, switches};
 use super::head::Head;
 use super::object::Id;
 use super::problem::{policy, wrong};
 use super::release::Release;
-use super::steps::RESTARTS;
 use super::target::{Manner, Target};
 use super::traffic::deployments;
 use crate::driver::Attempt;
@@ -53,7 +52,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         };
         let first = release.all().filter(|object| !last(object));
         let applied = apply(target, first, head.epoch, Manner::Back).await?;
-        wait(target, &applied, RESTARTS).await?;
+        wait_back(target, &applied, head.epoch).await?;
         let last: Vec<&Json> = release.all().filter(last).collect();
         // A Service that knows no colours serves only the pods in place until those of a colour are gone.
         let narrowed = match uncoloured {

@@ -1,13 +1,16 @@
 //! Waits until a workload is rolled out, or cannot be any more.
 
+use super::cluster::Call;
 use super::object::{Id, at, number, text};
 use super::pods::{Trouble, story, trouble, warnings};
 use super::release::encode;
 use super::rollout::{Progress, condition, progress};
+use super::steps::RESTARTS;
 use super::target::Target;
 use super::watch::Watched;
+use http::Method;
 use lockstep_plan::{Failure, Kind};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,6 +22,20 @@ const REFUSED: Duration = Duration::from_secs(5);
 /// # Errors
 /// It failed, time is up, or pods of its new revision cannot get better; with what these pods say.
 pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -> Result<(), Failure> {
+    until_rolled_out(target, applied, restarts, None).await
+}
+
+/// The same for a workload that is returned to, by the holder of `epoch`.
+pub(super) async fn returned(target: &Target, applied: &Json, epoch: u64) -> Result<(), Failure> {
+    until_rolled_out(target, applied, RESTARTS, Some(epoch)).await
+}
+
+async fn until_rolled_out(
+    target: &Target,
+    applied: &Json,
+    restarts: i64,
+    back: Option<u64>,
+) -> Result<(), Failure> {
     let id = Id::of(applied);
     let generation = number(applied, &["metadata", "generation"]).unwrap_or(0);
     let (collection, _) = target.collection(&id).await?;
@@ -60,6 +77,13 @@ pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -
                 );
             }
         }
+        if let Some(epoch) = back
+            && seen
+        {
+            for pod in pods.items.values().filter(|pod| in_the_way(object, pod)) {
+                replace(target, pod, epoch).await?;
+            }
+        }
         let refused =
             condition(object, "ReplicaFailure").filter(|failure| seen && failure["status"] == "True");
         let refused = refused.and_then(|condition| text(condition, &["message"])).map(str::to_string);
@@ -91,6 +115,48 @@ pub(super) async fn rolled_out(target: &Target, applied: &Json, restarts: i64) -
             }
             () = target.cancel.cancelled() => return target.go_on(),
         }
+    }
+}
+
+/// Whether a pod of another revision keeps a StatefulSet from replacing its pods: its controller waits for each to be ready, even
+/// for one that it is about to replace.
+fn in_the_way(workload: &Json, pod: &Json) -> bool {
+    let newest = text(workload, &["status", "updateRevision"]);
+    let revision = text(pod, &["metadata", "labels", "controller-revision-hash"]);
+    let owners = at(pod, &["metadata", "ownerReferences"]).and_then(Json::as_array);
+    let owned = owners
+        .into_iter()
+        .flatten()
+        .any(|owner| owner["controller"] == true && owner["uid"] == workload["metadata"]["uid"]);
+    // Those below the partition keep their revision.
+    let partition = number(workload, &["spec", "updateStrategy", "rollingUpdate", "partition"]).unwrap_or(0);
+    let ordinal =
+        text(pod, &["metadata", "name"]).and_then(|name| name.rsplit_once('-')?.1.parse::<i64>().ok());
+    workload["kind"] == "StatefulSet"
+        && owned
+        && newest.is_some()
+        && revision.is_some_and(|revision| Some(revision) != newest)
+        && ordinal.is_some_and(|ordinal| ordinal >= partition)
+        && !pod["metadata"]["deletionTimestamp"].is_string()
+        && condition(pod, "Ready").is_none_or(|ready| ready["status"] != "True")
+}
+
+/// Deletes a pod as it was seen, so that its controller makes another.
+async fn replace(target: &Target, pod: &Json, epoch: u64) -> Result<(), Failure> {
+    let name = text(pod, &["metadata", "name"]).unwrap_or_default();
+    let metadata = &pod["metadata"];
+    let seen = json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
+    let uri = format!("/api/v1/namespaces/{}/pods/{name}", target.namespace);
+    let call = Call::json(Method::DELETE, uri, &json!({ "preconditions": seen }));
+    match target.cluster.write(&call, target, epoch).await {
+        Ok(_) => {
+            target
+                .say(&format!("deleted pod `{name}`: it is not ready, and its controller would wait for it"));
+            Ok(())
+        }
+        // It has changed, or is gone: the watch will show it.
+        Err(problem) if problem.is(404) || problem.is(409) => Ok(()),
+        Err(problem) => Err(target.failure(&format!("delete pod `{name}`"), &problem)),
     }
 }
 
