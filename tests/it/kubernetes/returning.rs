@@ -265,3 +265,23 @@ fn a_stateful_set_gets_away_from_pods_that_never_become_ready() {
         assert_eq!(now["status"]["currentRevision"], before["status"]["currentRevision"]);
     }
 }
+
+#[test]
+fn a_restart_is_taken_back_to_the_last_byte() {
+    let phases = r#"
+      phase deploy {
+        step rollout  = kubernetes.rolling { timeout = 1m }
+        step restart  = kubernetes.restart { timeout = 1m }
+        step break_it = shell { only if broken, script = "exit 1" }
+      }
+      phase end { barrier all { timeout = 5m } }"#;
+    let Some(world) = world("restarted_back", "rolling", phases) else { return };
+    for version in ["3.8", "3.9"] {
+        world.run(&[&format!("version={version}")]).exits(0);
+        let before = [1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string());
+        assert!(before[0].contains("restartedAt"), "{}", before[0]);
+        let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+        assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+        assert_eq!([1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string()), before);
+    }
+}

@@ -8,6 +8,7 @@ use super::problem::{policy, wrong};
 use super::release::Release;
 use super::target::{Manner, Target};
 use super::traffic::deployments;
+use super::workloads::unrestart;
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
@@ -51,7 +52,8 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             release.colour.is_some() && switches(object) || uncoloured && object["kind"] == "Service"
         };
         let first = release.all().filter(|object| !last(object));
-        let applied = apply(target, first, head.epoch, Manner::Back).await?;
+        let mut applied = apply(target, first, head.epoch, Manner::Back).await?;
+        unrestart(target, &mut applied, head.epoch).await?;
         wait_back(target, &applied, head.epoch).await?;
         let last: Vec<&Json> = release.all().filter(last).collect();
         // A Service that knows no colours serves only the pods in place until those of a colour are gone.

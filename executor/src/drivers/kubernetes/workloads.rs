@@ -4,7 +4,7 @@ use super::apply::{autoscaled, held, wait};
 use super::cluster::Call;
 use super::head::Head;
 use super::manifest;
-use super::object::Id;
+use super::object::{Id, text};
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::steps::{Deployment, deploy, extra, released, restarts, service};
@@ -18,6 +18,12 @@ use serde_json::{Value as Json, json};
 
 /// Who restarts: a manager of its own, so that later applies leave the mark as it is and no pod starts again for it.
 const RESTARTER: &str = "lockstep-restart";
+
+/// Annotation of the template: when its pods were restarted last; everybody's convention.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Annotation of what was restarted: by which run, and what the template said before.
+pub(super) const RESTARTED: &str = "lockstep/restarted";
 
 /// The release in place, or on its way there by this run.
 async fn in_place(target: &Target, head: &Head) -> Result<Release, Failure> {
@@ -108,24 +114,59 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
         for object in release.all().filter(|object| Id::of(object).is_workload() && object["kind"] != "Job") {
             target.go_on()?;
             let id = Id::of(object);
-            let mark = json!({
-                "apiVersion": id.version, "kind": id.kind, "metadata": { "name": id.name },
-                "spec": { "template": { "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": at } } } },
-            });
-            if target.get(&id).await?.is_none() {
+            let Some(live) = target.get(&id).await? else {
                 return Err(wrong(format!("{id} is not in {}: deploy it again", target.place())));
-            }
-            let (collection, _) = target.collection(&id).await?;
-            let uri = format!("{collection}/{}?fieldManager={RESTARTER}&force=true", id.name);
-            let body = Some(("application/apply-patch+yaml", mark.to_string().into_bytes()));
-            let call = Call { method: Method::PATCH, uri, body };
-            let patched = target.cluster.write(&call, target, head.epoch).await;
-            restarted.push(patched.map_err(|problem| target.failure(&format!("restart {id}"), &problem))?);
+            };
+            let before = match restart_of(&live, &target.run) {
+                Some(before) => before,
+                None => at_restart(&live),
+            };
+            let remembered = json!({ "run": target.run, "before": before }).to_string();
+            let mark = json!({ "metadata": { "annotations": { RESTARTED: remembered } },
+                               "spec": { "template": { "metadata": { "annotations": { RESTARTED_AT: at } } } } });
+            restarted.push(mark_restart(target, &id, mark, head.epoch).await?);
             target.say(&format!("restarting {id}"));
         }
         wait(target, &restarted, restarts(attempt)).await
     };
     held(target, head.epoch, work).await
+}
+
+/// When the pods were restarted last, as far as the template says.
+fn at_restart(live: &Json) -> Option<String> {
+    text(live, &["spec", "template", "metadata", "annotations", RESTARTED_AT]).map(str::to_string)
+}
+
+/// What the template said before that run's restarts, where it had any.
+fn restart_of(live: &Json, run: &str) -> Option<Option<String>> {
+    let remembered = text(live, &["metadata", "annotations", RESTARTED])?;
+    let remembered: Json = serde_json::from_str(remembered).ok()?;
+    (remembered["run"] == run).then(|| text(&remembered, &["before"]).map(str::to_string))
+}
+
+async fn mark_restart(target: &Target, id: &Id, mut mark: Json, epoch: u64) -> Result<Json, Failure> {
+    mark["apiVersion"] = id.version.as_str().into();
+    mark["kind"] = id.kind.as_str().into();
+    mark["metadata"]["name"] = id.name.as_str().into();
+    let (collection, _) = target.collection(id).await?;
+    let uri = format!("{collection}/{}?fieldManager={RESTARTER}&force=true", id.name);
+    let body = Some(("application/apply-patch+yaml", mark.to_string().into_bytes()));
+    let call = Call { method: Method::PATCH, uri, body };
+    let patched = target.cluster.write(&call, target, epoch).await;
+    patched.map_err(|problem| target.failure(&format!("restart {id}"), &problem))
+}
+
+/// Has the templates of workloads that were just applied say what they said before this run's restarts.
+pub(super) async fn unrestart(target: &Target, applied: &mut [Json], epoch: u64) -> Result<(), Failure> {
+    for object in applied {
+        let Some(before) = restart_of(object, &target.run) else { continue };
+        let mut mark = json!({ "metadata": {} });
+        if let Some(before) = before {
+            mark["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = before.into();
+        }
+        *object = mark_restart(target, &Id::of(object), mark, epoch).await?;
+    }
+    Ok(())
 }
 
 /// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe.
