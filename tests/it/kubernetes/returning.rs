@@ -285,3 +285,59 @@ fn a_restart_is_taken_back_to_the_last_byte() {
         assert_eq!([1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string()), before);
     }
 }
+
+#[test]
+fn a_record_that_is_gone_is_noticed_before_the_first_change() {
+    let Some(world) = world("record_gone", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let settings = world.names(1, "v1", "ConfigMap");
+    for region in [1, 2] {
+        let mut records = world.names(region, "v1", "Secret");
+        records.retain(|name| name.starts_with("lockstep.shop."));
+        records.iter().for_each(|name| world.delete(region, "v1", "Secret", name));
+    }
+    let before = world.deployment(1, "shop")["metadata"]["resourceVersion"].clone();
+    let refused = world.run(&["version=3.10"]);
+    let text = format!("{}{}", refused.out, refused.err);
+    assert_ne!(refused.code, Some(0), "{text}");
+    for words in ["the record of the release", "is gone", "delete the Lease `lockstep.shop`"] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    assert_eq!(world.deployment(1, "shop")["metadata"]["resourceVersion"], before, "nothing was changed");
+
+    // What it says to do helps; and what is in place is what a rollback returns to.
+    [1, 2]
+        .iter()
+        .for_each(|region| world.delete(*region, "coordination.k8s.io/v1", "Lease", "lockstep.shop"));
+    let spec = world.deployment(2, "shop")["spec"].to_string();
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    assert_eq!(world.deployment(2, "shop")["spec"].to_string(), spec);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    assert!(!world.names(1, "v1", "ConfigMap").is_empty() && !settings.is_empty());
+}
+
+#[test]
+fn without_its_lease_a_service_goes_on_above_what_was_written() {
+    let Some(world) = world("lease_gone", "rolling", PHASES) else { return };
+    for version in ["3.8", "3.9"] {
+        world.run(&[&format!("version={version}")]).exits(0);
+    }
+    let settings = world.names(1, "v1", "ConfigMap");
+    [1, 2]
+        .iter()
+        .for_each(|region| world.delete(*region, "coordination.k8s.io/v1", "Lease", "lockstep.shop"));
+    let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        for name in &settings {
+            assert!(world.names(region, "v1", "ConfigMap").contains(name), "{name} is still there");
+        }
+    }
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+    assert_eq!(world.names(1, "v1", "ConfigMap").len(), 1);
+}

@@ -1,13 +1,17 @@
 //! What a target runs before a stage changes it: the release in place, or, where no release of this service was ever
 //! deployed, the objects that somebody else has put there under the names that the manifests use.
 
+use super::apply::held;
 use super::head::Head;
 use super::manifest::settle;
-use super::object::{INSTANCE, Id, at, text};
+use super::object::{EPOCH, INSTANCE, Id, at, stamp, text};
 use super::permissions;
+use super::problem::policy;
 use super::release::Release;
 use super::steps::rendered;
+use super::taken::TAKEN;
 use super::target::Target;
+use super::workloads::RESTARTED;
 use lockstep_plan::{Call, Failure};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
@@ -27,25 +31,54 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
         head.claim.clone_from(&target.run);
         Ok(())
     });
-    let head = taken.await?;
-    if head.current.is_some() {
+    let mut head = taken.await?;
+    if let Some(current) = &head.current {
+        if !Release::is_stored(target, current).await? {
+            return Err(policy(format!(
+                "the record of the release {current} of `{0}`, which is in place in {1}, is gone, so nothing could return to \
+                 it: bring the Secrets `lockstep.{0}.{current}.*` back from a backup, or delete the Lease `lockstep.{0}`: \
+                 then the next run takes what is in place for what it has to return to",
+                target.instance,
+                target.place()
+            )));
+        }
         return Ok(head.current);
     }
-    let mut objects = Vec::new();
+    let mut found: Vec<Json> = Vec::new();
     for mut object in wanted {
         settle(&mut object, &target.namespace)?;
-        if let Some(live) = target.get(&Id::of(&object)).await?
-            && text(&live, &["metadata", "labels", INSTANCE]).is_none()
-            && object["kind"] != "Namespace"
+        if object["kind"] != "Namespace"
+            && let Some(live) = target.get(&Id::of(&object)).await?
         {
-            objects.push(bare(&live));
+            found.push(live);
         }
     }
-    if objects.is_empty() {
+    // Without its head an instance still has its objects, and the releases that they came from.
+    let lost = head.run.is_empty();
+    if lost {
+        for id in Release::stored(target).await?.into_values().flat_map(|held| held.objects) {
+            let known = found.iter().any(|live| Id::of(live).same(&id));
+            if !known
+                && target.out_of_reach(&id).await?.is_none()
+                && let Some(live) = target.get(&id).await?
+            {
+                found.push(live);
+            }
+        }
+    }
+    let written = found.iter().filter(|live| target.owns(live)).map(stamp).max().unwrap_or(0);
+    // What a run that did not get to its end has left is nothing to return to.
+    found.retain(|live| lost && target.owns(live) || text(live, &["metadata", "labels", INSTANCE]).is_none());
+    if written >= head.epoch {
+        target.say("what is here was written by holders of a Lease that is gone");
+        head = Head::change(target, head.epoch, |head| head.epoch = written + 1).await?;
+    }
+    if found.is_empty() {
         return Ok(None);
     }
+    let objects = found.iter().map(bare).collect();
     let release = Release { objects, found: true, ..Release::default() };
-    release.store(target).await?;
+    held(target, head.epoch, release.store(target)).await?;
     Ok(Some(release.name()))
 }
 
@@ -60,6 +93,9 @@ fn bare(live: &Json) -> Json {
     if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         annotations.remove("deployment.kubernetes.io/revision");
+        for mark in [EPOCH, TAKEN, RESTARTED] {
+            annotations.remove(mark);
+        }
     }
     let mut object = json!({ "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata });
     for (key, value) in live.as_object().into_iter().flatten() {
