@@ -341,3 +341,25 @@ fn without_its_lease_a_service_goes_on_above_what_was_written() {
     assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
     assert_eq!(world.names(1, "v1", "ConfigMap").len(), 1);
 }
+
+#[test]
+fn replicas_are_the_manifests_again_once_their_autoscaler_has_left_it() {
+    let Some(world) = world("scaler_left", "rolling", PHASES) else { return };
+    let scaler = "\n---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: { name: shop }\nspec:\n  minReplicas: 5\n  \
+                  maxReplicas: 9\n  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: shop }\n";
+    world.run(&["version=3.8"]).exits(0);
+    world.manifest(&format!("{MANIFEST}{scaler}"));
+    world.run(&["version=3.9"]).exits(0);
+    let by_scaler = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" }, "spec": { "replicas": 5 },
+    });
+    [1, 2].iter().for_each(|region| world.apply_as(*region, "scaler", &by_scaler));
+    world.manifest(MANIFEST);
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(world.deployment(1, "shop")["spec"]["replicas"], 5, "it is there still, and has its say");
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert!(world.names(region, "autoscaling/v1", "HorizontalPodAutoscaler").is_empty());
+        assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 3);
+    }
+}

@@ -70,15 +70,14 @@ pub(super) async fn autoscaled(target: &Target, objects: &[&Json]) -> Result<Vec
     }
     let there = target.list("autoscaling/v1", "horizontalpodautoscalers", "limit=500").await?;
     let here = objects.iter().filter(|object| object["kind"] == "HorizontalPodAutoscaler").copied();
-    let scaled = there.iter().chain(here).filter_map(|scaler| {
-        let of = at(scaler, &["spec", "scaleTargetRef"])?;
-        Some(Id::new(
-            text(of, &["apiVersion"]).unwrap_or("apps/v1"),
-            text(of, &["kind"])?,
-            text(of, &["name"])?,
-        ))
-    });
+    let scaled = there.iter().chain(here).filter_map(scale_target);
     Ok(scaled.collect())
+}
+
+/// What an autoscaler scales.
+pub(super) fn scale_target(scaler: &Json) -> Option<Id> {
+    let of = at(scaler, &["spec", "scaleTargetRef"])?;
+    Some(Id::new(text(of, &["apiVersion"]).unwrap_or("apps/v1"), text(of, &["kind"])?, text(of, &["name"])?))
 }
 
 /// Waits until all workloads among applied objects are rolled out.

@@ -1,14 +1,15 @@
 //! After a run: its release is successful, what earlier ones left goes, and older ones are forgotten; until a later run
 //! changes the instance, it can be returned to what ran before.
 
-use super::apply::{delete_others, held};
+use super::apply::{delete_others, held, scale_target};
 use super::head::Head;
-use super::object::Id;
+use super::object::{Id, at};
 use super::problem::policy;
 use super::release::Release;
 use super::rollback::{overtaken, recorded};
-use super::target::Target;
+use super::target::{Manner, Target};
 use lockstep_plan::{Call, Failure, Value};
+use serde_json::Value as Json;
 
 /// Makes the release in place the last successful one, and removes what only others hold. The one that ran before the run,
 /// and as many before that as the infrastructure keeps, can still be returned to.
@@ -58,10 +59,43 @@ async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure
             None => holds.extend(Release::read(target, name).await?.all().map(Id::of)),
         }
     }
+    let leaving =
+        others.values().flat_map(|held| &held.objects).filter(|id| !holds.iter().any(|it| it.same(id)));
+    let freed = scaled_by(target, &leaving.collect::<Vec<_>>()).await?;
+    // Before the autoscaler goes, so that it is not forgotten; and after it, which may have had its say in between.
+    set_replicas(target, head, &freed).await?;
     delete_others(target, others.values(), &holds, head.epoch).await?;
+    set_replicas(target, head, &freed).await?;
     let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
     for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
+    }
+    Ok(())
+}
+
+/// What those among these objects that are autoscalers scale.
+async fn scaled_by(target: &Target, leaving: &[&Id]) -> Result<Vec<Id>, Failure> {
+    let mut scaled = Vec::new();
+    for id in leaving.iter().filter(|id| id.kind == "HorizontalPodAutoscaler") {
+        if target.out_of_reach(id).await?.is_none()
+            && let Some(live) = target.get(id).await?
+            && target.owns(&live)
+        {
+            scaled.extend(scale_target(&live));
+        }
+    }
+    Ok(scaled)
+}
+
+/// Gives workloads of the release in place as many replicas as it says: no autoscaler does any more.
+async fn set_replicas(target: &Target, head: &Head, freed: &[Id]) -> Result<(), Failure> {
+    let Some(current) = head.current.as_deref().filter(|_| !freed.is_empty()) else { return Ok(()) };
+    let release = Release::read(target, current).await?;
+    let says = |object: &&Json| {
+        at(object, &["spec", "replicas"]).is_some() && freed.iter().any(|id| id.same(&Id::of(object)))
+    };
+    for object in release.all().filter(says) {
+        target.apply(object, head.epoch, Manner::Forced, |_, _| {}).await?;
     }
     Ok(())
 }
