@@ -373,7 +373,10 @@ impl Spec {
         let later = self.later.iter().flat_map(|later| [later.rules.as_slice(), &later.pipeline]).flatten();
         let mut kinds: BTreeSet<Kind> =
             rules.iter().chain(later).flat_map(|rule| rule.kinds.clone()).collect();
-        kinds.insert(Kind::Application);
+        // And one that no rule names.
+        if !kinds.insert(Kind::Application) {
+            kinds.insert(Kind::Policy);
+        }
         for block in self.branches.iter().flatten().filter_map(|stage| stage.block) {
             if let Runs::Unless(kind) = block.runs {
                 // That one, and one that is another.

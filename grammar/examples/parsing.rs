@@ -1,4 +1,4 @@
-//! Measures by hand how fast sources are parsed: `cargo run --release -p lockstep-grammar --example throughput [BYTES [TIMES]]`.
+//! Measures by hand how fast sources are parsed: `cargo run --release -p lockstep-grammar --example parsing [BYTES [TIMES]]`.
 
 use std::fmt::Write;
 use std::hint::black_box;
