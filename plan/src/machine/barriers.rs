@@ -114,7 +114,9 @@ impl Machine<'_> {
     /// A participant has waited for as long as its barrier lets it.
     pub(super) fn waited_too_long(&mut self, place: PlaceId) {
         let data = &self.plan.places[place.index()];
-        if self.state.places[place.index()] != PlaceState::Arrived || data.timeout.is_none() {
+        let waits = self.state.places[place.index()] == PlaceState::Arrived && data.timeout.is_some();
+        // An abort stopped the clock, which may have run out at that very moment.
+        if !waits || self.is_aborting() {
             return;
         }
         match self.plan.barriers[data.barrier.index()].kind {

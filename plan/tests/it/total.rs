@@ -179,3 +179,30 @@ proptest! {
         }
     }
 }
+
+/// A clock that runs out at the moment of an abort has nobody left to tell.
+#[test]
+fn a_barriers_clock_is_nothing_to_an_aborted_run() {
+    let mut tried = 0;
+    for plan in plans() {
+        let (mut world, mut story) = World::begin(&plan);
+        while !world.state.is_finished() {
+            for place in 0..plan.places.len() as u32 {
+                let late = Event::TimerFired(Timer::Barrier(PlaceId(place)));
+                if world.awaits(&late) {
+                    let mut aborted = world.clone();
+                    let by = "p".to_string();
+                    aborted.apply(&plan, Event::AbortRequested { by }, Some(story.clone()));
+                    let before = aborted.state.clone();
+                    let commands = machine::step(&plan, &mut aborted.state, late);
+                    assert!(commands.is_empty(), "{commands:?}");
+                    assert_eq!(before, aborted.state);
+                    tried += 1;
+                }
+            }
+            let next = world.moves(&plan, &Adversary::default()).swap_remove(0).0;
+            story = world.apply(&plan, next, Some(story));
+        }
+    }
+    assert!(tried > 0);
+}
