@@ -93,9 +93,8 @@ fn places(judged: &Judged<'_, '_>) -> Vec<Option<usize>> {
     judged.lowered.plan.targets.iter().map(&mut number).collect()
 }
 
-/// The places that each stage holds while it runs, and what they are called: those that its steps work on. Where a setting
-/// of the identity is left empty, like the `release` of a kubernetes target, services go beside each other: such a place is
-/// each service's own.
+/// The places that each stage holds while it runs, and what they are called: those that its steps work on. Where the
+/// `release` of a target is left empty, services go beside each other: such a place is each service's own.
 pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize, &'a str>> {
     let plan = &judged.lowered.plan;
     let places = places(judged);
@@ -124,9 +123,13 @@ pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize,
     held
 }
 
+/// Whether each service has a release of its own there. Another setting that is left empty, like a `context`, means the
+/// usual one, and that is one place.
 fn is_open_to_many(target: &Target) -> bool {
     let empty = Value::Text(String::new());
-    target.identity().any(|(_, value)| value.is_some_and(|value| value.as_value() == Some(&empty)))
+    target
+        .identity()
+        .any(|(name, value)| name == "release" && value.is_some_and(|value| value.as_value() == Some(&empty)))
 }
 
 fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {
