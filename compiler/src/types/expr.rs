@@ -337,7 +337,11 @@ impl<'a, 'p> Typer<'a, 'p> {
             }
             Operator::In => {
                 let item = self.infer(left);
-                match self.infer(right) {
+                let list = self.infer(right);
+                if item.holds_secret() || list.holds_secret() {
+                    return self.not_comparable(operator_span, left, &item, right, &list);
+                }
+                match list {
                     Ty::List(element) if item.fits(&element) || element.fits(&item) => {}
                     Ty::Map(_) if item.fits(&Ty::String) => {}
                     Ty::Error => {}
@@ -358,7 +362,8 @@ impl<'a, 'p> Typer<'a, 'p> {
             Operator::Equal | Operator::NotEqual => {
                 let first = self.infer(left);
                 let second = self.infer(right);
-                let comparable = first.is_data() && second.is_data() && *first.required() != Ty::Secret;
+                let comparable =
+                    first.is_data() && second.is_data() && !first.holds_secret() && !second.holds_secret();
                 if !comparable
                     || !(first.fits(&second) || second.fits(&first))
                     || matches!(first, Ty::Optional(_))
@@ -441,6 +446,10 @@ impl<'a, 'p> Typer<'a, 'p> {
             }
             "contains" => {
                 match self.infer(&arguments[0]) {
+                    list @ Ty::List(_) if list.holds_secret() => {
+                        let item = self.infer(&arguments[1]);
+                        self.not_comparable(name.span, &arguments[0], &list, &arguments[1], &item);
+                    }
                     Ty::List(element) => self.expect(&arguments[1], &element, &None),
                     other => {
                         self.fit(arguments[0].span, &other, &Ty::String, &None);

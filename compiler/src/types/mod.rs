@@ -124,6 +124,15 @@ impl Ty {
         }
     }
 
+    /// Whether a secret is in it: what it says is not to be found out by comparing.
+    pub fn holds_secret(&self) -> bool {
+        match self {
+            Ty::Secret => true,
+            Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => inner.holds_secret(),
+            _ => false,
+        }
+    }
+
     /// Without `?`.
     pub fn required(&self) -> &Ty {
         match self {
