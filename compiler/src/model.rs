@@ -342,6 +342,13 @@ impl<'p> Model<'p> {
         self.index.artifacts.get(name).map(|(_, artifact)| *artifact)
     }
 
+    /// The names of all artifact types, sorted.
+    pub fn artifact_names(&self) -> Vec<&'p str> {
+        let mut names: Vec<&str> = self.index.artifacts.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The artifact types that a provider takes.
     pub fn artifacts_of(&self, provider: DeclId) -> Vec<&'p str> {
         self.as_provider(provider).map(|provider| words(&provider.settings, "artifacts")).unwrap_or_default()

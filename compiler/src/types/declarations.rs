@@ -7,8 +7,8 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{DeclId, Model, names_after, names_before_colon};
 use crate::program::ModuleId;
 use lockstep_grammar::ast::{
-    Construct, Declaration, DeclarationKind, Environment, ExprKind, Params, Path, Provider, Record, Setting,
-    Type,
+    Construct, Declaration, DeclarationKind, Environment, Expr, ExprKind, Params, Path, Provider, Record,
+    Setting, Type,
 };
 use std::rc::Rc;
 
@@ -376,25 +376,35 @@ impl<'p> Typer<'_, 'p> {
                     .map(|it| it.name.text.as_str())
                     .collect()
             }
-            _ => {
-                for word in crate::model::words(std::slice::from_ref(setting), "artifacts") {
-                    if self.model.artifact(word).is_none() {
-                        let at = self.at(setting.value.span);
-                        self.sink.push(checks::name_unknown::report(at, "artifact type", word, []));
-                    }
-                }
-                return;
-            }
+            _ => return self.artifact_list(setting),
         };
         self.words_among(setting, &known);
     }
 
+    /// The artifact types that a provider takes: those that there are.
+    fn artifact_list(&mut self, setting: &'p Setting) {
+        let model = self.model;
+        for item in items_of(&setting.value) {
+            let at = self.at(item.span);
+            let known = || model.candidates(model.artifact_names());
+            match &item.kind {
+                ExprKind::Path(path) if path.names.len() == 1 => {
+                    let word = path.names[0].text.as_str();
+                    if model.artifact(word).is_none() {
+                        self.sink.push(checks::name_unknown::report(at, "artifact type", word, known()));
+                    }
+                }
+                _ => {
+                    let found = model.program.text(self.file, item.span);
+                    let name = &setting.name.text;
+                    self.sink.push(checks::type_not_allowed_value::word(at, name, found, &known()));
+                }
+            }
+        }
+    }
+
     fn words_among(&mut self, setting: &'p Setting, known: &[&str]) {
-        let items = match &setting.value.kind {
-            ExprKind::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(&setting.value),
-        };
-        for item in items {
+        for item in items_of(&setting.value) {
             let at = self.at(item.span);
             match &item.kind {
                 ExprKind::Path(path) if known.contains(&path.names[0].text.as_str()) => {}
@@ -409,5 +419,13 @@ impl<'p> Typer<'_, 'p> {
                 }
             }
         }
+    }
+}
+
+/// The items of a list; what is none stands for itself.
+fn items_of(value: &Expr) -> &[Expr] {
+    match &value.kind {
+        ExprKind::List(items) => items,
+        _ => std::slice::from_ref(value),
     }
 }

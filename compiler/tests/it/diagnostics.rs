@@ -190,3 +190,10 @@ fn an_import_of_a_declarations_name_is_one_report() {
     let found: Vec<&str> = lockstep_compiler::check(&program).iter().map(|it| it.rule).collect();
     assert_eq!(found, ["name/duplicate"]);
 }
+
+#[test]
+fn an_unknown_artifact_of_a_provider_is_told_the_near_one() {
+    let source = "provider edge {\n  artifacts = [bundl, \"tar\"]\n  service { name: string }\n  artifact bundle { path: path }\n}\n";
+    let program = single(source);
+    insta::assert_snapshot!(rendered(&program, &check(&program)));
+}
