@@ -2,7 +2,7 @@
 
 use crate::args::{ExplainArgs, ExplainFormat};
 use crate::failure::{Failure, print, to_json};
-use lockstep_compiler::{Rule, nearest, rules};
+use lockstep_compiler::{Rule, rules, rules_near};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -53,9 +53,10 @@ pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     let Some(rule) = rules().iter().find(|rule| rule.name == name) else {
         let failure = Failure::new(format!("there is no rule `{name}`"));
-        return Err(match nearest(name, rules().iter().map(|rule| rule.name)) {
-            Some(near) => failure.help(format!("did you mean `{near}`?")),
-            None => failure.help("`dsl explain` lists all rules"),
+        let near: Vec<String> = rules_near(name).iter().map(|near| format!("`{near}`")).collect();
+        return Err(match near.is_empty() {
+            false => failure.help(format!("did you mean {}?", near.join(" or "))),
+            true => failure.help("`dsl explain` lists all rules"),
         });
     };
     print(&match args.format {

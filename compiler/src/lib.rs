@@ -30,7 +30,7 @@ pub use output::{
 pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
 pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
 pub use report::report;
-pub use rules::{Rule, rules};
+pub use rules::{Rule, rules, rules_near};
 pub use suggest::nearest;
 pub use survey::check_modules;
 

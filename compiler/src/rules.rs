@@ -2,6 +2,7 @@
 
 use crate::checks;
 use crate::diagnostic::Severity;
+use crate::suggest::nearest;
 use std::sync::LazyLock;
 
 /// A kind of diagnostic.
@@ -31,4 +32,39 @@ pub fn rules() -> &'static [Rule] {
         all
     });
     &ALL
+}
+
+/// The names of the rules that may be meant by a name that is none: the nearest one, or all whose part behind the slash is
+/// that name's, or is near it.
+pub fn rules_near(name: &str) -> Vec<&'static str> {
+    let names = || rules().iter().map(|rule| rule.name);
+    let behind = |part: &str| names().filter(|name| last(name) == part).collect::<Vec<_>>();
+    let same = behind(last(name));
+    if !same.is_empty() {
+        return same;
+    }
+    if let Some(near) = nearest(name, names()) {
+        return vec![near];
+    }
+    nearest(last(name), names().map(last)).map(behind).unwrap_or_default()
+}
+
+/// What stands behind the slash.
+fn last(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, last)| last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_name_is_enough_to_find_it() {
+        assert_eq!(rules_near("barrier/deadlok"), ["barrier/deadlock"]);
+        assert_eq!(rules_near("deadlock"), ["barrier/deadlock"]);
+        assert_eq!(rules_near("deadlok"), ["barrier/deadlock"]);
+        assert_eq!(rules_near("stage/lock-deadlock"), ["barrier/lock-deadlock"]);
+        assert_eq!(rules_near("duplicate"), ["barrier/duplicate", "name/duplicate"]);
+        assert!(rules_near("xyzzy").is_empty());
+    }
 }

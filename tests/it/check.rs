@@ -79,6 +79,10 @@ fn explain_has_a_page_for_each_rule() {
     }
     let told = said(dsl().args(["explain", "barrier/deadlok"])).exits(2);
     assert!(told.err.contains("did you mean `barrier/deadlock`?"), "{}", told.err);
+    let told = said(dsl().args(["explain", "deadlock"])).exits(2);
+    assert!(told.err.contains("did you mean `barrier/deadlock`?"), "{}", told.err);
+    let told = said(dsl().args(["explain", "duplicate"])).exits(2);
+    assert!(told.err.contains("did you mean `barrier/duplicate` or `name/duplicate`?"), "{}", told.err);
 }
 
 #[test]
