@@ -7,7 +7,7 @@ use crate::program::FileId;
 use crate::rules::Rule;
 use crate::suggest;
 use crate::types::{Ty, Typer};
-use lockstep_grammar::ast::{ActionKind, DeclarationKind, Name, Step};
+use lockstep_grammar::ast::{ActionKind, DeclarationKind, Failure, Name, Step};
 use lockstep_plan::Kind;
 
 pub const RULE: Rule = Rule {
@@ -57,7 +57,7 @@ fn under(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
         if shares.peek().is_none() || covered.iter().any(|step| has_hosts(model, file, step)) {
             continue;
         }
-        for (share, span) in shares {
+        for (share, span) in shares.filter(|(share, _)| can_be(*share)) {
             let message = format!("`under {share}% of hosts` speaks of hosts, and no step here has any");
             sink.push(
                 Diagnostic::new(&RULE, Location { file, span }, message)
@@ -68,11 +68,41 @@ fn under(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Fewer failed than that share: of something that failed that is more than none, and no share is above the whole.
+fn can_be(share: u32) -> bool {
+    (1..=100).contains(&share)
+}
+
+/// A share that always or never holds, and a retry that does not try again.
+fn amounts(file: FileId, failure: &Failure, sink: &mut Vec<Diagnostic>) {
+    if let Some((share, span)) = failure.under.filter(|(share, _)| !can_be(*share)) {
+        let (label, help) = match share {
+            0 => ("none is fewer", "leave the rule out, or give a share from `1%` to `100%`"),
+            _ => ("more than all of them", "a share goes up to `100%`"),
+        };
+        let message = format!("`under {share}% of hosts` is no share that some hosts can stay below");
+        sink.push(Diagnostic::new(&RULE, Location { file, span }, message).label(label).help(help));
+    }
+    let mut action = &failure.action;
+    while let ActionKind::Retry { then, .. } | ActionKind::Ask { then, .. } = &action.kind {
+        if matches!(action.kind, ActionKind::Retry { times: 0, .. }) {
+            let at = Location { file, span: action.span };
+            sink.push(
+                Diagnostic::new(&RULE, at, "`retry 0` does not try again")
+                    .label("no attempt")
+                    .help("say how often, at least `retry 1 every …`, or leave the retry out"),
+            );
+        }
+        action = then;
+    }
+}
+
 /// Kinds, `under`, and actions that their place does not allow.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     under(model, sink);
     for (file, scope, failures) in walk::failures(model) {
         for failure in failures {
+            amounts(file, failure, sink);
             for kind in &failure.kinds {
                 if Kind::from_name(&kind.text).is_none() {
                     let at = Location { file, span: kind.span };

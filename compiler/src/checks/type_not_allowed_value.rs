@@ -126,6 +126,13 @@ pub fn share(at: Location, value: &Value, info: &ParamInfo<'_>) -> Option<Diagno
     })
 }
 
+/// A number of things of which there has to be one at least.
+pub fn none(at: Location, setting: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("`{setting}` cannot be `0`"))
+        .label("at least `1`")
+        .help("with none, whoever asks would wait for ever or hold nothing")
+}
+
 /// `changes = false` of a step that always changes its target.
 pub fn changes(at: Location, step: &str) -> Diagnostic {
     Diagnostic::new(&RULE, at, format!("`changes` cannot be `false`: `{step}` always changes its target"))

@@ -10,6 +10,7 @@ use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, Expr, ExprKind, Params, Path, Provider, Record,
     Setting, Type,
 };
+use lockstep_plan::Value;
 use std::rc::Rc;
 
 /// Checks names and types in every declaration of a module.
@@ -52,6 +53,7 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
         }
         DeclarationKind::Resource(record) => {
             typer.settings_record(declaration, record, &[("capacity", Ty::Int, true)]);
+            typer.at_least_one(record, "capacity");
         }
         DeclarationKind::Workflow(workflow) => typer.workflow(declaration, workflow),
         DeclarationKind::Pipeline(pipeline) => typer.pipeline(pipeline),
@@ -253,6 +255,16 @@ impl<'p> Typer<'_, 'p> {
     ) {
         let owner = declaration.name.span;
         self.known_entries(record, settings, owner, What("", &declaration.name.text));
+    }
+
+    /// A setting that counts things: a literal `0` is none.
+    pub fn at_least_one(&mut self, record: &'p Record, name: &str) {
+        for entry in record.entries.iter().filter(|entry| entry.name.text == name) {
+            if checks::type_not_allowed_value::constant(&entry.value) == Some(Value::Int(0)) {
+                let at = self.at(entry.value.span);
+                self.sink.push(checks::type_not_allowed_value::none(at, name));
+            }
+        }
     }
 
     pub fn known_entries(

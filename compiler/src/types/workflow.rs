@@ -412,6 +412,7 @@ impl<'p> Typer<'_, 'p> {
     fn use_record(&mut self, record: &'p Record, it: &'p Use) {
         let before = self.sink.len();
         self.known_entries(record, &[("permits", Ty::Int, false)], it.resource.span, What("", "use"));
+        self.at_least_one(record, "permits");
         for entry in &record.entries {
             if !matches!(entry.value.kind, ExprKind::Int(_)) && entry.name.text == "permits" {
                 let at = self.at(entry.value.span);
