@@ -1,5 +1,6 @@
 //! `step/provider`: a step of another deployment type than what its phase works on.
 
+use super::template_infrastructure_type;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::DeclId;
 use crate::rules::Rule;
@@ -22,6 +23,13 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
     let at = typer.at(step.path.span);
     let service = typer.standing.service.clone();
     let infra = typer.standing.infra.clone();
+    // Where service and infrastructure are at odds, that is reported of the phase: a step of either is a consequence.
+    if let (Some(Ty::Service(of)), Some(Ty::Infra(on))) = (&service, &infra)
+        && template_infrastructure_type::at_odds(of, on)
+        && (of.providers.contains(&provider) || on.providers.contains(&provider))
+    {
+        return;
+    }
     let wrong = [("service", service), ("infrastructure", infra.clone())]
         .into_iter()
         .find_map(|(what, ty)| ty.filter(|ty| !allows(provider, ty)).map(|ty| (what, ty)));

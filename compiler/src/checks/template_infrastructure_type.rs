@@ -4,7 +4,7 @@ use crate::checks::template_deployment_type::mismatch;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::Model;
 use crate::rules::Rule;
-use crate::types::{Because, Implicit, ParamInfo, Ty, Typer, implicit};
+use crate::types::{Because, Implicit, InfraTy, ParamInfo, ServiceTy, Ty, Typer, implicit};
 use lockstep_grammar::ast::Phase;
 
 pub const RULE: Rule = Rule {
@@ -35,10 +35,7 @@ pub fn phase<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[ParamInfo
     else {
         return;
     };
-    if service.providers.is_empty()
-        || infra.providers.is_empty()
-        || service.providers.iter().any(|id| infra.providers.contains(id))
-    {
+    if !at_odds(&service, &infra) {
         return;
     }
     let place = |name: &str, is_one: fn(&Ty) -> bool| match implicit(&phase.settings, name, infos, is_one) {
@@ -54,8 +51,20 @@ pub fn phase<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[ParamInfo
         .label(format!("this is `{infra}`"))
         .also(first, format!("this is `{service}`"))
         .help("service and infrastructure of a phase have the same deployment type");
-    if !typer.sink.contains(&diagnostic) {
-        typer.sink.push(diagnostic);
+    once(diagnostic, typer.sink);
+}
+
+/// Whether no deployment type is that of the service and of the infrastructure.
+pub fn at_odds(service: &ServiceTy, infra: &InfraTy) -> bool {
+    !service.providers.is_empty()
+        && !infra.providers.is_empty()
+        && !service.providers.iter().any(|id| infra.providers.contains(id))
+}
+
+/// A wrong target is one mistake, however many services go there.
+pub fn once(diagnostic: Diagnostic, sink: &mut Vec<Diagnostic>) {
+    if !sink.iter().any(|it| it.rule == RULE.name && it.primary == diagnostic.primary) {
+        sink.push(diagnostic);
     }
 }
 

@@ -84,12 +84,13 @@ impl<'p> Lowerer<'_, 'p> {
                 || infra.allowed.is_empty()
                 || service.allowed.iter().any(|provider| infra.allowed.contains(provider));
             if in_common {
-                self.sink.push(checks::template_infrastructure_type::instance(
+                let diagnostic = checks::template_infrastructure_type::instance(
                     infra.at.unwrap_or(outer.at(stage.name.span)),
                     (&infra.name, &infra.provider),
                     service.at,
                     (&service.name, &service.provider),
-                ));
+                );
+                checks::template_infrastructure_type::once(diagnostic, &mut self.sink);
             }
             return None;
         }
