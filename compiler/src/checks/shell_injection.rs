@@ -1,5 +1,6 @@
 //! `shell/injection`: a value that only a run knows is spliced into a script.
 
+use super::type_output_unavailable;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use crate::types::{Ty, Typer};
@@ -12,13 +13,19 @@ pub const RULE: Rule = Rule {
     page: include_str!("shell_injection.md"),
 };
 
-/// Looks at the `script` of a step.
-pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step) {
+/// Looks at the `script` of a step. What has been reported of the step begins at `before`: an output that is not there is
+/// not spliced, either.
+pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, before: usize) {
     let Some(entry) = step.arguments.entries.iter().find(|entry| entry.name.text == "script") else { return };
     let mut spliced = Vec::new();
     collect(typer, &entry.value, &mut spliced);
     for expr in spliced {
         let at = typer.at(expr.span);
+        let is_there =
+            |found: &Diagnostic| found.rule != type_output_unavailable::RULE.name || found.primary != at;
+        if !typer.sink[before..].iter().all(is_there) {
+            continue;
+        }
         let text = typer.model.program.text(typer.file, expr.span);
         typer.sink.push(
             Diagnostic::new(&RULE, at, format!("`{text}` becomes part of the script, whatever it holds"))

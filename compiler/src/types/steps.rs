@@ -49,6 +49,7 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(checks::step_place::report(at, &signature.name.text, &places));
         }
         checks::step_provider::step(self, step, provider);
+        let before = self.sink.len();
         let infos = self.model.params(provider.file, &signature.params.items);
         let what = What("step", self.model.program.text(self.file, step.path.span));
         let mut others: Vec<&str> = COMMON.to_vec();
@@ -64,7 +65,7 @@ impl<'p> Typer<'_, 'p> {
             }
         }
         self.one_of(signature, &step.arguments, step.path.span, what);
-        checks::shell_injection::step(self, step);
+        checks::shell_injection::step(self, step, before);
         self.template_files(provider, &step.arguments);
         self.common(step, signature, rollback, &others);
     }
