@@ -143,35 +143,48 @@ pub(super) fn may_fail(expr: &Expr) -> bool {
     found
 }
 
-/// Barriers that everybody passes over when they break: nobody fails then, and nobody has to wait there.
-pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> BTreeSet<BarrierId> {
-    let soft = |barrier: &crate::Barrier| {
-        barrier.item == item
-            && barrier.kind == crate::BarrierKind::Forward
-            && barrier.places.iter().all(|place| {
-                let stage = plan.places[place.index()].stage;
-                let skipped = stage.is_some_and(|stage| {
-                    let data = &plan.stages[stage.index()];
-                    let position = data.positions.iter().find(|it| it.work == Work::Barrier(*place));
-                    let around = position.map(|it| it.when.as_slice()).unwrap_or_default();
-                    let own = &plan.places[place.index()].when;
-                    [&data.when, around, own].iter().any(|when| all_hold(truth, when) != Some(true))
-                });
-                skipped || passes(&judge_barrier(plan, *place).0)
-            })
+/// Barriers whose breaking some participants need not mind.
+pub(super) struct Soft {
+    /// Everybody passes over them, or perhaps does not come at all: nobody surely waits there.
+    lax: BTreeSet<BarrierId>,
+    /// Everybody passes over them, or surely does not come at all: nobody can fail there.
+    harmless: BTreeSet<BarrierId>,
+}
+
+/// The barriers of a group that are [`Soft`].
+pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> Soft {
+    // Whether a place is come to at all: the last thing known of all conditions around it.
+    let comes = |place: PlaceId| -> Option<bool> {
+        let own = &plan.places[place.index()];
+        let Some(stage) = own.stage else { return Some(true) };
+        let data = &plan.stages[stage.index()];
+        let position = data.positions.iter().find(|it| it.work == Work::Barrier(place));
+        let around = position.map(|it| it.when.as_slice()).unwrap_or_default();
+        let all = [&data.when, around, &own.when].map(|when| all_hold(truth, when));
+        match all.contains(&Some(false)) {
+            true => Some(false),
+            false => all.iter().all(|known| known.is_some()).then_some(true),
+        }
     };
-    let found = plan.barriers.iter().enumerate().filter(|(_, barrier)| soft(barrier));
-    found.map(|(index, _)| BarrierId(index as u32)).collect()
+    let mut soft = Soft { lax: BTreeSet::new(), harmless: BTreeSet::new() };
+    for (index, barrier) in plan.barriers.iter().enumerate() {
+        if barrier.item != item || barrier.kind != crate::BarrierKind::Forward {
+            continue;
+        }
+        let passed = |place: PlaceId| passes(&judge_barrier(plan, place).0);
+        let id = BarrierId(index as u32);
+        if barrier.places.iter().all(|place| comes(*place) == Some(false) || passed(*place)) {
+            soft.harmless.insert(id);
+        }
+        if barrier.places.iter().all(|place| comes(*place) != Some(true) || passed(*place)) {
+            soft.lax.insert(id);
+        }
+    }
+    soft
 }
 
 /// The course of one branch of a group.
-pub(super) fn course(
-    plan: &Plan,
-    item: ItemId,
-    branch: usize,
-    truth: &Truth,
-    soft: &BTreeSet<BarrierId>,
-) -> Course {
+pub(super) fn course(plan: &Plan, item: ItemId, branch: usize, truth: &Truth, soft: &Soft) -> Course {
     let mut course = Course::default();
     for (part, it) in plan.items[item.index()].branches[branch].parts.iter().enumerate() {
         match it {
@@ -206,14 +219,7 @@ pub(super) fn course(
     course
 }
 
-fn add_stage(
-    plan: &Plan,
-    id: StageId,
-    part: usize,
-    truth: &Truth,
-    soft: &BTreeSet<BarrierId>,
-    course: &mut Course,
-) {
+fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, course: &mut Course) {
     let stage = &plan.stages[id.index()];
     let around = all_hold(truth, &stage.when);
     let mut undecided = fallible(plan, truth, stage.when.iter().copied());
@@ -268,15 +274,15 @@ fn add_stage(
                     // Passed over; or a person would be asked, but `commit` breaks in the same machine step.
                     _ => None,
                 };
-                let soft = soft.contains(&data.barrier);
                 element.what = What::Barrier {
                     barrier: data.barrier,
                     place: *place,
                     may_wait: holds != Some(false) && !alone,
-                    must_wait: holds == Some(true) && !soft,
+                    must_wait: holds == Some(true) && !soft.lax.contains(&data.barrier),
                     judged,
                 };
-                if holds != Some(false) && !alone && !soft && data.timeout.is_some() {
+                let harmless = soft.harmless.contains(&data.barrier);
+                if holds != Some(false) && !alone && !harmless && data.timeout.is_some() {
                     // What follows depends on the other participants: see `Group::verdict_at`.
                     element.triggers.push(Trigger {
                         fault: Fault::Waited(*place),

@@ -126,9 +126,11 @@ fn judge(spec: &Spec, tally: &mut Tally) {
     }
     // Nor is anything listed that cannot happen. Of several barriers that break at once another one's rule may decide, so
     // that rules about barriers are left out; and a rule of the pipeline that is about some kinds may take back what those
-    // leave. Where branches wait for their turn, an abort may come before there is anything to leave.
+    // leave. Where branches wait for their turn or for each other, an
+    // abort may come before there is anything to leave.
     let taken_back = plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
-    let queued = plan.items.iter().any(|item| item.group.is_some_and(|group| group.max.is_some()));
+    let group = |item: &Item| item.group.is_some_and(|group| group.max.is_some());
+    let queued = plan.items.iter().any(group) || plan.barriers.iter().any(|barrier| barrier.places.len() > 1);
     let plain = |exception: &&Exception| {
         let rule = exception.rule.map(|(scope, at)| &plan.scopes[scope.index()].rules[at as usize]);
         let early = exception.verdict == Verdict::Abort && queued;
