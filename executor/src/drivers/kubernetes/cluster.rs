@@ -87,10 +87,12 @@ impl Call {
     }
 
     /// Whether it may be sent again when nobody knows what became of it. A patch here is always a server-side apply, which
-    /// says how the object shall be; a review of permissions is a question, and leaves nothing behind.
+    /// says how the object shall be; a review of permissions is a question, and leaves nothing behind; and the only Secrets
+    /// that are created are parts of releases, where whoever made one first has made the same.
     fn repeatable(&self) -> bool {
         matches!(self.method, Method::GET | Method::PATCH | Method::DELETE)
             || self.uri.starts_with("/apis/authorization.k8s.io/")
+            || self.uri.ends_with("/secrets")
     }
 
     fn request(&self) -> Result<Request<Body>, Problem> {
