@@ -1,6 +1,6 @@
 //! The plan as a graph: what comes before what, what meets, what undoes what.
 
-use crate::{BarrierKind, BlockItem, Part, PlaceId, Plan, Role, StepId, Undo, Work};
+use crate::{BarrierKind, BlockItem, Part, PlaceId, Plan, Role, StepId, Work};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// A plan's graph.
@@ -203,7 +203,7 @@ impl Builder<'_> {
             }
         }
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let (Undo::Derived(undo) | Undo::Block(undo)) = step.undo else { continue };
+            let Some(undo) = step.undo.step() else { continue };
             let Some(from) = self.steps[index] else { continue };
             let to = match self.steps[undo.index()] {
                 Some(node) => node,

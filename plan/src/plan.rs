@@ -370,6 +370,16 @@ pub enum Undo {
     Block(StepId),
 }
 
+impl Undo {
+    /// The step that undoes it, where one does.
+    pub fn step(&self) -> Option<StepId> {
+        match self {
+            Undo::Derived(undo) | Undo::Block(undo) => Some(*undo),
+            Undo::None | Undo::Irreversible => None,
+        }
+    }
+}
+
 /// What a driver is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {

@@ -9,10 +9,10 @@ use super::satisfy::{Atoms, Domains};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use foldhash::HashSet;
-use lockstep_plan::proof::{Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, prove};
-use lockstep_plan::{
-    Answer, BlockItem, ConditionId, Expr, FailureFact, Kind, Part, Plan, StepId, Undo, Verdict,
+use lockstep_plan::proof::{
+    Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, prove,
 };
+use lockstep_plan::{Answer, BlockItem, ConditionId, Expr, Kind, Part, Plan, StepId, Undo, Verdict};
 
 pub const RULE: Rule = Rule {
     name: "all-or-nothing/violated",
@@ -107,15 +107,9 @@ fn unproved(judged: &Judged<'_, '_>, proof: &Proof, suspicion: &Suspicion) -> Di
         story.add(at, verdict_label(suspicion.verdict).to_owned());
     }
     story.add(origins.steps[suspicion.stays.index()], stays_label(plan, suspicion.stays));
-    let asks = |undo: &StepId| {
-        let mut when = plan.steps[undo.index()].when.iter();
-        when.any(|id| plan.conditions[id.index()].asks_of_failure(&[FailureFact::Message]))
-    };
-    let why = match &plan.steps[suspicion.stays.index()].undo {
-        Undo::Derived(undo) | Undo::Block(undo) if asks(undo) => {
-            "what undoes it depends on the words of a failure, which can be any"
-        }
-        _ => "too many conditions or branches to try them all",
+    let why = match depends_on_words(plan, suspicion.stays) {
+        true => "what undoes it depends on the words of a failure, which can be any",
+        false => "too many conditions or branches to try them all",
     };
     let diagnostic = Diagnostic::new(&RULE, origins.items[proof.item.index()], message).label(why);
     story.tell(diagnostic).help(suggestion(plan, suspicion, &[suspicion.stays]))
@@ -231,7 +225,7 @@ fn stays_label(plan: &Plan, step: StepId) -> String {
 
 /// Whether what undoes a step stands in a block that another one of the workflow replaces.
 fn is_replaced(plan: &Plan, step: StepId) -> bool {
-    let (Undo::Derived(undo) | Undo::Block(undo)) = plan.steps[step.index()].undo else { return false };
+    let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
     let steps = |item: &BlockItem| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo));
     let block = &plan.stages[plan.steps[step.index()].stage.index()].rollback;
     block.as_ref().is_some_and(|block| !block.iter().any(steps))

@@ -1,7 +1,7 @@
 //! The runner's side: starts its supervisor, asks it to start scripts, and hears how they ended.
 
 use super::WORD;
-use super::log::{Fence, Noted, Trace, noted};
+use super::log::{Fence, Noted, Trace, folder, noted};
 use super::message::{Connection, Hello, Reply, Request, Start, frame};
 use crate::process;
 use rustix::fd::OwnedFd;
@@ -109,7 +109,7 @@ impl Scripts {
 
     async fn raise(&self, state: &mut State) -> io::Result<Result<(), String>> {
         if !state.raised {
-            fs::create_dir_all(self.run.join(".scripts"))?;
+            fs::create_dir_all(folder(&self.run))?;
             if let Err(why) = Fence::open(&self.run, self.epoch)?.raise(&self.run).await? {
                 return Ok(Err(why));
             }

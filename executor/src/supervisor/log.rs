@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Of the attempts of that run.
-fn folder(run: &Path) -> PathBuf {
+pub(super) fn folder(run: &Path) -> PathBuf {
     run.join(".scripts")
 }
 

@@ -7,7 +7,7 @@ use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
 use crate::{
     Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
-    Reaction, ScopeId, StageId, StepId, Undo, Value, Verdict, Work,
+    Reaction, ScopeId, StageId, StepId, Value, Verdict, Work,
 };
 use std::collections::BTreeSet;
 
@@ -121,7 +121,7 @@ pub(super) struct Course {
 }
 
 /// Whether conditions hold: surely, surely not, or perhaps.
-fn all_hold(truth: &Truth, when: &[ConditionId]) -> Option<bool> {
+fn all_hold<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) -> Option<bool> {
     let mut sure = true;
     for condition in when {
         match truth[condition.index()] {
@@ -160,11 +160,7 @@ pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> Soft {
         let data = &plan.stages[stage.index()];
         let position = data.positions.iter().find(|it| it.work == Work::Barrier(place));
         let around = position.map(|it| it.when.as_slice()).unwrap_or_default();
-        let all = [&data.when, around, &own.when].map(|when| all_hold(truth, when));
-        match all.contains(&Some(false)) {
-            true => Some(false),
-            false => all.iter().all(|known| known.is_some()).then_some(true),
-        }
+        all_hold(truth, data.when.iter().chain(around).chain(&own.when))
     };
     let mut soft = Soft { lax: BTreeSet::new(), harmless: BTreeSet::new() };
     for (index, barrier) in plan.barriers.iter().enumerate() {
@@ -224,11 +220,8 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
     let around = all_hold(truth, &stage.when);
     let mut undecided = fallible(plan, truth, stage.when.iter().copied());
     for (at, position) in stage.positions.iter().enumerate() {
-        let holds = match (around, all_hold(truth, &position.when)) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
-        };
+        let when = stage.when.iter().chain(&position.when);
+        let holds = all_hold(truth, when.clone());
         let mut element = Element {
             part,
             at,
@@ -257,11 +250,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
             }
             Work::Barrier(place) => {
                 let data = &plan.places[place.index()];
-                let holds = match (holds, all_hold(truth, &data.when)) {
-                    (Some(false), _) | (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                };
+                let holds = all_hold(truth, when.chain(&data.when));
                 if around != Some(false) {
                     asked.extend(&data.when);
                 }
@@ -320,21 +309,20 @@ fn fallible(
 
 /// Which rollbacks take a changing step back. An undoing step that may be skipped takes nothing back for sure.
 fn change(plan: &Plan, stage: StageId, phase: u32, step: StepId, truth: &Truth) -> Change {
-    let undone = |only: Option<u32>| match plan.steps[step.index()].undo {
-        Undo::Derived(undo) | Undo::Block(undo) => {
+    let undone = |only: Option<u32>| {
+        plan.steps[step.index()].undo.step().is_some_and(|undo| {
             all_hold(truth, &plan.steps[undo.index()].when) == Some(true)
                 && rollback_queue(plan, stage, only, &|it| it == step)
                     .iter()
                     .any(|item| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo)))
-        }
-        Undo::None | Undo::Irreversible => false,
+        })
     };
     Change { step, whole: undone(None), phase: undone(Some(phase)) }
 }
 
 /// Whether it depends on the failure whether a step is undone.
 fn undo_asks(plan: &Plan, step: StepId, truth: &Truth) -> bool {
-    let (Undo::Derived(undo) | Undo::Block(undo)) = plan.steps[step.index()].undo else { return false };
+    let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
     plan.steps[undo.index()].when.iter().any(|id| {
         truth[id.index()].is_none() && plan.conditions[id.index()].asks_of_failure(&crate::FailureFact::ALL)
     })

@@ -256,10 +256,8 @@ fn came_to(plan: &Plan, state: &crate::machine::State) -> Vec<bool> {
 }
 
 /// Whether what undoes a step asks what was said when something failed.
-fn depends_on_words(plan: &Plan, step: StepId) -> bool {
-    let (crate::Undo::Derived(undo) | crate::Undo::Block(undo)) = plan.steps[step.index()].undo else {
-        return false;
-    };
+pub fn depends_on_words(plan: &Plan, step: StepId) -> bool {
+    let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
     let mut when = plan.steps[undo.index()].when.iter();
     when.any(|condition| plan.conditions[condition.index()].asks_of_failure(&[FailureFact::Message]))
 }

@@ -1,7 +1,7 @@
 //! The property itself: how a branch of an `all_or_nothing` group stands when a run has ended.
 
 use crate::machine::{State, StepStatus};
-use crate::{ItemId, Part, Plan, Role, StageId, StageOutcome, StepId, Undo};
+use crate::{ItemId, Part, Plan, Role, StageId, StageOutcome, StepId};
 
 /// How a branch stands at the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,14 +41,11 @@ pub fn standing(plan: &Plan, state: &State, item: ItemId, branch: u32) -> Standi
 
 /// Whether what a step changed has been taken back.
 pub fn is_undone(plan: &Plan, state: &State, step: StepId) -> bool {
-    match plan.steps[step.index()].undo {
-        Undo::Derived(undo) | Undo::Block(undo) => {
-            // A step that a condition skipped undid nothing.
-            let status = &state.steps[undo.index()].status;
-            matches!(status, StepStatus::Succeeded | StepStatus::Ignored | StepStatus::Asserted)
-        }
-        Undo::None | Undo::Irreversible => false,
-    }
+    plan.steps[step.index()].undo.step().is_some_and(|undo| {
+        // A step that a condition skipped undid nothing.
+        let status = &state.steps[undo.index()].status;
+        matches!(status, StepStatus::Succeeded | StepStatus::Ignored | StepStatus::Asserted)
+    })
 }
 
 /// Whether an ended run broke the promise of that group: its branches are neither all new nor all old.
