@@ -8,8 +8,8 @@ use crate::outcome::exit_code;
 use crate::progress::Progress;
 use crate::source::lower;
 use crate::{state, table};
-use lockstep_compiler::Purpose;
-use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, replay};
+use lockstep_compiler::{Lowered, Purpose};
+use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, replay_of};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
@@ -24,18 +24,19 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         Some(path) => read_values(path)?,
         None => BTreeMap::new(),
     };
-    let (lowered, module) = lower(&args.pipeline, values, Purpose::Run)?;
+    let (Lowered { plan, origins }, module) = lower(&args.pipeline, values, Purpose::Run)?;
+    drop(origins); // A run is long.
     if !args.yes {
-        confirm(&lowered.plan)?;
+        confirm(&plan)?;
     }
     let store = Arc::new(state::open(&args.state, args.watch.durability)?);
     let drivers = Drivers::built_in();
-    lowered.plan.permits(&state::person(), Deed::Run).map_err(Error::from)?;
+    plan.permits(&state::person(), Deed::Run).map_err(Error::from)?;
     // Drivers keep their connections, which live as long as the runtime.
     let runtime = runtime()?;
-    runtime.block_on(check(&lowered.plan, &drivers, &module))?;
+    runtime.block_on(check(&plan, &drivers, &module))?;
     let events = events(&args.watch)?;
-    let started = Runner::start(store.clone(), drivers, lowered.plan, &module, &state::person());
+    let started = Runner::start(store.clone(), drivers, plan, &module, &state::person());
     let runner = match started {
         // The command is right, and the target is taken: as if the run had failed, with nothing left to undo.
         Err(error @ Error::Busy(_)) => {
@@ -90,7 +91,7 @@ pub fn carry_out(
         }
     };
     // The table is told from the journal: what is not in there did not happen.
-    let told = replay(store, &run)?;
+    let told = replay_of(store, &run, plan.clone())?;
     let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
     let end_line = match end {
         End::Finished(RunOutcome::RolledBack) if asked(&told) => format!("run {run} was rolled back"),

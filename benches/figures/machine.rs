@@ -49,6 +49,9 @@ fn all_but_one(plan: &Plan) -> (State, StepId) {
                     let record = Ok(Value::Text(String::new()));
                     events.push(Event::Recorded { stage, target, service, record });
                 }
+                Command::AcquireClaims { claim, turn, .. } => {
+                    events.push(Event::ClaimsGranted { claim, turn })
+                }
                 Command::StartStep { step, attempt, .. } if step != last => {
                     let outcome = Outcome::Succeeded { outputs: BTreeMap::new() };
                     events.push(Event::StepEnded { step, attempt, outcome });

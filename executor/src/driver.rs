@@ -8,7 +8,7 @@ use crate::notify::Channels;
 use crate::observer::{Line, Observer, Stream};
 use crate::secrets::{Redactor, Secrets};
 use crate::supervisor::Scripts;
-use lockstep_plan::{Call, Failure, Kind, Outcome, Plan, StepId, Value, ValueType};
+use lockstep_plan::{Call, Failure, Fields, Kind, Outcome, Plan, StepId, Value, ValueType};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ pub struct Attempt {
     /// What to do.
     pub call: Call,
     /// The outputs that it has to give.
-    pub outputs: BTreeMap<String, ValueType>,
+    pub outputs: Fields<ValueType>,
     /// A folder for whatever the driver has to keep; made by the driver that needs it.
     pub directory: PathBuf,
     /// How long it may take, from `commanded_at`.

@@ -5,10 +5,9 @@ use crate::driver::{Change, Drivers};
 use crate::error::Error;
 use futures_util::StreamExt;
 use lockstep_plan::{
-    Action, Call, EvalError, Facts, Failure, FailureFact, Kind, Plan, Role, RunFact, ServiceId, Step, StepId,
-    TargetId, Value,
+    Action, Call, EvalError, Facts, Failure, FailureFact, Fields, Kind, Plan, Role, RunFact, ServiceId, Step,
+    StepId, TargetId, Value,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A service and a target that a plan brings together.
@@ -92,7 +91,7 @@ fn pairs(plan: &Plan, counts: fn(&Step) -> bool) -> Vec<(ServiceId, TargetId, Ve
 
 /// The call of an action without its arguments, which may depend on what only the run knows. So may files that they name.
 fn before_run(plan: &Plan, action: &Action) -> Result<Call, EvalError> {
-    let action = Action { arguments: BTreeMap::new(), ..action.clone() };
+    let action = Action { arguments: Fields::new(), ..action.clone() };
     Call::of(plan, &action, &BeforeRun)
         .or_else(|_| Call::of(plan, &Action { files: Vec::new(), ..action }, &BeforeRun))
 }

@@ -8,6 +8,10 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// What carries out scripts, as `system` of the C library and `make` do: looking for it in each directory of PATH costs more than
+/// starting it.
+pub(crate) const SHELL: &str = "/bin/sh";
+
 /// How long a process group is given after SIGTERM before SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 

@@ -9,11 +9,12 @@ use lockstep_plan::{
     TargetId, Timer,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A run as its journal tells it.
 pub struct Replay {
     /// Its plan.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// What it has come to.
     pub state: State,
     /// What happened, with its time in milliseconds since 1970.
@@ -29,13 +30,18 @@ pub struct Replay {
 /// # Errors
 /// There is no such run, or its record cannot be read.
 pub fn replay(store: &Store, run: &str) -> Result<Replay, Error> {
-    let plan = store.plan(run)?;
+    replay_of(store, run, Arc::new(store.plan(run)?))
+}
+
+/// As [`replay`], for whoever has the run's plan.
+///
+/// # Errors
+/// The run's record cannot be read.
+pub fn replay_of(store: &Store, run: &str, plan: Arc<Plan>) -> Result<Replay, Error> {
     let mut state = State::new(&plan);
     let mut pending = Pending::default();
     let mut happenings = Vec::new();
-    for entry in store.history(run)? {
-        happenings.extend(pending.fold(&plan, &mut state, entry));
-    }
+    store.tell(run, |entry| happenings.extend(pending.fold(&plan, &mut state, entry)))?;
     let running = pending.attempts.iter().map(|(key, attempt)| (*key, attempt.at)).collect();
     Ok(Replay { plan, state, happenings, questions: pending.questions, running })
 }

@@ -360,12 +360,13 @@ impl Active {
 
     /// Brings the run to where its journal has it, and goes on with what was under way.
     async fn recover(&mut self) -> Result<(), Error> {
-        for entry in self.store.history(&self.info.id)? {
-            (self.seq, self.at) = (entry.seq, entry.at);
-            for (at, happening) in self.pending.fold(&self.plan, &mut self.state, entry) {
-                self.observer.happening(at, &happening, true);
+        let Active { store, plan, info, pending, state, seq, at, observer, .. } = &mut *self;
+        store.tell(&info.id, |entry| {
+            (*seq, *at) = (entry.seq, entry.at);
+            for (at, happening) in pending.fold(plan, state, entry) {
+                observer.happening(at, &happening, true);
             }
-        }
+        })?;
         self.tell_rest()?;
         if self.state.is_finished() {
             return Ok(());

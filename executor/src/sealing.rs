@@ -7,8 +7,7 @@ use crate::observer::Observer;
 use crate::replay::replay;
 use crate::store::Store;
 use lockstep_plan::machine::{Changed, State};
-use lockstep_plan::{Action, Call, Held, NoFacts, Plan};
-use std::collections::BTreeMap;
+use lockstep_plan::{Action, Call, Fields, Held, NoFacts, Plan};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,7 +35,7 @@ pub(crate) fn let_go(plan: &Plan, held: Held, drivers: &Drivers, context: &Arc<C
     let action = Action {
         provider: provider.clone(),
         step: String::new(),
-        arguments: BTreeMap::new(),
+        arguments: Fields::new(),
         target: Some(held.target),
         service: held.service,
         files: Vec::new(),

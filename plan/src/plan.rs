@@ -8,6 +8,10 @@ use crate::{Expr, Kind, Value, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// A few named things, in the order of their names. There are several for each step, so they are kept in as little memory as
+/// they need, which a B-tree is not made for.
+pub type Fields<T> = litemap::LiteMap<String, T>;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -340,7 +344,7 @@ pub struct Step {
     /// Where its failure rules stand, innermost scope first.
     pub scopes: Vec<ScopeId>,
     /// The outputs it gives.
-    pub outputs: BTreeMap<String, ValueType>,
+    pub outputs: Fields<ValueType>,
 }
 
 /// What a step is part of.
@@ -388,7 +392,7 @@ pub struct Action {
     /// The step: `deploy`, `shell`, `check`.
     pub step: String,
     /// Arguments, defaults included, optional ones that were not given missing.
-    pub arguments: BTreeMap<String, Expr>,
+    pub arguments: Fields<Expr>,
     /// The phase's target.
     pub target: Option<TargetId>,
     /// The phase's service.
@@ -431,7 +435,7 @@ pub struct Target {
     /// The environment's `kind`.
     pub kind: String,
     /// Settings, defaults included.
-    pub settings: BTreeMap<String, Expr>,
+    pub settings: Fields<Expr>,
     /// The settings that tell it from other targets of its provider; none: all of them.
     #[serde(default)]
     pub identity: Vec<String>,
@@ -447,9 +451,9 @@ pub struct Service {
     /// `docker_image`, `jar`, …
     pub artifact_type: String,
     /// Settings of the artifact, defaults included.
-    pub artifact: BTreeMap<String, Expr>,
+    pub artifact: Fields<Expr>,
     /// Settings of the service, defaults included.
-    pub settings: BTreeMap<String, Expr>,
+    pub settings: Fields<Expr>,
 }
 
 /// A secret's source or a channel.
@@ -458,7 +462,7 @@ pub struct Source {
     /// `env`, `file`, `slack`, …
     pub kind: String,
     /// Its settings.
-    pub settings: BTreeMap<String, Expr>,
+    pub settings: Fields<Expr>,
 }
 
 /// A barrier of one group.

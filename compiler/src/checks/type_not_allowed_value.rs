@@ -172,13 +172,18 @@ pub fn too_deep(at: Location, most: usize) -> Diagnostic {
         .help("write part of it out, or hand it in as a parameter")
 }
 
-/// A pipeline that expands to more than any run could carry out.
-pub fn too_large(at: Location) -> Diagnostic {
-    Diagnostic::new(
-        &RULE,
-        at,
-        "this pipeline expands to more steps, barriers and arguments than can be checked",
-    )
-    .label("from here on")
-    .help("shorten the lists of its loops, or make several pipelines of it")
+/// A pipeline that expands to more than is looked at: among many others, or at all.
+pub fn too_large(at: Location, among_others: bool) -> Diagnostic {
+    let what = "this pipeline expands to more steps, barriers and arguments than";
+    if !among_others {
+        let help = "shorten the lists of its loops, or make several pipelines of it";
+        return Diagnostic::new(&RULE, at, format!("{what} can be carried out"))
+            .label("from here on")
+            .help(help);
+    }
+    let mut note = Diagnostic::new(&RULE, at, format!("{what} are looked at here"))
+        .label("from here on")
+        .help("`dsl plan` with its name checks all of it, as `dsl run` does before it begins");
+    note.severity = Severity::Note;
+    note
 }

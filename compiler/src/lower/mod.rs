@@ -107,7 +107,7 @@ pub fn lower_for(
     if !sink.is_empty() {
         return Err(sink);
     }
-    let mut budget = Budget::of(program);
+    let mut budget = Budget::of_one(program);
     let mut lowerer = Lowerer::new(&model, false, &mut budget);
     lowerer.pipeline(id, values);
     let Lowerer { plan, origins, mut sink, .. } = lowerer;
@@ -211,6 +211,12 @@ impl Budget {
         const EACH_BYTE: usize = 4;
         let bytes: usize = program.files().map(|(_, file)| file.text.len()).sum();
         Budget(LEAST + EACH_BYTE * bytes)
+    }
+
+    /// As much for one pipeline that somebody asks for by name, which may well be large: hundreds of thousands of steps.
+    pub fn of_one(program: &Program) -> Self {
+        const LEAST: usize = 10_000_000;
+        Budget(LEAST.max(Budget::of(program).0))
     }
 
     /// The share that a module of so many bytes may take without asking what others took.

@@ -54,7 +54,7 @@ impl<'p> Lowerer<'_, 'p> {
         self.plan.notifies = self.notifies(&pipeline.notifies, &frame);
         if self.is_spent() {
             let at = *self.cut.get_or_insert(self.model.location(id));
-            self.sink.push(checks::type_not_allowed_value::too_large(at));
+            self.sink.push(checks::type_not_allowed_value::too_large(at, self.open));
         }
     }
 

@@ -8,8 +8,7 @@ use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::types::{Ty, step_timeout_default};
 use lockstep_grammar::ast::{self, ExprKind, Signature};
-use lockstep_plan::{Action, Expr, Role, Step, StepId, Undo, Value, ValueType};
-use std::collections::BTreeMap;
+use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType};
 
 /// What a step costs beside its arguments, in the units of the budget.
 const STEP: usize = 24;
@@ -90,7 +89,7 @@ impl<'p> Lowerer<'_, 'p> {
     ) {
         let infos = self.model.params(provider.file, &signature.params.items);
         let frame = Frame::of(provider.file);
-        let mut arguments = BTreeMap::new();
+        let mut arguments = Fields::new();
         for info in infos.iter().filter(|info| info.name() != "timeout") {
             // What undoes a step works with the same arguments, where it takes them.
             let given = self.plan.steps[of.index()].action.arguments.get(info.name()).cloned();
@@ -154,7 +153,7 @@ impl<'p> Lowerer<'_, 'p> {
             return Action {
                 provider: text.to_string(),
                 step: String::new(),
-                arguments: BTreeMap::new(),
+                arguments: Fields::new(),
                 target,
                 service,
                 files: Vec::new(),
@@ -236,7 +235,7 @@ impl<'p> Lowerer<'_, 'p> {
 
 impl Lowerer<'_, '_> {
     /// What a step gives; checks do not ask.
-    fn outputs(&self, signature: Option<&Signature>) -> BTreeMap<String, ValueType> {
+    fn outputs(&self, signature: Option<&Signature>) -> Fields<ValueType> {
         let fields = signature.and_then(|it| it.outputs.as_ref()).filter(|_| !self.open);
         let fields = fields.map(|fields| fields.items.as_slice()).unwrap_or_default();
         fields.iter().map(|field| (field.name.text.to_string(), value_type(&field.ty.name.text))).collect()

@@ -9,8 +9,7 @@ use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{
     self, Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting, TextPart,
 };
-use lockstep_plan::{Deed, Expr, Service, ServiceId, Source, Target, TargetId, Value};
-use std::collections::BTreeMap;
+use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value};
 
 impl<'p> Lowerer<'_, 'p> {
     /// What a declaration and the names after it mean.
@@ -137,7 +136,7 @@ impl<'p> Lowerer<'_, 'p> {
                 let infos = self.model.params(provider.file, &signature.params.items);
                 self.settings(&value.record, &infos, &Frame::of(id.file))
             }
-            _ => BTreeMap::new(),
+            _ => Fields::new(),
         };
         Source { kind, settings }
     }
@@ -148,7 +147,7 @@ impl<'p> Lowerer<'_, 'p> {
         record: &'p Record,
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
-    ) -> BTreeMap<String, Expr> {
+    ) -> Fields<Expr> {
         self.settings_if(true, record, infos, frame)
     }
 
@@ -159,12 +158,12 @@ impl<'p> Lowerer<'_, 'p> {
         record: &'p Record,
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
-    ) -> BTreeMap<String, Expr> {
+    ) -> Fields<Expr> {
         let mut defaults = infos.first().map(|info| Frame::of(info.file));
         // A default may read what stands before it; most are plain.
         let reads = infos.iter().any(|info| info.param.default.as_ref().is_some_and(|it| !is_plain(it)));
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
-        let mut settings = BTreeMap::new();
+        let mut settings = Fields::new();
         let all = all || reads;
         for info in infos {
             let given = entries.get(info.name());
@@ -280,7 +279,7 @@ impl<'p> Lowerer<'_, 'p> {
                     .unwrap_or_default();
                 (name.to_string(), self.settings(&construct.record, &infos, &frame))
             }
-            _ => (String::new(), BTreeMap::new()),
+            _ => (String::new(), Fields::new()),
         };
         let service = ServiceId(self.plan.services.len() as u32);
         self.service_vars.push(frame.vars);

@@ -90,7 +90,7 @@ pipeline release {\n  stage a = deploy { service = common.web, infra = test.a }\
     let it = program(&[("app/main.lockstep", main), ("common/web.lockstep", common)]);
     assert_eq!(check(&it), []);
     let lowered = lockstep_compiler::lower(&it, "app".as_ref(), "release", &Default::default()).unwrap();
-    let path = &lowered.plan.services[0].artifact["path"];
+    let path = &lowered.plan.services[0].artifact.get("path").unwrap();
     assert_eq!(format!("{path:?}"), "Value(Path(\"../common/web\"))");
     assert_eq!(rules_of(&main.replace("\"../common\"", "\"../commn\" as common")), ["import/unreadable"]);
 }

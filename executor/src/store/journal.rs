@@ -21,47 +21,74 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// An entry as it stands in the database.
+struct Written {
+    seq: i64,
+    at: i64,
+    event: Option<String>,
+    /// Its hash, and what is kept under it.
+    blob: Option<(String, Vec<u8>)>,
+    sum: Option<i64>,
+}
+
+impl Written {
+    /// The entry, when it is what was written.
+    fn read(self, run: &str) -> Result<Entry, Error> {
+        let Written { seq, at, .. } = self;
+        let what = || format!("run {run}, entry {seq}");
+        let bytes = match (self.event, self.blob) {
+            (Some(event), _) => event.into_bytes(),
+            (None, Some((hash, data))) => whole_blob(&what(), &hash, data)?,
+            (None, None) => Vec::new(),
+        };
+        if self.sum.is_some_and(|wanted| wanted != sum(run, seq, at, &bytes)) {
+            let message = "it is not what was written".into();
+            return Err(Error::Damaged { what: what(), message });
+        }
+        let event = serde_json::from_slice(&bytes).map_err(|error| damaged(&what(), &error))?;
+        Ok(Entry { seq: seq as u64, at: at as u64, event })
+    }
+}
+
 impl Store {
     /// The journal of a run, from the beginning.
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn history(&self, run: &str) -> Result<Vec<Entry>, Error> {
-        type Row = (i64, i64, Option<String>, Option<(String, Vec<u8>)>, Option<i64>);
-        let rows: Vec<Row> = self.read(|connection| {
-            connection
-                .prepare(
-                    "SELECT seq, at, event, hash, data, sum FROM journal LEFT JOIN blobs ON hash = blob
-                     WHERE run = ?1 ORDER BY seq",
-                )?
-                .query_map([run], |row| {
-                    let blob = row.get::<_, Option<String>>(3)?.zip(row.get(4)?);
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, blob, row.get(5)?))
-                })?
-                .collect()
-        })?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for (seq, at, event, blob, wanted) in rows {
-            let what = || format!("run {run}, entry {seq}");
-            let bytes = match (event, blob) {
-                (Some(event), _) => event.into_bytes(),
-                (None, Some((hash, data))) => whole_blob(&what(), &hash, data)?,
-                (None, None) => Vec::new(),
-            };
-            if wanted.is_some_and(|wanted| wanted != sum(run, seq, at, &bytes)) {
-                let message = "it is not what was written".into();
-                return Err(Error::Damaged { what: what(), message });
-            }
-            let event = serde_json::from_slice(&bytes).map_err(|error| damaged(&what(), &error))?;
-            entries.push(Entry { seq: seq as u64, at: at as u64, event });
-        }
-        if let Some((index, _)) =
-            entries.iter().enumerate().find(|(index, entry)| entry.seq != *index as u64 + 1)
-        {
-            let what = format!("run {run}");
-            return Err(Error::Damaged { what, message: format!("entry {} is missing", index + 1) });
-        }
+        let mut entries = Vec::new();
+        self.tell(run, |entry| entries.push(entry))?;
         Ok(entries)
+    }
+
+    /// Tells the journal of a run, from the beginning, without ever holding all of it. `listener` cannot use the store.
+    ///
+    /// # Errors
+    /// As [`Store::history`]; what came before was told.
+    pub fn tell(&self, run: &str, mut listener: impl FnMut(Entry)) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT seq, at, event, hash, data, sum FROM journal LEFT JOIN blobs ON hash = blob
+                 WHERE run = ?1 ORDER BY seq",
+            )?;
+            let mut rows = statement.query([run])?;
+            let mut expected = 1;
+            while let Some(row) = rows.next()? {
+                let blob = row.get::<_, Option<String>>(3)?.zip(row.get(4)?);
+                let written =
+                    Written { seq: row.get(0)?, at: row.get(1)?, event: row.get(2)?, blob, sum: row.get(5)? };
+                if written.seq != expected {
+                    let what = format!("run {run}");
+                    return Ok(Err(Error::Damaged { what, message: format!("entry {expected} is missing") }));
+                }
+                expected += 1;
+                match written.read(run) {
+                    Ok(entry) => listener(entry),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            Ok(Ok(()))
+        })?
     }
 
     /// Writes entries in one transaction; they are on disk when this returns. `replies` go to the requests among them. A process

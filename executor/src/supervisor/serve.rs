@@ -3,6 +3,7 @@
 use super::End;
 use super::log::{Fence, Log};
 use super::message::{Connection, Hello, Reply, Request, Start, frame, send};
+use crate::process;
 use crate::script::exit_code;
 use crate::strike::Striker;
 use rustix::fd::OwnedFd;
@@ -98,7 +99,7 @@ impl Supervisor {
         };
         let folder = self.run.join(&start.name);
         let file = folder.join("script");
-        let mut command = Command::new("sh");
+        let mut command = Command::new(process::SHELL);
         if start.text.len() <= LONGEST_VARIABLE {
             command.args(["-c", RUN_VARIABLE]).env("LOCKSTEP_SCRIPT", &start.text);
         } else {

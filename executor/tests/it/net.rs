@@ -204,7 +204,7 @@ async fn people_are_told_how_it_ended() {
         "hook".into(),
         Source {
             kind: "file".into(),
-            settings: BTreeMap::from([("path".into(), Expr::Value(Value::Path("hook".into())))]),
+            settings: Fields::from_iter([("path".into(), Expr::Value(Value::Path("hook".into())))]),
         },
     );
     channel(&mut made, "room", "webhook", vec![("secret_url", Value::Secret("hook".into()))]);
@@ -237,7 +237,7 @@ async fn what_cannot_be_told_is_a_warning() {
     let world = World::new();
     std::fs::write(world.path("hook"), &url).unwrap();
     let mut made = plan(vec![stage("a", vec![shell("one", "true")])]);
-    let path = BTreeMap::from([("path".into(), Expr::Value(Value::Path("hook".into())))]);
+    let path = Fields::from_iter([("path".into(), Expr::Value(Value::Path("hook".into())))]);
     made.secrets.insert("hook".into(), Source { kind: "file".into(), settings: path });
     channel(&mut made, "room", "slack", vec![("webhook", Value::Secret("hook".into()))]);
     made.notifies = vec![Notify { channels: vec!["room".into()], events: vec![NotifyEvent::Success] }];

@@ -16,7 +16,7 @@ fn world(program: &str, changes: bool) -> (World, Plan) {
     let arguments = vec![("text", text("hello")), ("share", Value::Percent(20))];
     let work = W::Step { name: "go", provider: "edge", step: "push", arguments, timeout: 20_000 };
     let mut made = plan(vec![stage("a", vec![work])]);
-    made.steps[0].outputs = BTreeMap::from([("revision".into(), ValueType::Int)]);
+    made.steps[0].outputs = Fields::from_iter([("revision".into(), ValueType::Int)]);
     made.steps[0].changes = changes;
     made.programs.insert("edge".into(), "./driver".into());
     (world, made)

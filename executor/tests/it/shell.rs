@@ -82,7 +82,7 @@ async fn secrets_reach_the_script_and_nothing_else() {
     let secrets = Value::Map(BTreeMap::from([("TOKEN".to_string(), Value::Secret("token".into()))]));
     let script = "echo \"it is $TOKEN\"; echo \"$TOKEN\" | tr a-z A-Z; echo \"bad $TOKEN\" >&2; exit 4";
     let mut made = plan(vec![stage("a", vec![shell("one", script).with("secrets", secrets)])]);
-    let settings = BTreeMap::from([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
+    let settings = Fields::from_iter([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
     made.secrets.insert("token".into(), Source { kind: "file".into(), settings });
     let ended = world.run(made.clone()).await;
     assert_eq!(ended.failure().message, "exit status 4: bad ***");
@@ -111,7 +111,7 @@ async fn a_script_with_secrets_may_leave_something_running() {
     // What goes on holds the pipes open; the step has ended all the same, and with all that it had printed.
     let script = "while [ ! -e go ]; do sleep 0.05; done & printf 'left with %s' \"$TOKEN\"";
     let mut made = plan(vec![stage("a", vec![shell("one", script).with("secrets", secrets)])]);
-    let settings = BTreeMap::from([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
+    let settings = Fields::from_iter([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
     made.secrets.insert("token".into(), Source { kind: "file".into(), settings });
     let ended = world.run(made).await;
     std::fs::write(world.path("go"), "").unwrap();

@@ -2,7 +2,6 @@
 
 use lockstep_executor::{Drivers, End, Line, Observer, Runner, Store};
 use lockstep_plan::*;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -69,7 +68,7 @@ pub fn stage(name: &'static str, works: Vec<W>) -> S {
     S { name, root: PathBuf::from(name), service: vec![], artifact: ("other", String::new()), works }
 }
 
-fn values(settings: impl IntoIterator<Item = (&'static str, Value)>) -> BTreeMap<String, Expr> {
+fn values(settings: impl IntoIterator<Item = (&'static str, Value)>) -> Fields<Expr> {
     settings.into_iter().map(|(name, value)| (name.to_string(), Expr::Value(value))).collect()
 }
 
@@ -123,12 +122,12 @@ pub fn plan(stages: Vec<S>) -> Plan {
                         idempotent: false,
                         interruptible: false,
                         scopes: vec![],
-                        outputs: BTreeMap::new(),
+                        outputs: Fields::new(),
                     };
                     let undo = Step {
                         name: format!("{}.undo", made.name),
                         role: Role::Undo(forward),
-                        action: action("rollback", BTreeMap::new()),
+                        action: action("rollback", Fields::new()),
                         undo: Undo::None,
                         timeout: 20_000,
                         ..made.clone()

@@ -1,8 +1,8 @@
 //! What a run has come to: the state that events are folded into.
 
 use crate::{
-    Cause, Expr, Facts, Failure, FailureFact, NoFacts, PlaceId, Plan, Reaction, RunFact, RunOutcome, ScopeId,
-    ServiceId, StageId, StageOutcome, StepId, TargetId, Value, Verdict,
+    Cause, Expr, Facts, Failure, FailureFact, Fields, NoFacts, PlaceId, Plan, Reaction, RunFact, RunOutcome,
+    ScopeId, ServiceId, StageId, StageOutcome, StepId, TargetId, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -190,7 +190,7 @@ pub struct StepState {
     /// How often each rule has had it tried again.
     pub(super) retries: Vec<((ScopeId, u32), u32)>,
     /// What it gave.
-    pub outputs: BTreeMap<String, Value>,
+    pub outputs: Fields<Value>,
     /// How its last attempt failed.
     pub failure: Option<Failure>,
 }
@@ -424,13 +424,13 @@ impl Facts for RunFacts<'_> {
 
 /// Evaluates settings or arguments.
 pub(crate) fn evaluate(
-    expressions: &BTreeMap<String, Expr>,
+    expressions: &Fields<Expr>,
     facts: &dyn Facts,
 ) -> Result<BTreeMap<String, Value>, crate::EvalError> {
     expressions.iter().map(|(name, expression)| Ok((name.clone(), expression.eval(facts)?))).collect()
 }
 
 /// A constant text setting, where a machine rule depends on one.
-pub(super) fn constant(expressions: &BTreeMap<String, Expr>, name: &str) -> Option<Value> {
+pub(super) fn constant(expressions: &Fields<Expr>, name: &str) -> Option<Value> {
     expressions.get(name)?.eval(&NoFacts).ok()
 }

@@ -5,7 +5,6 @@
 //! an approval, `x&y` parallel steps, `|B` a barrier (`|B?` with an open condition), `/` a new phase. A stage called `@x` is an approval in the lane.
 
 use lockstep_plan::*;
-use std::collections::BTreeMap;
 
 /// A pipeline under construction.
 #[derive(Default)]
@@ -65,7 +64,7 @@ impl Builder {
             provider: "local".into(),
             environment: "env".into(),
             kind: "production".into(),
-            settings: BTreeMap::from([("name".into(), Expr::Value(Value::Text(name.into())))]),
+            settings: Fields::from_iter([("name".into(), Expr::Value(Value::Text(name.into())))]),
             identity: vec!["name".into()],
         });
         self.plan.stages.push(Stage {
@@ -151,7 +150,7 @@ impl Builder {
             action: Action {
                 provider: provider.into(),
                 step: short.into(),
-                arguments: BTreeMap::new(),
+                arguments: Fields::new(),
                 target: Some(target),
                 service: None,
                 files: Vec::new(),
@@ -164,7 +163,7 @@ impl Builder {
             idempotent: true,
             interruptible: word.contains('~'),
             scopes: scopes.to_vec(),
-            outputs: BTreeMap::new(),
+            outputs: Fields::new(),
         };
         self.plan.steps.push(step.clone());
         if word.ends_with("!!") {

@@ -383,13 +383,17 @@ impl Spec {
                 kinds.extend([kind, Kind::Policy]);
             }
         }
-        // A barrier's breaking, a person's no and a timeout come by themselves.
-        kinds.retain(|kind| !matches!(kind, Kind::Barrier | Kind::ApprovalRejected | Kind::Timeout));
         let shares = match rules.iter().any(|rule| rule.under.is_some()) {
             // Under both limits, between them, all of them.
             true => vec![(1, 10), (3, 10), (10, 10)],
             false => Vec::new(),
         };
+        // A barrier's breaking, a person's no and a timeout come by themselves, but a timeout of some hosts is told by the step.
+        kinds.retain(|kind| match kind {
+            Kind::Barrier | Kind::ApprovalRejected => false,
+            Kind::Timeout => !shares.is_empty(),
+            _ => true,
+        });
         Adversary {
             kinds: kinds.into_iter().collect(),
             shares,

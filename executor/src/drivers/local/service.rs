@@ -241,7 +241,7 @@ fn command<S: AsRef<OsStr>>(
     context: &Context,
     arguments: impl IntoIterator<Item = S>,
 ) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = Command::new(process::SHELL);
     command.args(arguments).current_dir(root.release(&release.name));
     for name in context.secrets.variables() {
         command.env_remove(name);

@@ -2,7 +2,7 @@
 
 use crate::driver::Context;
 use crate::secrets::Secrets;
-use lockstep_plan::{Call, Failure, File, Kind, Value, ValueType};
+use lockstep_plan::{Call, Failure, Fields, File, Kind, Value, ValueType};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ pub(super) enum Known {
 /// The outputs as their step declares them.
 pub(super) fn outputs(
     given: &BTreeMap<String, Json>,
-    declared: &BTreeMap<String, ValueType>,
+    declared: &Fields<ValueType>,
 ) -> Result<BTreeMap<String, Value>, String> {
     let mut outputs = BTreeMap::new();
     for (name, ty) in declared {

@@ -49,7 +49,7 @@ impl Talk {
         let errors = directory.join("stderr");
         let (theirs_in, ours_in) = io::pipe()?;
         let (ours_out, theirs_out) = io::pipe()?;
-        let mut command = Command::new("sh");
+        let mut command = Command::new(process::SHELL);
         let script = format!("{{ {}\n}} >\"$1/program\"; exec \"$2\"", process::PRINT_IDENTITY);
         command.args(["-c", &script, "lockstep"]).arg(directory).arg(program).current_dir(module);
         for name in without {
