@@ -77,15 +77,16 @@ impl Store {
                 let blob = row.get::<_, Option<String>>(3)?.zip(row.get(4)?);
                 let written =
                     Written { seq: row.get(0)?, at: row.get(1)?, event: row.get(2)?, blob, sum: row.get(5)? };
-                if written.seq != expected {
+                let entry = match written.read(run) {
+                    Ok(entry) => entry,
+                    Err(error) => return Ok(Err(error)),
+                };
+                if entry.seq != expected {
                     let what = format!("run {run}");
                     return Ok(Err(Error::Damaged { what, message: format!("entry {expected} is missing") }));
                 }
                 expected += 1;
-                match written.read(run) {
-                    Ok(entry) => listener(entry),
-                    Err(error) => return Ok(Err(error)),
-                }
+                listener(entry);
             }
             Ok(Ok(()))
         })?

@@ -147,8 +147,21 @@ pub(super) fn may_fail(expr: &Expr) -> bool {
 pub(super) struct Soft {
     /// Everybody passes over them, or perhaps does not come at all: nobody surely waits there.
     lax: BTreeSet<BarrierId>,
-    /// Everybody passes over them, or surely does not come at all: nobody can fail there.
+    /// Everybody passes over them, or surely does not come at all, and nobody can be late: nobody can fail there.
     harmless: BTreeSet<BarrierId>,
+}
+
+/// Whether the stage of some participant may not have been started while others wait: it stands behind something in its lane, or
+/// behind `max`. Where such a barrier breaks that stage never starts, whatever its rules would have said.
+pub(super) fn may_come_late(plan: &Plan, barrier: BarrierId) -> bool {
+    plan.barriers[barrier.index()].places.iter().any(|place| {
+        let Some(stage) = plan.places[place.index()].stage else { return false };
+        let data = &plan.stages[stage.index()];
+        let item = &plan.items[data.item.index()];
+        let max = item.group.and_then(|group| group.max);
+        let first = item.branches[data.branch as usize].parts.first() == Some(&Part::Stage(stage));
+        !first || max.is_some_and(|max| (max as usize) < item.branches.len())
+    })
 }
 
 /// The barriers of a group that are [`Soft`].
@@ -169,7 +182,8 @@ pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> Soft {
         }
         let passed = |place: PlaceId| passes(&judge_barrier(plan, place).0);
         let id = BarrierId(index as u32);
-        if barrier.places.iter().all(|place| comes(*place) == Some(false) || passed(*place)) {
+        let nobody_fails = |place: &PlaceId| comes(*place) == Some(false) || passed(*place);
+        if barrier.places.iter().all(nobody_fails) && !may_come_late(plan, id) {
             soft.harmless.insert(id);
         }
         if barrier.places.iter().all(|place| comes(*place) != Some(true) || passed(*place)) {
@@ -380,7 +394,12 @@ pub(super) fn stage_triggers(plan: &Plan, stage: StageId, truth: &Truth) -> Vec<
                 let alone = plan.barriers[it.barrier.index()].places.len() < 2;
                 let (settled, decision) = judge_barrier(plan, *place);
                 let verdict = match settled {
-                    _ if alone || it.timeout.is_none() || passes(&settled) => continue,
+                    _ if alone || it.timeout.is_none() => continue,
+                    // It goes on itself; another one fails that has not been started.
+                    _ if passes(&settled) => match may_come_late(plan, it.barrier) {
+                        true => Verdict::Rollback,
+                        false => continue,
+                    },
                     Settled::Verdict(verdict) => verdict,
                     // Somebody may answer `rollback`.
                     Settled::Ask(_) => Verdict::Rollback,

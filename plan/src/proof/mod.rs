@@ -25,7 +25,7 @@ pub(crate) use course::limits;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 
-use crate::machine::StepStatus;
+use crate::machine::{StepStatus, judge_barrier, passes};
 use crate::{ConditionId, Expr, FailureFact, Happening, ItemId, Plan, Role, ScopeId, StepId, Verdict, Work};
 use candidates::{Candidate, candidates};
 use course::known;
@@ -182,8 +182,11 @@ fn try_out(
         let Some((_, bare)) = &bare else { continue };
         coverage.refuted += 1;
         let (assignments, complete) = assignments(group, candidate);
-        // What a step says when it fails may be anything: only some of it is tried.
-        if !complete || (messages.len() > 1 && depends_on_words(plan, candidate.stays)) {
+        // What a step says when it fails may be anything: only some of it is tried. So is who has not been started when a wait of a
+        // later item runs out.
+        let late = candidate.later.is_some()
+            && matches!(candidate.trigger.fault, Fault::Waited(place) if passes(&judge_barrier(plan, place).0));
+        if !complete || late || (messages.len() > 1 && depends_on_words(plan, candidate.stays)) {
             unsure.get_or_insert(candidate);
         }
         for (branches, message) in

@@ -450,11 +450,15 @@ impl<'a> Replay<'a> {
                 }
                 return Some(());
             }
-            // Who is to wait for the others goes ahead of them.
+            // Who is to wait for the others goes ahead of them, and so does what stands before it in its lane.
             let ahead = match fault {
-                Fault::Waited(place) => self.running.keys().copied().find(|step| {
-                    Some(self.plan.steps[step.index()].stage) == self.plan.places[place.index()].stage
-                }),
+                Fault::Waited(place) => {
+                    let branch = self.plan.places[place.index()].branch;
+                    self.running.keys().copied().find(|step| {
+                        let stage = &self.plan.stages[self.plan.steps[step.index()].stage.index()];
+                        stage.item == item && stage.branch == branch
+                    })
+                }
                 _ => None,
             };
             match ahead {
