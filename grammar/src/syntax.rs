@@ -195,6 +195,16 @@ impl<'t> Pairs<'t> {
         self.clone().next()
     }
 
+    /// The rule of the next one, which stays the next.
+    pub fn rule(&self) -> Option<Rule> {
+        self.nodes.first().map(|node| node.rule)
+    }
+
+    /// Whether the next one is the last.
+    pub fn is_single(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.inside as usize + 1 == self.nodes.len())
+    }
+
     /// The next one, if its rule is wanted.
     pub fn next_if(&mut self, wanted: impl FnOnce(Rule) -> bool) -> Option<Pair<'t>> {
         if self.nodes.first().is_some_and(|node| wanted(node.rule)) { self.next() } else { None }

@@ -16,7 +16,7 @@ impl<'s> Build<'s> {
         let nodes = self.children(pair);
         // Every operator may nest the operands before it one deeper.
         let mut levels = 1;
-        if nodes.pairs.clone().nth(1).is_some() {
+        if !nodes.pairs.is_single() {
             let operators =
                 nodes.pairs.clone().filter(|pair| matches!(pair.as_rule(), Rule::operator | Rule::not));
             levels += operators.count() as u32;
@@ -31,7 +31,7 @@ impl<'s> Build<'s> {
         let first = self.next(&mut nodes)?;
         let conditional = first.as_rule() == Rule::conditional;
         let first = self.operand(first, &mut nodes);
-        if nodes.pairs.peek().is_none() {
+        if nodes.pairs.rule().is_none() {
             return first;
         }
         if conditional {
@@ -43,7 +43,7 @@ impl<'s> Build<'s> {
         }
         while let Some(pair) = self.next(&mut nodes) {
             operators.push((Self::operator(&pair), self.span(&pair)));
-            let operand = match nodes.pairs.peek().map(Pair::as_rule) {
+            let operand = match nodes.pairs.rule() {
                 None | Some(Rule::operator) => {
                     self.expected(nodes.end, &[Rule::operand]);
                     self.damage();

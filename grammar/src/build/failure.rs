@@ -97,7 +97,7 @@ impl<'s> Build<'s> {
                 if build.take(&mut nodes, Rule::then_word).is_none() {
                     break;
                 }
-                if nodes.pairs.peek().is_none() {
+                if nodes.pairs.rule().is_none() {
                     build.expected(nodes.end, &[Rule::action]);
                     return None;
                 }

@@ -79,7 +79,9 @@ impl<'s> Build<'s> {
             }
             let span = pair;
             members.nodes.end = span.end();
-            members.muted = self.mute.take().or(members.muted);
+            if self.mute.is_some() {
+                members.muted = self.mute.take();
+            }
             if let Some(muted) = members.muted {
                 if rule != Rule::EOI && self.continues_block(span.start(), muted) {
                     members.due = false;
@@ -92,7 +94,8 @@ impl<'s> Build<'s> {
             }
             members.first = false;
             let wants = |rule| !matches!(rule, Rule::bad | Rule::bad_line | Rule::misplaced);
-            members.due = wants(rule) && (!self.text[..span.end()].ends_with('}') || always_separated(rule));
+            let braced = span.end() > 0 && self.text.as_bytes()[span.end() - 1] == b'}';
+            members.due = wants(rule) && (!braced || always_separated(rule));
             return Some(Member { pair, docs });
         }
     }
@@ -124,6 +127,12 @@ impl<'s> Build<'s> {
             if members.first && gap == b", " {
                 self.expected(from, members.place.members());
             }
+            return;
+        }
+        // The next line, however far it is indented.
+        if let [b'\n', indent @ ..] = gap
+            && indent.iter().all(|byte| *byte == b' ')
+        {
             return;
         }
         let mut commas = usize::from(members.first);

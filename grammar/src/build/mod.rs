@@ -139,13 +139,20 @@ impl<'s> Build<'s> {
     }
 
     /// The next child, if it is of that rule.
+    #[inline]
     pub(crate) fn take<'t>(&mut self, nodes: &mut Nodes<'t>, rule: Rule) -> Option<Pair<'t>> {
-        while let Some(comment) = nodes.pairs.next_if(|next| next == Rule::comment) {
-            self.comment(&comment);
+        loop {
+            let next = nodes.pairs.rule()?;
+            if next != rule && next != Rule::comment {
+                return None;
+            }
+            let pair = nodes.pairs.next()?;
+            if next == rule {
+                nodes.end = pair.end();
+                return Some(pair);
+            }
+            self.comment(&pair);
         }
-        let pair = nodes.pairs.next_if(|next| next == rule)?;
-        nodes.end = pair.end();
-        Some(pair)
     }
 
     fn comment(&mut self, pair: &Pair<'_>) {
@@ -185,7 +192,7 @@ impl<'s> Build<'s> {
     fn check_name(&mut self, text: &str, span: Span) {
         if message::is_reserved(text) {
             self.reserved(span, text);
-        } else if text.ends_with('-') {
+        } else if text.as_bytes().last() == Some(&b'-') {
             self.report(
                 message::unexpected(span, format!("the name `{text}` ends in `-`"), "not a name")
                     .help("`-` may only stand between letters, digits and `_`"),
@@ -196,20 +203,28 @@ impl<'s> Build<'s> {
 
     /// A name where one of another module may stand, `common.sre`: its text holds the dot.
     fn dotted(&mut self, pair: &Pair<'_>) -> Name {
-        let path = self.path(pair);
-        Name { text: pair.as_str().into(), span: path.span }
+        let mut rest = Some((pair.as_str(), pair.start()));
+        while let Some((text, start)) = rest {
+            let (first, after) = first_name(text);
+            let end = start + first.len();
+            self.check_name(first, self.place(start, end));
+            rest = after.map(|after| (after, end + 1));
+        }
+        Name { text: pair.as_str().into(), span: self.span(pair) }
     }
 
     /// The names of a pair of rule `path`.
     fn path(&mut self, pair: &Pair<'_>) -> Path {
-        let mut start = pair.start();
         let dots = pair.as_str().bytes().filter(|byte| *byte == b'.').count();
         let mut names = Vec::with_capacity(1 + dots);
-        for text in pair.as_str().split('.') {
-            let span = self.place(start, start + text.len());
-            self.check_name(text, span);
-            names.push(Name { text: text.into(), span });
-            start += text.len() + 1;
+        let mut rest = Some((pair.as_str(), pair.start()));
+        while let Some((text, start)) = rest {
+            let (first, after) = first_name(text);
+            let end = start + first.len();
+            let span = self.place(start, end);
+            self.check_name(first, span);
+            names.push(Name { text: first.into(), span });
+            rest = after.map(|after| (after, end + 1));
         }
         Path { names, span: self.span(pair) }
     }
@@ -242,5 +257,13 @@ impl<'s> Build<'s> {
         let result = read(self);
         self.depth -= levels;
         result
+    }
+}
+
+/// What stands before the first dot of a path, and behind it.
+fn first_name(path: &str) -> (&str, Option<&str>) {
+    match path.bytes().position(|byte| byte == b'.') {
+        Some(dot) => (&path[..dot], Some(&path[dot + 1..])),
+        None => (path, None),
     }
 }

@@ -168,7 +168,7 @@ impl<'s> Build<'s> {
         let mut list = None;
         if self.take(&mut nodes, Rule::in_word).is_none() {
             self.expected(nodes.end, &[Rule::in_word]);
-        } else if let Some(Rule::list | Rule::path) = nodes.pairs.peek().map(Pair::as_rule) {
+        } else if let Some(Rule::list | Rule::path) = nodes.pairs.rule() {
             if let Some(pair) = self.next(&mut nodes) {
                 list = self.primary(pair, &mut nodes);
             }

@@ -136,11 +136,11 @@ impl<'s> Build<'s> {
 
     /// What follows a key: `=` (or what was written for it), the value, and what is left over.
     fn value(&mut self, nodes: &mut Nodes<'_>, name: &Name) -> Option<Expr> {
-        if self.indented_block(nodes, name) {
+        let colon = nodes.pairs.rule() == Some(Rule::wrong_assign);
+        if colon && self.indented_block(nodes, name) {
             return None;
         }
-        let colon = nodes.pairs.peek().is_some_and(|pair| pair.as_rule() == Rule::wrong_assign);
-        if let Some(error) = crate::recover::foreign_entry(&name.text, name.span).filter(|_| colon) {
+        if colon && let Some(error) = crate::recover::foreign_entry(&name.text, name.span) {
             self.report(error);
             self.damage();
             return None;
@@ -216,9 +216,10 @@ impl<'s> Build<'s> {
         let end = nodes.end;
         let Some(pair) = self.take(nodes, Rule::wrong_assign) else {
             // The sign itself is not among the pairs.
-            let sign = message::token(self.text, end);
-            if sign.text == "=" {
-                nodes.end = sign.end();
+            let rest = &self.text.as_bytes()[end..];
+            let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+            if rest.get(blanks) == Some(&b'=') && rest.get(blanks + 1) != Some(&b'=') {
+                nodes.end = end + blanks + 1;
             }
             return;
         };
@@ -340,6 +341,9 @@ impl<'s> Build<'s> {
 
     /// The pair of a body, after whatever should not stand before its brace.
     pub(super) fn body<'t>(&mut self, nodes: &mut Nodes<'t>, rule: Rule) -> Option<Pair<'t>> {
+        if nodes.pairs.rule() == Some(rule) {
+            return self.take(nodes, rule);
+        }
         let junk = self.take(nodes, Rule::head_junk);
         if let Some(junk) = &junk {
             self.junk(junk, &[Rule::opening_brace]);

@@ -53,7 +53,7 @@ impl<'s> Build<'s> {
         }
         let mut default = None;
         self.assign(&mut nodes);
-        if let Some(Rule::expr | Rule::no_value) = nodes.pairs.peek().map(Pair::as_rule) {
+        if let Some(Rule::expr | Rule::no_value) = nodes.pairs.rule() {
             default = self.assigned(&mut nodes);
         }
         let span = Span { start: name.span.start, end: self.place(nodes.end, nodes.end).end };

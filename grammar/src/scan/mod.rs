@@ -304,6 +304,11 @@ impl Scan<'_> {
         if self.code_noted {
             return;
         }
+        // The usual end of a line needs no closer look.
+        if self.at > self.line && self.bytes[self.at - 1].is_ascii_graphic() {
+            self.code_end = self.at;
+            return;
+        }
         let line = self.source[self.line..self.at].trim_end();
         if !line.trim_start().is_empty() {
             self.code_end = self.line + line.len();
