@@ -23,8 +23,14 @@ impl Loader for DiskLoader {
         let mut paths = Vec::new();
         for entry in fs::read_dir(place)? {
             let entry = entry?;
-            if is_source(Path::new(&entry.file_name())) && entry.path().is_file() {
-                paths.push(dir.join(entry.file_name()));
+            let name = entry.file_name();
+            // Where a link leads has to be asked for; what else it is came with the name.
+            let is_file = || match entry.file_type() {
+                Ok(kind) if !kind.is_symlink() => kind.is_file(),
+                _ => entry.path().is_file(),
+            };
+            if is_source(Path::new(&name)) && is_file() {
+                paths.push(dir.join(name));
             }
         }
         paths.sort();

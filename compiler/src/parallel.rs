@@ -2,7 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// A thread costs about as much time as this many units of work: bytes of source.
@@ -11,6 +11,12 @@ const WORTH_A_THREAD: usize = 8 * 1024;
 /// As much stack as a program starts with: what can be read must not depend on who reads it.
 const STACK: usize = 8 * 1024 * 1024;
 
+/// How many there are. Asking the system reads several files, so it is asked once.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Makes each item into something, on as many threads as there are cores where so much work is worth it.
 pub(crate) fn map<T: Send, R: Send>(
     items: Vec<T>,
@@ -18,8 +24,8 @@ pub(crate) fn map<T: Send, R: Send>(
     make: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
     let total: usize = items.iter().map(&work).sum();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(items.len()).min(total / WORTH_A_THREAD);
+    let worth = items.len().min(total / WORTH_A_THREAD);
+    let threads = if worth < 2 { worth } else { worth.min(cores()) };
     if threads < 2 {
         return items.into_iter().map(make).collect();
     }
