@@ -221,6 +221,14 @@ impl<'p> Model<'p> {
 
     /// The provider at the start of a path, and how many names that takes.
     pub fn find_provider(&self, module: ModuleId, path: &Path) -> Option<Found> {
+        if self.names(module).imports.is_empty() {
+            // Only the module's own and the built-in ones are in sight.
+            let named = |module: ModuleId| self.names(module).get(&path.names[0].text);
+            let is_provider = |id: &DeclId| self.as_provider(*id).is_some();
+            let decl =
+                named(module).filter(is_provider).or_else(|| named(ModuleId::PRELUDE).filter(is_provider))?;
+            return Some(Found { decl, taken: 1 });
+        }
         if let Ok(found) = self.find(module, path)
             && self.as_provider(found.decl).is_some()
         {
@@ -282,6 +290,11 @@ impl<'p> Model<'p> {
     /// Whether there is time left to look for what would fit.
     pub fn may_look(&self) -> bool {
         self.looks.get() > 0
+    }
+
+    /// Starts to count anew.
+    pub fn look_again(&self) {
+        self.looks.set(MOST_LOOKS);
     }
 
     /// Counts a search among so many names.

@@ -22,7 +22,7 @@ pub const RULE: Rule = Rule {
 pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     // Found once, for the first item that asks.
-    let works = OnceCell::new();
+    let held = OnceCell::new();
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
@@ -77,27 +77,21 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         let component = |stage: StageId| union.find(number(stage));
         // Nobody waits for a stage that stands alone.
         if stages.len() > 1 {
-            let works = works.get_or_init(|| Works {
-                held: pipeline_conflict::held(judged),
-                changed: pipeline_conflict::changes(judged),
-            });
-            targets(judged, item, works, (&stages, &component), sink);
+            let held = held.get_or_init(|| pipeline_conflict::held(judged));
+            targets(judged, item, held, (&stages, &component), sink);
         }
     }
 }
 
-/// What each stage works on: the places that it holds, and what it changes.
-struct Works<'a> {
-    held: BTreeMap<StageId, BTreeMap<usize, &'a str>>,
-    changed: BTreeMap<StageId, BTreeSet<pipeline_conflict::Change<'a>>>,
-}
+/// The places that each stage holds.
+type Held<'a> = BTreeMap<StageId, BTreeMap<usize, &'a str>>;
 
 /// Stages of different branches that are joined and need one target for themselves. Those that change the same service there
 /// are the matter of `pipeline/conflict`.
 fn targets(
     judged: &Judged<'_, '_>,
     item: ItemId,
-    Works { held, changed }: &Works<'_>,
+    held: &Held<'_>,
     (stages, component): (&[StageId], &dyn Fn(StageId) -> u32),
     sink: &mut Vec<Diagnostic>,
 ) {
@@ -109,6 +103,7 @@ fn targets(
             let key = (component(*stage), *place);
             let earlier = *first.entry(key).or_insert(*stage);
             let branch = |stage: StageId| plan.stages[stage.index()].branch;
+            let changed = pipeline_conflict::changes(judged);
             let of = |stage: &StageId| changed.get(stage).into_iter().flatten().collect::<BTreeSet<_>>();
             if branch(earlier) == branch(*stage)
                 || !of(&earlier).is_disjoint(&of(stage))

@@ -6,8 +6,8 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule as CheckRule;
 use foldhash::HashMap;
 use lockstep_plan::{
-    BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, Step,
-    StepId, Value, Work, format_duration,
+    BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, ScopeId,
+    Step, StepId, Value, Work, format_duration,
 };
 use std::collections::BTreeSet;
 
@@ -164,6 +164,7 @@ fn arrive(
     };
     let (mut least, mut most) = (0_u64, 0_u64);
     let mut all = Vec::new();
+    let mut rules = Rules::default();
     for part in &plan.items[item.index()].branches[branch].parts {
         let id = match part {
             Part::Approval(id) => {
@@ -181,7 +182,7 @@ fn arrive(
                 Work::Steps(ids) => {
                     let running =
                         ids.iter().map(|id| &plan.steps[id.index()]).filter(|step| !never(&step.when));
-                    let longest = running.map(|step| longest(plan, step)).max().unwrap_or(0);
+                    let longest = running.map(|step| longest(plan, step, &mut rules)).max().unwrap_or(0);
                     most = most.saturating_add(longest);
                     if stage.when.is_empty() && position.when.is_empty() {
                         least = least.saturating_add(surely(plan, ids));
@@ -206,7 +207,7 @@ fn arrive(
 }
 
 /// What a step takes at most, with every attempt and every question that its rules allow.
-fn longest(plan: &Plan, step: &Step) -> u64 {
+fn longest<'a>(plan: &'a Plan, step: &'a Step, rules: &mut Rules<'a>) -> u64 {
     // Letting time pass does not fail.
     if step.action.provider == "wait" {
         return match step.action.arguments.get("duration").and_then(Expr::as_value) {
@@ -214,13 +215,34 @@ fn longest(plan: &Plan, step: &Step) -> u64 {
             _ => step.timeout,
         };
     }
+    if step.scopes.is_empty() {
+        return step.timeout;
+    }
     let (mut retries, mut asks) = (0_u64, 0_u64);
-    for rule in reached(plan, step) {
+    for rule in rules.reached(plan, step) {
         let (attempts, questions) = more(&rule.reaction, step.timeout);
         retries = retries.saturating_add(attempts);
         asks = asks.max(questions);
     }
     step.timeout.saturating_add(retries).saturating_add(asks)
+}
+
+/// The rules that failures of the last step that was looked at can lead to: mostly the next one has the same.
+#[derive(Default)]
+struct Rules<'a> {
+    /// The scopes of that step, and whether it is an approval.
+    of: (&'a [ScopeId], bool),
+    reached: Vec<&'a Rule>,
+}
+
+impl<'a> Rules<'a> {
+    fn reached(&mut self, plan: &'a Plan, step: &'a Step) -> &[&'a Rule] {
+        let of = (step.scopes.as_slice(), step.action.provider == "approval");
+        if self.of != of {
+            (self.of, self.reached) = (of, reached(plan, step));
+        }
+        &self.reached
+    }
 }
 
 /// The rules that a failure of the step can lead to: for each kind the first that covers it, and those that cover only a

@@ -138,6 +138,7 @@ pub struct Judged<'a, 'p> {
     pub lowered: &'a Lowered,
     meetings: Vec<order::Meetings>,
     damaged: Vec<bool>,
+    works: pipeline_conflict::Works<'a>,
 }
 
 /// Checks that look at the plan of a pipeline.
@@ -163,16 +164,21 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     let mut budget = Budget::of(program);
     let alone = modules.len() == 1;
     let size = |module: &ModuleId| program.module_files(*module).map(|(_, file)| file.text.len()).sum();
-    let judged = parallel::map(modules, size, |module| {
-        let model = Model::sharing(program, &index);
+    let judge = |model: &Model<'_>, module: ModuleId| {
         let mut found = Vec::new();
-        let mut used = types::check_declarations(&model, module, &mut found);
+        let mut used = types::check_declarations(model, module, &mut found);
         used.imports.extend(model.gone_through());
         let mut own = if alone { budget } else { budget.share(size(&module)) };
-        let plans = plans(&model, module, &mut own);
+        let plans = plans(model, module, &mut own);
         (module, found, used, (alone || !own.is_spent()).then_some(plans))
-    });
+    };
     let model = Model::sharing(program, &index);
+    let judged = match modules.as_slice() {
+        // What has been found out about the only one need not be found out again.
+        [only] => vec![judge(&model, *only)],
+        _ => parallel::map(modules, size, |module| judge(&Model::sharing(program, &index), module)),
+    };
+    model.look_again();
     let mut found = Vec::new();
     syntax::check(program, &mut found);
     let (mut used, mut later) = (Used::default(), Vec::new());

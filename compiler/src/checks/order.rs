@@ -29,7 +29,8 @@ pub struct Meetings {
 impl<'a, 'p> Judged<'a, 'p> {
     /// Looks once at what several checks want to know.
     pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered) -> Self {
-        let mut judged = Judged { model, pipeline, lowered, meetings: Vec::new(), damaged: Vec::new() };
+        let (meetings, damaged, works) = Default::default();
+        let mut judged = Judged { model, pipeline, lowered, meetings, damaged, works };
         judged.meetings = judged
             .items()
             .map(|item| Meetings {

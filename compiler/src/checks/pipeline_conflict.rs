@@ -2,10 +2,10 @@
 
 use super::Judged;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::words;
 use crate::program::ModuleId;
 use crate::rules::Rule;
 use lockstep_plan::{Concurrency, Expr, Part, Plan, StageId, Target, Value};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -18,8 +18,8 @@ pub const RULE: Rule = Rule {
 /// Looks at the branches of every group.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    let changed = changes(judged);
-    for item in &plan.items {
+    for item in plan.items.iter().filter(|item| item.branches.len() > 1) {
+        let changed = changes(judged);
         let mut first: BTreeMap<Change<'_>, (usize, StageId)> = BTreeMap::new();
         let mut reported: BTreeSet<(StageId, StageId)> = BTreeSet::new();
         for (branch, it) in item.branches.iter().enumerate() {
@@ -63,8 +63,23 @@ pub struct Change<'a> {
     target: &'a str,
 }
 
+/// What each stage changes, and where.
+#[derive(Debug, Default)]
+pub struct Works<'a> {
+    /// For each target the number of its place: two names of one place have one number. None where that is not known yet.
+    places: OnceCell<Vec<Option<usize>>>,
+    changed: OnceCell<Changes<'a>>,
+}
+
 /// What each stage changes.
-pub fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Change<'a>>> {
+pub type Changes<'a> = BTreeMap<StageId, BTreeSet<Change<'a>>>;
+
+/// What each stage changes, found once for all checks.
+pub fn changes<'a, 'j>(judged: &'j Judged<'a, '_>) -> &'j Changes<'a> {
+    judged.works.changed.get_or_init(|| changed(judged))
+}
+
+fn changed<'a>(judged: &Judged<'a, '_>) -> Changes<'a> {
     let plan = &judged.lowered.plan;
     let places = places(judged);
     let mut all: BTreeMap<StageId, BTreeSet<Change<'a>>> = BTreeMap::new();
@@ -84,13 +99,15 @@ pub fn changes<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeSet<Cha
 }
 
 /// For each target the number of its place; none where that is not known yet.
-fn places(judged: &Judged<'_, '_>) -> Vec<Option<usize>> {
-    let mut numbers: BTreeMap<Vec<(String, Value)>, usize> = BTreeMap::new();
-    let mut number = |target| {
-        let next = numbers.len();
-        Some(*numbers.entry(identity(judged, target)?).or_insert(next))
-    };
-    judged.lowered.plan.targets.iter().map(&mut number).collect()
+fn places<'j>(judged: &'j Judged<'_, '_>) -> &'j [Option<usize>] {
+    judged.works.places.get_or_init(|| {
+        let mut numbers: BTreeMap<Identity<'_>, usize> = BTreeMap::new();
+        let mut number = |target| {
+            let next = numbers.len();
+            Some(*numbers.entry(identity(target)?).or_insert(next))
+        };
+        judged.lowered.plan.targets.iter().map(&mut number).collect()
+    })
 }
 
 /// The places that each stage holds while it runs, and what they are called: those that its steps work on. Where the
@@ -99,11 +116,20 @@ pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize,
     let plan = &judged.lowered.plan;
     let places = places(judged);
     let mut held: BTreeMap<StageId, BTreeMap<usize, &str>> = BTreeMap::new();
+    // Most steps are of few providers.
+    let mut general: Vec<(&str, bool)> = Vec::new();
+    let mut is_general = |name: &'a str| {
+        if let Some((_, known)) = general.iter().find(|(known, _)| *known == name) {
+            return *known;
+        }
+        let provider = judged.model.provider_named(ModuleId::PRELUDE, name);
+        let found = provider.is_some_and(|id| !judged.model.is_deployment_type(id));
+        general.push((name, found));
+        found
+    };
     for step in plan.steps.iter().filter(|step| step.role == lockstep_plan::Role::Forward) {
         let stage = &plan.stages[step.stage.index()];
-        let provider = judged.model.provider_named(ModuleId::PRELUDE, &step.action.provider);
-        let general = provider.is_some_and(|id| !judged.model.is_deployment_type(id));
-        if general
+        if is_general(&step.action.provider)
             || stage.concurrency == Concurrency::None
             || never(plan, &stage.when)
             || never(plan, &step.when)
@@ -136,21 +162,12 @@ fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {
     when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
 }
 
-/// The settings that tell a target from others; none where they are not known yet.
-pub fn identity(judged: &Judged<'_, '_>, target: &Target) -> Option<Vec<(String, Value)>> {
-    let model = judged.model;
-    let provider = model
-        .provider_named(ModuleId::PRELUDE, &target.provider)
-        .or_else(|| model.declarations().find(|id| model.name(*id) == target.provider));
-    let names = provider
-        .and_then(|id| model.as_provider(id))
-        .map(|provider| words(&provider.settings, "identity"))
-        .unwrap_or_default();
-    let mut identity = vec![("provider".to_string(), Value::Text(target.provider.clone()))];
-    for (name, value) in &target.settings {
-        if names.is_empty() || names.contains(&name.as_str()) {
-            identity.push((name.clone(), value.as_value()?.clone()));
-        }
-    }
-    Some(identity)
+/// A provider, and the settings that tell a target from others of it.
+type Identity<'a> = (&'a str, Vec<(&'a str, &'a Value)>);
+
+/// What tells a target from others; none where that is not known yet.
+fn identity(target: &Target) -> Option<Identity<'_>> {
+    let known = target.identity().filter_map(|(name, value)| Some((name, value?)));
+    let settings = known.map(|(name, value)| Some((name, value.as_value()?))).collect::<Option<_>>()?;
+    Some((&target.provider, settings))
 }

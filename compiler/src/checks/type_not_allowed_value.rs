@@ -37,7 +37,8 @@ pub fn literal(
     info: &ParamInfo<'_>,
     sink: &mut Vec<Diagnostic>,
 ) {
-    if let Some(value) = constant(expr)
+    if info.within().is_some()
+        && let Some(value) = constant(expr)
         && let Some(diagnostic) = check(model, Location { file, span: expr.span }, &value, info)
     {
         sink.push(diagnostic);

@@ -73,32 +73,41 @@ fn of_items<'p>(items: &'p [Item], file: FileId, scope: RuleScope, all: &mut Fai
     }
 }
 
+/// A list of failure rules, with the steps whose failures it can meet.
+type Covered<'p> = (FileId, Vec<&'p Step>, &'p [Failure]);
+
 /// Every list of failure rules of workflows that were understood, with the steps whose failures it can meet.
-pub fn covered<'p>(model: &Model<'p>) -> Vec<(FileId, Vec<&'p Step>, &'p [Failure])> {
+pub fn covered<'p>(model: &Model<'p>) -> Vec<Covered<'p>> {
+    let own = |file, step: &'p Step| -> Option<Covered<'p>> {
+        (!step.failures.is_empty()).then(|| (file, vec![step], step.failures.as_slice()))
+    };
     let mut all = Vec::new();
     for (file, _, workflow) in workflows(model) {
         if model.program.is_damaged(file, workflow.body) {
             continue;
         }
-        let of_phases = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items)).collect();
-        all.push((file, of_phases, workflow.failures.as_slice()));
+        if !workflow.failures.is_empty() {
+            let of_phases = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items)).collect();
+            all.push((file, of_phases, workflow.failures.as_slice()));
+        }
         for phase in &workflow.phases {
             let steps = steps_of(&phase.items);
             for item in &phase.items {
-                if let Item::Section(section) = item {
+                if let Item::Section(section) = item
+                    && !section.failures.is_empty()
+                {
                     all.push((file, steps_of(&section.items), section.failures.as_slice()));
                 }
             }
             let blocks = phase.rollbacks.iter().flat_map(|block| steps_of(&block.items));
-            all.extend(
-                steps.iter().copied().chain(blocks).map(|step| (file, vec![step], step.failures.as_slice())),
-            );
-            all.push((file, steps, phase.failures.as_slice()));
+            all.extend(steps.iter().copied().chain(blocks).filter_map(|step| own(file, step)));
+            if !phase.failures.is_empty() {
+                all.push((file, steps, phase.failures.as_slice()));
+            }
         }
         let blocks = workflow.rollbacks.iter().flat_map(|block| steps_of(&block.items));
-        all.extend(blocks.map(|step| (file, vec![step], step.failures.as_slice())));
+        all.extend(blocks.filter_map(|step| own(file, step)));
     }
-    all.retain(|(_, _, failures)| !failures.is_empty());
     all
 }
 

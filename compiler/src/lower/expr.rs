@@ -59,21 +59,35 @@ impl<'p> Lowerer<'_, 'p> {
             ExprKind::Path(path) => return self.path(path, frame),
             ExprKind::Star(path) => return self.star(path, frame),
             ExprKind::Construct(construct) => return self.service(construct, frame),
-            ExprKind::Text(text) => Expr::Text(
-                text.parts
-                    .iter()
-                    .map(|part| match part {
-                        TextPart::Literal(text) => Expr::Value(Value::Text(text.clone())),
-                        TextPart::Expr(expr) => self.data(expr, &any, frame),
-                    })
-                    .collect(),
-            ),
+            ExprKind::Text(text) => {
+                match text.parts.as_slice() {
+                    [] => return Val::constant(Value::Text(String::new())),
+                    [TextPart::Literal(text)] => return Val::constant(Value::Text(text.clone())),
+                    _ => {}
+                }
+                Expr::Text(
+                    text.parts
+                        .iter()
+                        .map(|part| match part {
+                            TextPart::Literal(text) => Expr::Value(Value::Text(text.clone())),
+                            TextPart::Expr(expr) => self.data(expr, &any, frame),
+                        })
+                        .collect(),
+                )
+            }
             ExprKind::List(items) => {
                 let element = match ty.required() {
                     Ty::List(element) => element,
                     _ => &any,
                 };
                 let items: Vec<Val> = items.iter().map(|item| self.eval(item, element, frame)).collect();
+                if items.iter().all(|item| item.as_value().is_some()) {
+                    let values = items.into_iter().filter_map(|item| match item {
+                        Val::Data(Expr::Value(value)) => Some(value),
+                        _ => None,
+                    });
+                    return Val::constant(Value::List(values.collect()));
+                }
                 if !items.iter().all(|item| matches!(item, Val::Data(_))) {
                     return Val::List(items);
                 }
@@ -87,7 +101,9 @@ impl<'p> Lowerer<'_, 'p> {
                 let entries = record.entries.iter();
                 Expr::Map(
                     entries
-                        .map(|entry| (entry.name.text.to_string(), self.data(&entry.value, element, frame)))
+                        .map(|entry| {
+                            (entry.name.text.as_str().to_owned(), self.data(&entry.value, element, frame))
+                        })
                         .collect(),
                 )
             }
@@ -139,14 +155,14 @@ impl<'p> Lowerer<'_, 'p> {
         let head = path.names[0].text.as_str();
         if let Some(value) = frame.var(head) {
             let weight = value.weight();
-            self.charge(frame.vars.len() / VARS + weight);
+            self.charge(frame.vars.as_slice().len() / VARS + weight);
             return true;
         }
         match head {
             "service" => frame.service.is_some(),
             "infra" => frame.infra.is_some(),
             "stage" | "run" => frame.stage.is_some() && path.names.len() > 1,
-            _ => frame.outputs.contains_key(head) && path.names.len() > 1,
+            _ => frame.outputs.get(head).is_some() && path.names.len() > 1,
         }
     }
 
@@ -215,7 +231,7 @@ impl<'p> Lowerer<'_, 'p> {
         }
         // Finding it takes longer among many, copying it when it holds much.
         if let Some(value) = frame.var(head) {
-            self.charge(frame.vars.len() / VARS + value.weight());
+            self.charge(frame.vars.as_slice().len() / VARS + value.weight());
             if self.is_spent() {
                 return Val::Unknown("?".into());
             }
@@ -233,7 +249,7 @@ impl<'p> Lowerer<'_, 'p> {
                 ("failure", Some("kind")) if frame.rollback => Some(Expr::Failure(FailureFact::Kind)),
                 ("failure", Some("message")) if frame.rollback => Some(Expr::Failure(FailureFact::Message)),
                 (_, Some(output)) => {
-                    frame.outputs.get(head).map(|step| Expr::Output { step: *step, name: output.to_string() })
+                    frame.outputs.get(head).map(|step| Expr::Output { step, name: output.to_string() })
                 }
                 _ => None,
             };

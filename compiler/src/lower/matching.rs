@@ -5,7 +5,7 @@ use super::stage::Here;
 use super::value::{Frame, Val};
 use crate::checks;
 use crate::diagnostic::Location;
-use crate::model::DeclId;
+use crate::model::{DeclId, Model};
 use crate::types::{Implicit, ParamInfo, Ty, implicit};
 use lockstep_grammar::ast::{self, ExprKind, Setting};
 use std::rc::Rc;
@@ -20,41 +20,54 @@ pub struct Settled {
     /// Where the stage gives it.
     at: Location,
     /// For service and infrastructure the deployment types that the workflow allows; an empty list allows all.
-    allowed: Vec<Vec<String>>,
+    allowed: Vec<Vec<DeclId>>,
 }
 
 /// A service or target of a phase: what it is, and what the workflow says that it may be.
-struct Thing {
-    name: String,
-    provider: String,
-    /// See [`Settled::allowed`].
-    allowed: Vec<String>,
+struct Thing<'a> {
+    name: &'a str,
+    provider: &'a str,
+    /// See [`Settled::allowed`]; none where it is only what it is itself.
+    allowed: Option<&'a [DeclId]>,
     /// Where it is said: in the stage's arguments, or in the phase.
     at: Option<Location>,
 }
 
-impl Thing {
-    /// Whether it is what the workflow asks for. If not, the argument has its own report.
-    fn fits(&self) -> bool {
-        self.allowed.is_empty() || self.allowed.contains(&self.provider)
+impl Thing<'_> {
+    /// Whether a deployment type is one that the workflow asks for.
+    fn allows(&self, model: &Model<'_>, provider: &str) -> bool {
+        match self.allowed {
+            Some(allowed) => allows(model, allowed, provider),
+            None => self.provider == provider,
+        }
     }
+
+    /// Whether nothing but what it is could have been given.
+    fn is_sure(&self) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.len() == 1)
+    }
+}
+
+/// Whether a deployment type is among those that are allowed; none means all.
+fn allows(model: &Model<'_>, allowed: &[DeclId], provider: &str) -> bool {
+    allowed.is_empty() || allowed.iter().any(|id| model.name(*id) == provider)
 }
 
 impl<'p> Lowerer<'_, 'p> {
     /// Judges a phase's service and target by what they are. What their types already rule out is reported with the types.
-    pub(super) fn settle(
+    pub(super) fn settle<'i>(
         &mut self,
         frame: &Frame<'p>,
         settings: &'p [Setting],
-        infos: &[ParamInfo<'p>],
+        infos: &'i [ParamInfo<'p>],
         stage: &'p ast::Stage,
         outer: &Frame<'p>,
     ) -> Option<Rc<Settled>> {
         let thing = |name: &str, value: &Option<Val>, is_one: fn(&Ty) -> bool| {
             let (found, provider) = self.what(value.as_ref()?)?;
-            let given = |info: &ParamInfo<'p>| {
+            let given = |info: &'i ParamInfo<'p>| {
                 let entry = stage.arguments.entries.iter().find(|entry| entry.name.text == info.name());
-                (self.allowed(&info.ty), entry.map(|entry| outer.at(entry.value.span)))
+                (Some(allowed(&info.ty)), entry.map(|entry| outer.at(entry.value.span)))
             };
             let (allowed, at) = match implicit(settings, name, infos, is_one) {
                 Implicit::Param(index) => given(&infos[index]),
@@ -65,8 +78,7 @@ impl<'p> Lowerer<'_, 'p> {
                         }
                         _ => None,
                     };
-                    let own = || (vec![provider.clone()], Some(frame.at(setting.value.span)));
-                    param.map_or_else(own, given)
+                    param.map_or_else(|| (None, Some(frame.at(setting.value.span))), given)
                 }
                 Implicit::None | Implicit::Ambiguous(..) => return None,
             };
@@ -74,31 +86,43 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let service = thing("service", &frame.service, |ty| matches!(ty, Ty::Service(_)));
         let infra = thing("infra", &frame.infra, |ty| matches!(ty, Ty::Infra(_)));
-        if service.iter().chain(&infra).any(|thing| !thing.fits()) {
+        let model = self.model;
+        // What does not fit has its own report, as an argument.
+        if service.iter().chain(&infra).any(|thing| !thing.allows(model, thing.provider)) {
             return None;
         }
         if let (Some(service), Some(infra)) = (&service, &infra)
             && service.provider != infra.provider
         {
-            let in_common = service.allowed.is_empty()
-                || infra.allowed.is_empty()
-                || service.allowed.iter().any(|provider| infra.allowed.contains(provider));
+            let own = |id: &DeclId| model.name(*id);
+            let in_common = match (service.allowed, infra.allowed) {
+                (Some([]), _) | (_, Some([])) => true,
+                (Some(one), Some(two)) => one.iter().any(|id| allows(model, two, own(id))),
+                (Some(one), None) => allows(model, one, infra.provider),
+                (None, Some(two)) => allows(model, two, service.provider),
+                (None, None) => false,
+            };
             if in_common {
                 let diagnostic = checks::template_infrastructure_type::instance(
                     infra.at.unwrap_or(outer.at(stage.name.span)),
-                    (&infra.name, &infra.provider),
+                    (infra.name, infra.provider),
                     service.at,
-                    (&service.name, &service.provider),
+                    (service.name, service.provider),
                 );
                 checks::template_infrastructure_type::once(diagnostic, &mut self.sink);
             }
             return None;
         }
+        // Steps of another type are not even allowed by the types then.
+        if service.iter().chain(&infra).any(Thing::is_sure) {
+            return None;
+        }
         let by_infra = infra.is_some();
-        let allowed = service.iter().chain(&infra).map(|thing| thing.allowed.clone()).collect();
+        let allowed =
+            service.iter().chain(&infra).filter_map(|thing| Some(thing.allowed?.to_vec())).collect();
         let says = infra.or(service)?;
         let at = says.at.unwrap_or(outer.at(stage.name.span));
-        Some(Rc::new(Settled { provider: says.provider, by_infra, at, allowed }))
+        Some(Rc::new(Settled { provider: says.provider.to_owned(), by_infra, at, allowed }))
     }
 
     /// A step that its phase's types allow, and what the stage brings does not.
@@ -111,10 +135,9 @@ impl<'p> Lowerer<'_, 'p> {
     ) {
         let Some(settled) = &here.settled else { return };
         let name = self.model.name(provider);
-        let allows = |allowed: &Vec<String>| allowed.is_empty() || allowed.iter().any(|it| it == name);
         if settled.provider == name
             || !self.model.is_deployment_type(provider)
-            || !settled.allowed.iter().all(allows)
+            || !settled.allowed.iter().all(|allowed| allows(self.model, allowed, name))
         {
             return;
         }
@@ -128,7 +151,7 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     /// Name and deployment type of a service or target that is known.
-    fn what(&self, value: &Val) -> Option<(String, String)> {
+    fn what(&self, value: &Val) -> Option<(&str, &str)> {
         let (name, provider) = match value {
             Val::Service(id, _) => {
                 let service = &self.plan.services[id.index()];
@@ -141,15 +164,15 @@ impl<'p> Lowerer<'_, 'p> {
             _ => return None,
         };
         // What is no provider has its own report.
-        (!provider.is_empty()).then(|| (name.clone(), provider.clone()))
+        (!provider.is_empty()).then_some((name, provider))
     }
+}
 
-    fn allowed(&self, ty: &Ty) -> Vec<String> {
-        let providers = match ty {
-            Ty::Service(service) => service.providers.as_slice(),
-            Ty::Infra(infra) => infra.providers.as_slice(),
-            _ => &[],
-        };
-        providers.iter().map(|id| self.model.name(*id).to_string()).collect()
+/// The deployment types that a type allows.
+fn allowed(ty: &Ty) -> &[DeclId] {
+    match ty {
+        Ty::Service(service) => &service.providers,
+        Ty::Infra(infra) => &infra.providers,
+        _ => &[],
     }
 }

@@ -23,7 +23,6 @@ use lockstep_plan::{
 };
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
 
 /// A plan, and where its elements come from.
 #[derive(Debug, Clone)]
@@ -180,7 +179,7 @@ pub struct Lowerer<'a, 'p> {
     environments: Vec<DeclId>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
     /// For each service what its parameters mean.
-    service_vars: Vec<Rc<Vec<(&'p str, value::Val)>>>,
+    service_vars: Vec<value::Vars<'p>>,
     templates: HashMap<FileId, TemplateId>,
     barriers: HashMap<(ItemId, &'p str, BarrierKind), BarrierId>,
     /// Names that secrets, channels, groups and resources have in the plan.

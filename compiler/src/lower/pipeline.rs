@@ -234,7 +234,7 @@ impl<'p> Lowerer<'_, 'p> {
                 // Each round of a loop asks for itself.
                 let name = match &frame.round {
                     Some(round) => format!("{}[{round}]", approval.name.text),
-                    None => approval.name.text.to_string(),
+                    None => approval.name.text.as_str().to_owned(),
                 };
                 let name = self.distinct(name, frame.at(approval.name.span), "approval");
                 self.origins.approvals.push(frame.at(approval.name.span));
@@ -299,7 +299,7 @@ impl<'p> Lowerer<'_, 'p> {
                 other => {
                     let name = match other {
                         Val::Data(Expr::Param(name)) | Val::Unknown(name) => name,
-                        _ => it.name.text.to_string(),
+                        _ => it.name.text.as_str().to_owned(),
                     };
                     match self.loops.get(&name) {
                         Some(Value::List(items)) => items.iter().cloned().map(Val::constant).collect(),
@@ -309,7 +309,7 @@ impl<'p> Lowerer<'_, 'p> {
                 }
             },
         };
-        self.charge(items.len() * (1 + frame.vars.len()));
+        self.charge(items.len() * (1 + frame.vars.as_slice().len()));
         if self.is_spent() {
             return Vec::new();
         }

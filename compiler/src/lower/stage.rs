@@ -2,7 +2,7 @@
 
 use super::Lowerer;
 use super::matching::Settled;
-use super::value::{Frame, Val};
+use super::value::{Frame, Outputs, Val};
 use crate::checks;
 use crate::diagnostic::Location;
 use crate::index::Index;
@@ -15,7 +15,8 @@ use lockstep_grammar::ast::{
 };
 use lockstep_plan::{
     Barrier, BarrierId, BarrierKind, BlockItem, Concurrency, ConditionId, Expr, ItemId, Kind, Phase, Place,
-    PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, StepId, Undo, Use, Value, Work,
+    PlaceId, Position, Reaction, Role, Rule, Scope, ScopeId, Stage, StageId, Step, StepId, Undo, Use, Value,
+    Work,
 };
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -91,8 +92,8 @@ impl<'p> Lowerer<'_, 'p> {
             item,
             branch,
             when,
-            phases: Vec::new(),
-            positions: Vec::new(),
+            phases: Vec::with_capacity(workflow.phases.len()),
+            positions: Vec::with_capacity(workflow.phases.iter().map(|phase| phase.items.len()).sum()),
             rollback: None,
             uses: Vec::new(),
             concurrency: concurrency(&workflow.settings),
@@ -220,10 +221,10 @@ impl<'p> Lowerer<'_, 'p> {
         outer: &Frame<'p>,
     ) {
         let mut frame = self.with_things(inner, &phase.settings, infos);
-        inner.outputs = Rc::default(); // Not shared while the phase adds to them.
+        inner.outputs = Outputs::default(); // Not shared while the phase adds to them.
         let mut here = here.clone();
         here.settled = self.settle(&frame, &phase.settings, infos, stage, outer);
-        here.phase_name = phase.name.text.to_string();
+        here.phase_name = phase.name.text.as_str().to_owned();
         here.when = self.conditions(&phase.conditions, &frame);
         if let Some(scope) = self.scope(("phase", phase.name.text.as_str()), &phase.failures, &frame) {
             here.scopes.insert(0, scope);
@@ -232,7 +233,7 @@ impl<'p> Lowerer<'_, 'p> {
         let uses = self.uses(&phase.uses, &frame);
         let at = frame.at(phase.name.span);
         self.plan.stages[here.stage.index()].phases.push(Phase {
-            name: phase.name.text.to_string(),
+            name: phase.name.text.as_str().to_owned(),
             rollback: None,
             uses,
             claim: None,
@@ -240,7 +241,7 @@ impl<'p> Lowerer<'_, 'p> {
         self.origins.phases[here.stage.index()].push(at);
         let first = self.plan.steps.len();
         self.items(&phase.items, &mut frame, &here);
-        inner.outputs = Rc::clone(&frame.outputs);
+        inner.outputs = frame.outputs.clone();
         if let Some(block) = phase.rollbacks.first() {
             let lowered = self.block(block, &frame, &here);
             let index = here.phase.unwrap_or_default() as usize;
@@ -257,7 +258,7 @@ impl<'p> Lowerer<'_, 'p> {
             let work = match item {
                 Item::Section(section) => {
                     let mut here = here.clone();
-                    here.sections.push(section.name.text.to_string());
+                    here.sections.push(section.name.text.as_str().to_owned());
                     here.when.extend(self.conditions(&section.conditions, frame));
                     let scope = self.scope(("section", section.name.text.as_str()), &section.failures, frame);
                     here.scopes.splice(0..0, scope);
@@ -266,7 +267,7 @@ impl<'p> Lowerer<'_, 'p> {
                 }
                 Item::Step(step) => {
                     let id = self.step(step, frame, here, Role::Forward);
-                    Rc::make_mut(&mut frame.outputs).insert(step.name.text.as_str(), id);
+                    frame.outputs.insert(step.name.text.as_str(), id);
                     Work::Steps(vec![id])
                 }
                 Item::Steps(parallel) => {
@@ -276,7 +277,7 @@ impl<'p> Lowerer<'_, 'p> {
                         .map(|step| self.step(step, frame, here, Role::Forward))
                         .collect();
                     for (step, id) in parallel.steps.iter().zip(&steps) {
-                        Rc::make_mut(&mut frame.outputs).insert(step.name.text.as_str(), *id);
+                        frame.outputs.insert(step.name.text.as_str(), *id);
                     }
                     if steps.is_empty() {
                         continue;
@@ -367,7 +368,6 @@ impl<'p> Lowerer<'_, 'p> {
         items
     }
 
-    /// Ties the steps of all phases to the workflow's rollback block.
     /// Connects changing steps with the steps of a rollback block that undo them: the one that a step names, else the
     /// one that its provider names. The steps of this stage and, for a phase's block, of this phase begin at `first`.
     fn cover(
@@ -378,10 +378,15 @@ impl<'p> Lowerer<'_, 'p> {
         first: usize,
         phase: Option<u32>,
     ) {
-        let mut forward: HashMap<(Option<u32>, String), usize> = HashMap::default();
-        let mut undoing: HashMap<String, StepId> = HashMap::default();
-        for (index, step) in self.plan.steps.iter().enumerate().skip(first) {
-            let short = step.name.rsplit('.').next().unwrap_or_default().to_string();
+        let steps = &self.plan.steps;
+        let undoable = |step: &Step| step.role == Role::Forward && step.changes && step.undo == Undo::None;
+        if !steps[first..].iter().any(undoable) {
+            return;
+        }
+        let mut forward: HashMap<(Option<u32>, &str), usize> = HashMap::default();
+        let mut undoing: HashMap<&str, StepId> = HashMap::default();
+        for (index, step) in steps.iter().enumerate().skip(first) {
+            let short = step.name.rsplit('.').next().unwrap_or_default();
             match step.role {
                 Role::Forward => {
                     forward.insert((step.phase, short), index);
@@ -399,11 +404,11 @@ impl<'p> Lowerer<'_, 'p> {
                 carried.entry((&provider.text, &undo.text)).or_insert(&step.name.text);
             }
         }
+        let mut undone: Vec<(usize, StepId)> = Vec::new();
         for (index, it) in (phase.unwrap_or_default()..).zip(phases) {
             for step in crate::types::steps_of(&it.items) {
-                let Some(found) = forward.get(&(Some(index), step.name.text.to_string())) else { continue };
-                let lowered = &mut self.plan.steps[*found];
-                if !lowered.changes || lowered.undo != Undo::None {
+                let Some(found) = forward.get(&(Some(index), step.name.text.as_str())) else { continue };
+                if !undoable(&steps[*found]) {
                     continue;
                 }
                 let named = step.arguments.entries.iter().find(|entry| entry.name.text == "undone_by");
@@ -416,15 +421,21 @@ impl<'p> Lowerer<'_, 'p> {
                     let undo = signature.undone_by.as_ref()?;
                     carried.get(&(self.model.name(provider), undo.text.as_str())).copied()
                 };
-                if let Some(undo) = named.or_else(by_provider).and_then(|name| undoing.get(name)) {
-                    lowered.undo = Undo::Block(*undo);
-                }
+                let undo = named.or_else(by_provider).and_then(|name| undoing.get(name));
+                undone.extend(undo.map(|undo| (*found, *undo)));
             }
+        }
+        // Of several steps of one name, the first says what undoes it.
+        for (found, undo) in undone.into_iter().rev() {
+            self.plan.steps[found].undo = Undo::Block(undo);
         }
     }
 
     /// The conditions that are not constantly true.
     pub fn conditions(&mut self, conditions: &'p [Condition], frame: &Frame<'p>) -> Vec<ConditionId> {
+        if conditions.is_empty() {
+            return Vec::new();
+        }
         let (mut ids, mut seen) = (Vec::new(), BTreeSet::new());
         for condition in conditions {
             let value = self.data(&condition.value, &Ty::Bool, frame);
@@ -504,7 +515,7 @@ impl<'p> Lowerer<'_, 'p> {
                 };
                 let name = match value.as_ref().and_then(Val::as_value) {
                     Some(Value::Text(name)) => name.clone(),
-                    _ => group.text.to_string(),
+                    _ => group.text.as_str().to_owned(),
                 };
                 let then = Box::new(self.reaction(&then.kind, frame));
                 Reaction::Ask { group: name, within: *within, then }

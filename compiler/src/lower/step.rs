@@ -113,7 +113,7 @@ impl<'p> Lowerer<'_, 'p> {
             role: Role::Undo(of),
             action: Action {
                 provider: forward.action.provider.clone(),
-                step: signature.name.text.to_string(),
+                step: signature.name.text.as_str().to_owned(),
                 arguments,
                 target: forward.action.target,
                 service: forward.action.service,
@@ -181,7 +181,7 @@ impl<'p> Lowerer<'_, 'p> {
         let service_files = self.service_files(provider, frame);
         Action {
             provider: self.model.name(provider).to_string(),
-            step: signature.name.text.to_string(),
+            step: signature.name.text.as_str().to_owned(),
             arguments,
             target,
             service,
@@ -238,7 +238,10 @@ impl Lowerer<'_, '_> {
     fn outputs(&self, signature: Option<&Signature>) -> Fields<ValueType> {
         let fields = signature.and_then(|it| it.outputs.as_ref()).filter(|_| !self.open);
         let fields = fields.map(|fields| fields.items.as_slice()).unwrap_or_default();
-        fields.iter().map(|field| (field.name.text.to_string(), value_type(&field.ty.name.text))).collect()
+        fields
+            .iter()
+            .map(|field| (field.name.text.as_str().to_owned(), value_type(&field.ty.name.text)))
+            .collect()
     }
 }
 

@@ -9,11 +9,13 @@ use crate::program::FileId;
 use crate::templates::{SETTING, patterns};
 use lockstep_grammar::ast::{DeclarationKind, Record, TextPart};
 use lockstep_plan::{Filled, Template, TemplateId};
-use std::rc::Rc;
 
 impl<'p> Lowerer<'_, 'p> {
     /// The files that a step's service names, for a step of the service's own provider.
     pub(super) fn service_files(&mut self, provider: DeclId, frame: &Frame<'p>) -> Vec<Filled> {
+        if self.open {
+            return Vec::new();
+        }
         let Some(Val::Service(service, id)) = &frame.service else { return Vec::new() };
         let DeclarationKind::Service { value, .. } = &self.model.decl(*id).kind else { return Vec::new() };
         let own = self.model.find_provider(self.model.module(id.file), &value.path);
@@ -21,7 +23,7 @@ impl<'p> Lowerer<'_, 'p> {
             return Vec::new();
         }
         let inner = Frame {
-            vars: Rc::clone(&self.service_vars[service.index()]),
+            vars: self.service_vars[service.index()].clone(),
             service: frame.service.clone(),
             infra: frame.infra.clone(),
             stage: frame.stage.clone(),

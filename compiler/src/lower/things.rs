@@ -6,9 +6,7 @@ use crate::index::Index;
 use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
-use lockstep_grammar::ast::{
-    self, Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting, TextPart,
-};
+use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
 use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value};
 
 impl<'p> Lowerer<'_, 'p> {
@@ -128,7 +126,7 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     fn source(&mut self, id: DeclId, value: &'p Construct, family: &str) -> Source {
-        let kind = value.path.names[0].text.to_string();
+        let kind = value.path.names[0].text.as_str().to_owned();
         let provider = self.model.names(ModuleId::PRELUDE).get(family);
         let signature = provider.and_then(|id| self.model.signature(id, &kind));
         let settings = match (provider, signature) {
@@ -161,15 +159,18 @@ impl<'p> Lowerer<'_, 'p> {
     ) -> Fields<Expr> {
         let mut defaults = infos.first().map(|info| Frame::of(info.file));
         // A default may read what stands before it; most are plain.
-        let reads = infos.iter().any(|info| info.param.default.as_ref().is_some_and(|it| !is_plain(it)));
+        let reads = infos.iter().any(|info| !info.plain);
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let mut settings = Fields::new();
         let all = all || reads;
         for info in infos {
             let given = entries.get(info.name());
-            let expr = given.map(|entry| &entry.value).or(info.param.default.as_ref());
-            if !all && !info.is_restricted() && expr.is_none_or(|expr| self.is_quiet(expr, frame)) {
-                continue;
+            if !all && !info.is_restricted() {
+                // There is nothing to say about a plain default.
+                self.charge(usize::from(given.is_none()));
+                if given.is_none_or(|entry| self.is_quiet(&entry.value, frame)) {
+                    continue;
+                }
             }
             let value = match (given, &info.param.default, &mut defaults) {
                 (Some(entry), ..) => {
@@ -256,7 +257,10 @@ impl<'p> Lowerer<'_, 'p> {
             };
             frame.bind(info.name(), value);
         }
-        let key = (id, frame.vars.iter().map(|(_, value)| value.clone().into_expr()).collect::<Vec<_>>());
+        let key = (
+            id,
+            frame.vars.as_slice().iter().map(|(_, value)| value.clone().into_expr()).collect::<Vec<_>>(),
+        );
         if let Some(service) = self.services.get(&key) {
             return Val::Service(*service, id);
         }
@@ -327,7 +331,7 @@ impl<'p> Lowerer<'_, 'p> {
             let identity = identity.into_iter().map(str::to_owned).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
-                Some(ExprKind::Path(path)) => path.names[0].text.to_string(),
+                Some(ExprKind::Path(path)) => path.names[0].text.as_str().to_owned(),
                 _ => "non_production".into(),
             };
             self.environments.push(id);
@@ -432,17 +436,6 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let skip = usize::from(matches!(value, Val::Service(..)) && field == "artifact");
         self.fields(found, rest.get(skip..).unwrap_or_default())
-    }
-}
-
-/// Whether an expression reads no names.
-fn is_plain(expr: &ast::Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Percent(_) | ExprKind::Duration(_) => true,
-        ExprKind::Text(text) => text.parts.iter().all(|part| matches!(part, TextPart::Literal(_))),
-        ExprKind::List(items) => items.iter().all(is_plain),
-        ExprKind::Record(record) => record.entries.iter().all(|entry| is_plain(&entry.value)),
-        _ => false,
     }
 }
 

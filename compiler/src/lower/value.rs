@@ -100,13 +100,39 @@ fn value_weight(value: &Value) -> usize {
     }
 }
 
+/// Names with their meaning, shared between frames.
+#[derive(Debug, Clone, Default)]
+pub struct Vars<'p>(Option<Rc<Vec<(&'p str, Val)>>>);
+
+impl<'p> Vars<'p> {
+    pub fn as_slice(&self) -> &[(&'p str, Val)] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Steps by their names, shared between frames.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs<'p>(Option<Rc<HashMap<&'p str, StepId>>>);
+
+impl<'p> Outputs<'p> {
+    pub fn get(&self, name: &str) -> Option<StepId> {
+        self.0.as_ref()?.get(name).copied()
+    }
+
+    pub fn insert(&mut self, name: &'p str, step: StepId) {
+        // As much room as most phases need.
+        let room = || Rc::new(HashMap::with_capacity_and_hasher(7, Default::default()));
+        Rc::make_mut(self.0.get_or_insert_with(room)).insert(name, step);
+    }
+}
+
 /// What names mean in one place.
 #[derive(Debug, Clone)]
 pub struct Frame<'p> {
     /// The file that the names stand in.
     pub file: FileId,
     /// Parameters and loop variables, innermost last.
-    pub vars: Rc<Vec<(&'p str, Val)>>,
+    pub vars: Vars<'p>,
     /// The service of the phase.
     pub service: Option<Val>,
     /// The target of the phase.
@@ -118,7 +144,7 @@ pub struct Frame<'p> {
     /// The stage's name, inside a workflow.
     pub stage: Option<Rc<str>>,
     /// Steps whose outputs can be read.
-    pub outputs: Rc<HashMap<&'p str, StepId>>,
+    pub outputs: Outputs<'p>,
     /// Whether `failure` means something.
     pub rollback: bool,
 }
@@ -128,13 +154,13 @@ impl<'p> Frame<'p> {
     pub fn of(file: FileId) -> Self {
         Frame {
             file,
-            vars: Rc::default(),
+            vars: Vars::default(),
             service: None,
             infra: None,
             own: false,
             round: None,
             stage: None,
-            outputs: Rc::default(),
+            outputs: Outputs::default(),
             rollback: false,
         }
     }
@@ -146,11 +172,11 @@ impl<'p> Frame<'p> {
 
     /// Gives a parameter or loop variable its meaning.
     pub fn bind(&mut self, name: &'p str, value: Val) {
-        Rc::make_mut(&mut self.vars).push((name, value));
+        Rc::make_mut(self.vars.0.get_or_insert_default()).push((name, value));
     }
 
     /// What a parameter or loop variable means.
     pub fn var(&self, name: &str) -> Option<&Val> {
-        self.vars.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.vars.as_slice().iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 }

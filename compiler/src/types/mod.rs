@@ -171,17 +171,22 @@ impl Ty {
 /// Of names in order those that were given before: each with the index of the first one.
 pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
     const FEW: usize = 16;
-    let names: Vec<&str> = names.collect();
     let mut repeated = Vec::new();
-    if names.len() <= FEW {
-        for (index, name) in names.iter().enumerate() {
-            let first = names[..index].iter().position(|earlier| earlier == name);
-            repeated.extend(first.map(|first| (first, index)));
-        }
-        return repeated;
-    }
+    // The first names, compared one by one.
+    let mut few = [""; FEW];
     let mut seen: HashMap<&str, usize> = HashMap::default();
-    for (index, name) in names.into_iter().enumerate() {
+    for (index, name) in names.enumerate() {
+        if index < FEW {
+            let first = few[..index].iter().position(|earlier| *earlier == name);
+            repeated.extend(first.map(|first| (first, index)));
+            few[index] = name;
+            continue;
+        }
+        if index == FEW {
+            for (index, name) in few.into_iter().enumerate() {
+                seen.entry(name).or_insert(index);
+            }
+        }
         match seen.entry(name) {
             Entry::Occupied(first) => repeated.push((*first.get(), index)),
             Entry::Vacant(entry) => {

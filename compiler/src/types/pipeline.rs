@@ -12,7 +12,7 @@ impl<'p> Typer<'_, 'p> {
         let mut names = Vec::new();
         let mut passed = checks::template_conflicting_values::Passed::default();
         self.pipeline_items(&pipeline.items, &infos, &mut names, &mut passed);
-        self.each_once(names.into_iter());
+        self.each_once(names.iter().copied());
         passed.report(self, &infos);
         self.failures(&pipeline.failures);
         self.notifies(&pipeline.notifies);

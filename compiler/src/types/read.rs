@@ -5,7 +5,7 @@ use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::Model;
 use crate::program::FileId;
-use lockstep_grammar::ast::{Param, Type, Within};
+use lockstep_grammar::ast::{Expr, ExprKind, Param, TextPart, Type, Within};
 
 /// A parameter or a field with its type resolved.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct ParamInfo<'p> {
     pub param: &'p Param,
     pub file: FileId,
     pub ty: Ty,
+    /// Whether its default, if it has one, reads no names.
+    pub plain: bool,
 }
 
 impl<'p> ParamInfo<'p> {
@@ -32,7 +34,7 @@ impl<'p> ParamInfo<'p> {
 
     /// Whether not every value of its type is allowed.
     pub fn is_restricted(&self) -> bool {
-        self.within().is_some() || *self.ty.required() == Ty::Percent
+        self.within().is_some() || matches!(self.ty.required(), Ty::Percent)
     }
 
     /// Whether an argument must be given.
@@ -48,7 +50,24 @@ pub fn params<'p>(
     items: &'p [Param],
     sink: &mut Vec<Diagnostic>,
 ) -> Vec<ParamInfo<'p>> {
-    items.iter().map(|param| ParamInfo { param, file, ty: read(model, file, &param.ty, sink) }).collect()
+    let info = |param: &'p Param| ParamInfo {
+        param,
+        file,
+        ty: read(model, file, &param.ty, sink),
+        plain: param.default.as_ref().is_none_or(is_plain),
+    };
+    items.iter().map(info).collect()
+}
+
+/// Whether an expression reads no names.
+fn is_plain(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Percent(_) | ExprKind::Duration(_) => true,
+        ExprKind::Text(text) => text.parts.iter().all(|part| matches!(part, TextPart::Literal(_))),
+        ExprKind::List(items) => items.iter().all(is_plain),
+        ExprKind::Record(record) => record.entries.iter().all(|entry| is_plain(&entry.value)),
+        _ => false,
+    }
 }
 
 /// The names of types that take no arguments.

@@ -319,18 +319,22 @@ impl<'p> Typer<'_, 'p> {
         }
         let (mut names, mut sections) = (Vec::new(), Vec::new());
         collect(items, &mut names, &mut sections);
-        self.names_once(names.into_iter(), "step");
-        self.names_once(sections.into_iter(), "section");
+        self.names_once(names.iter().copied(), "step");
+        self.names_once(sections.iter().copied(), "section");
     }
 
-    pub fn names_once(&mut self, names: impl Iterator<Item = &'p Name>, what: &str) {
+    pub fn names_once(&mut self, names: impl Iterator<Item = &'p Name> + Clone, what: &str) {
         self.each_once(names.map(|name| (name, what)));
     }
 
     /// Names that share one space, each with what it is a name of.
-    pub fn each_once<'w>(&mut self, names: impl Iterator<Item = (&'p Name, &'w str)>) {
+    pub fn each_once<'w>(&mut self, names: impl Iterator<Item = (&'p Name, &'w str)> + Clone) {
+        let repeated = super::repeated(names.clone().map(|(name, _)| name.text.as_str()));
+        if repeated.is_empty() {
+            return;
+        }
         let names: Vec<_> = names.collect();
-        for (first, again) in super::repeated(names.iter().map(|(name, _)| name.text.as_str())) {
+        for (first, again) in repeated {
             let ((first, _), (name, what)) = (names[first], names[again]);
             let (at, first) = (self.at(name.span), self.at(first.span));
             self.sink.push(checks::name_duplicate::report(at, first, what, &name.text));
