@@ -14,6 +14,7 @@ mod fix;
 mod fmt;
 mod github;
 mod holdings;
+mod ignored;
 mod logs;
 mod lsp;
 mod man;

@@ -69,7 +69,9 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
             continue;
         }
         selection.directories.push(path.clone());
-        for entry in ignore::WalkBuilder::new(path).require_git(false).sort_by_file_path(Path::cmp).build() {
+        let mut walk = ignore::WalkBuilder::new(path);
+        walk.require_git(false).git_global(crate::ignored::may_be_global()).sort_by_file_path(Path::cmp);
+        for entry in walk.build() {
             let entry =
                 entry.map_err(|error| Failure::new(format!("cannot walk `{}`: {error}", path.display())))?;
             let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
