@@ -114,7 +114,7 @@ impl Cluster {
         config.write_timeout = Some(CALL);
         // Repetitions are decided here, where it is known which calls may be repeated.
         config.default_retry = false;
-        let client = Client::try_from(config).map_err(Problem::from)?;
+        let client = kubeconfig::client(config)?;
         let under_way = Semaphore::new(AT_A_TIME);
         let (kinds, listing) = (Mutex::default(), tokio::sync::Mutex::default());
         Ok(Cluster { context: name, client, under_way, kinds, listing })

@@ -2,10 +2,12 @@
 //! prints: nothing of either ever reaches a message.
 
 use super::problem::Problem;
+use http::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::Config;
 use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
+use kube::{Client, Config};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Reads the kubeconfig (none: `KUBECONFIG`, then `~/.kube/config`, then the pod's own service account), and takes that
@@ -46,6 +48,44 @@ pub(super) async fn load(kubeconfig: Option<&Path>, context: &str) -> Result<(Co
         },
         Err(error) => Err(Problem::Config(error)),
     }
+}
+
+/// A client with the credentials of that kubeconfig.
+///
+/// # Errors
+/// They cannot be had, or not be sent.
+pub(super) fn client(config: Config) -> Result<Client, Problem> {
+    // Looked at here, because the library panics over a token that is no header.
+    let user = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    let provider = &user["auth-provider"]["config"];
+    let tokens = [
+        ("token", &user["token"]),
+        ("auth-provider", &provider["id-token"]),
+        ("auth-provider", &provider["access-token"]),
+    ];
+    for (name, token) in tokens {
+        let Some(why) = token.as_str().and_then(unsendable) else { continue };
+        return Err(Problem::Credentials(format!(
+            "the token that `{name}` of the context's user holds {why}"
+        )));
+    }
+    // What a credential plugin prints is seen by the library only.
+    match catch_unwind(AssertUnwindSafe(|| Client::try_from(config))) {
+        Ok(client) => client.map_err(Problem::from),
+        Err(_) => {
+            Err(Problem::Credentials(format!("the token that {PLUGIN} printed cannot be sent in a header")))
+        }
+    }
+}
+
+/// Why a token cannot be sent in a header, without a word of it.
+fn unsendable(token: &str) -> Option<String> {
+    let place = token.bytes().position(|byte| HeaderValue::from_bytes(&[byte]).is_err())?;
+    Some(format!(
+        "cannot be sent: character {} of {} is a line break or another control character; take it out",
+        token[..place].chars().count() + 1,
+        token.chars().count()
+    ))
 }
 
 /// The kubeconfig; where `KUBECONFIG` names several files, all of them in one.
@@ -106,9 +146,11 @@ pub(super) fn explain(error: &KubeconfigError) -> String {
     }
 }
 
+/// What gives credentials, for people.
+const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
+
 /// What is wrong with credentials, without a word of them, or of the command line that gets them.
 pub(super) fn credentials(error: &AuthError) -> String {
-    const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
     match error {
         AuthError::AuthExecStart(error) => format!("{PLUGIN} cannot be started: {error}"),
         AuthError::AuthExecRun { out, .. } => {
@@ -152,7 +194,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let problem = tokio::runtime::Runtime::new().unwrap().block_on(async {
             match load(Some(&path), "c").await {
-                Ok((config, _)) => Problem::from(kube::Client::try_from(config).err().unwrap()),
+                Ok((config, _)) => client(config).err().unwrap(),
                 Err(problem) => problem,
             }
         });
@@ -166,6 +208,15 @@ mod tests {
             ("{token: [s3cr3t]}", "(line 7, column "),
             ("{s3cr3t: 1, token: {s3cr3t: 2}}", "(line 7, column "),
             ("{client-certificate-data: 's3cr3t!', client-key-data: 's3cr3t!'}", "is not valid base64"),
+            (
+                "{token: \"s3cr3t\\n\"}",
+                "`token` of the context's user holds cannot be sent: character 7 of 7 is",
+            ),
+            ("{token: \"s3\\u0001cr3t\"}", "character 3 of 7 is a line break or another control character"),
+            (
+                "{auth-provider: {name: oidc, config: {id-token: \"s3cr3t\\r\"}}}",
+                "`auth-provider` of the context's user holds cannot be sent",
+            ),
         ] {
             let message = problem(&USER.replace("USER", user));
             assert!(message.contains(part) && !message.contains("s3cr3t"), "{user}: {message}");
@@ -181,6 +232,11 @@ mod tests {
                 "printed no valid ExecCredential (line 1, column ",
             ),
             ("echo s3cr3t", "printed no valid ExecCredential"),
+            (
+                "printf '%s' '{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \
+                 \"status\": {\"token\": \"s3cr3t\\n\"}}'",
+                "printed cannot be sent in a header",
+            ),
             ("echo '{\"kind\": \"ExecCredential\", \"metadata\": \"s3cr3t\"}'", "ExecCredential"),
         ] {
             let exec = serde_json::json!({ "exec": {
