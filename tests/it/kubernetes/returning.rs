@@ -1,6 +1,7 @@
 //! What a rollback gives back, and to whom: others write to the same objects.
 
 use super::support::{IMAGE, MANIFEST, World, world};
+use crate::support::said;
 use serde_json::{Value as Json, json};
 
 const PHASES: &str = r#"
@@ -285,6 +286,126 @@ fn a_restart_is_taken_back_to_the_last_byte() {
         assert_eq!([1, 2].map(|region| world.deployment(region, "shop")["spec"].to_string()), before);
     }
 }
+/// The ReplicaSet that has pods, and the Deployment's spec.
+fn in_place(world: &World, region: usize) -> (Vec<String>, String) {
+    let mut sets = world.names(region, "apps/v1", "ReplicaSet");
+    sets.retain(|name| world.get(region, "apps/v1", "ReplicaSet", name).unwrap()["status"]["replicas"] != 0);
+    (sets, world.deployment(region, "shop")["spec"].to_string())
+}
+
+/// Ids of all runs, the first one first.
+fn runs(world: &World) -> Vec<String> {
+    let runs = said(world.sandbox.dsl("runs").args(["--format", "json"])).exits(0);
+    let runs: Json = serde_json::from_str(&runs.out).unwrap();
+    let id = |run: &Json| run["run"].as_str().unwrap().to_string();
+    runs["runs"].as_array().unwrap().iter().map(id).collect()
+}
+
+#[test]
+fn a_stage_that_only_restarts_goes_back_to_the_pods_before() {
+    let restart = r#"
+      phase again {
+        step restart  = kubernetes.restart { timeout = 1m }
+        step break_it = shell { only if broken, script = "exit 1" }
+      }"#;
+    let Some(world) = world("only_restarted", "rolling", PHASES) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    world.rewrite("rolling", "basic", PHASES, restart);
+    world.edit("main.lockstep", "  parallel {", "  parallel all_or_nothing {");
+    let look = || [1, 2].map(|region| in_place(&world, region));
+    let first = look();
+    let failed = world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    assert!(failed.err.contains("taking the restart of Deployment `shop` back"), "{}", failed.err);
+    assert_eq!(look(), first, "the same template, and the ReplicaSet that had the pods before");
+
+    // New pods find no room in one region: none is restarted in either.
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "few" },
+                        "spec": { "hard": { "pods": "3" } } });
+    world.apply_as(2, "somebody", &quota);
+    while world.get(2, "v1", "ResourceQuota", "few").unwrap()["status"]["used"]["pods"] != "3" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let failed = world.run(&["version=3.9"]).exits(1);
+    assert!(failed.out.contains("region2.again.restart failed (policy)"), "{}{}", failed.out, failed.err);
+    assert_eq!(look(), first);
+    world.delete(2, "v1", "ResourceQuota", "few");
+
+    // Two that went well are taken back by a person, one after the other; each says what it replaced.
+    world.run(&["version=3.9"]).exits(0);
+    let second = look();
+    world.run(&["version=3.9"]).exits(0);
+    let runs = runs(&world);
+    let [.., before, last] = runs.as_slice() else { panic!("{runs:?}") };
+    for (of, then) in [(&second, &first), (&look(), &second)] {
+        assert!(of.iter().zip(then).all(|(now, before)| now.0 != before.0 && now.1.contains("restartedAt")));
+    }
+    world.roll_back_run(last).exits(0);
+    assert_eq!(look(), second);
+    world.roll_back_run(before).exits(0);
+    assert_eq!(look(), first);
+    for region in [1, 2] {
+        let annotations = world.deployment(region, "shop")["metadata"]["annotations"].to_string();
+        assert!(!annotations.contains("lockstep/restarted"), "nothing is left of it: {annotations}");
+    }
+}
+
+#[test]
+fn forced_runs_are_taken_back_one_after_the_other() {
+    let Some(world) = world("forced_twice", "rolling", &forced()) else { return };
+    world.edit("main.lockstep", "namespace = \"", "keep_releases = 2, namespace = \"");
+    let grace = |seconds: i64| {
+        let container = json!({ "name": "shop" });
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
+            "spec": { "template": { "spec": { "terminationGracePeriodSeconds": seconds, "containers": [container] } } },
+        });
+        [1, 2].iter().for_each(|region| world.apply_as(*region, "other", &object));
+    };
+    let owner = |region: usize, path: &[&str]| -> Vec<String> {
+        let object = world.deployment(region, "shop");
+        let owns = |entry: &&Json| path.iter().fold(&entry["fieldsV1"], |at, key| &at[*key]).is_object();
+        managers(&object).iter().filter(owns).map(|entry| entry["manager"].to_string()).collect()
+    };
+    let replicas = ["f:spec", "f:replicas"];
+    let seconds = ["f:spec", "f:template", "f:spec", "f:terminationGracePeriodSeconds"];
+    let is = |version: &str, wanted: (i64, i64)| {
+        for region in [1, 2] {
+            let spec = world.deployment(region, "shop")["spec"].clone();
+            assert_eq!(spec["replicas"], wanted.0);
+            assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], wanted.1);
+            assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:{version}"), wanted.0)]);
+        }
+    };
+    world.run(&["version=3.8"]).exits(0);
+    scaled_by_somebody(&world, 4);
+    world.run(&["version=3.9"]).exits(0);
+    is("3.9", (3, 1));
+    grace(7);
+    world.run(&["version=3.10"]).exits(0);
+    is("3.10", (3, 1));
+    // A later run that fails takes nothing from what the others remember.
+    world.run(&["version=3.6", "broken=true"]).exits(1);
+    is("3.10", (3, 1));
+
+    let runs = runs(&world);
+    world.roll_back_run(&runs[2]).exits(0);
+    is("3.9", (3, 7));
+    assert_eq!(
+        (owner(1, &replicas), owner(1, &seconds)),
+        (vec!["\"lockstep\"".into()], vec!["\"other\"".into()])
+    );
+    let back = world.roll_back_run(&runs[1]).exits(0);
+    assert!(back.err.contains("gave `.spec.replicas` of Deployment `shop` back to somebody"), "{}", back.err);
+    is("3.8", (4, 7));
+    assert_eq!(
+        (owner(2, &replicas), owner(2, &seconds)),
+        (vec!["\"somebody\"".into()], vec!["\"other\"".into()])
+    );
+    let annotations = world.deployment(1, "shop")["metadata"]["annotations"].to_string();
+    assert!(!annotations.contains("lockstep/taken"), "nothing is left of it: {annotations}");
+}
+
 
 #[test]
 fn a_record_that_is_gone_is_noticed_before_the_first_change() {

@@ -4,7 +4,7 @@
 use super::apply::held;
 use super::head::Head;
 use super::manifest::settle;
-use super::object::{EPOCH, INSTANCE, Id, at, stamp, text};
+use super::object::{EPOCH, INSTANCE, Id, at, is_note, stamp, text};
 use super::permissions;
 use super::problem::policy;
 use super::release::Release;
@@ -93,9 +93,8 @@ fn bare(live: &Json) -> Json {
     if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         annotations.remove("deployment.kubernetes.io/revision");
-        for mark in [EPOCH, TAKEN, RESTARTED] {
-            annotations.remove(mark);
-        }
+        annotations.remove(EPOCH);
+        annotations.retain(|key, _| ![TAKEN, RESTARTED].iter().any(|name| is_note(key, name)));
     }
     let mut object = json!({ "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata });
     for (key, value) in live.as_object().into_iter().flatten() {

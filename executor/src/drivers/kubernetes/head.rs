@@ -14,11 +14,15 @@ use http::Method;
 use jiff::Timestamp;
 use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a held Lease is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many runs can be taken back one after another at most, however few releases they were.
+const MOST_RUNS: usize = 100;
 
 /// What the head says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +41,8 @@ pub(super) struct Head {
     pub revision: i64,
     /// Counts the holders.
     pub epoch: u64,
-    /// The last successful releases, the newest first, each with the run that put it in place.
+    /// What the last successful runs have put in place, the newest first: releases (empty: nothing), each with its run. The
+    /// first one may be taken back, then the second, and so on.
     pub history: Vec<(String, String)>,
     /// Whether nothing is left of other releases than the one in place.
     pub tidy: bool,
@@ -92,6 +97,36 @@ impl Head {
         }
         self.current = Some(name.to_string());
         self.pending = None;
+    }
+
+    /// The history once that run has ended well, which found the release `before` (empty: nothing) in place: with as many
+    /// releases before the one in place as are to be kept.
+    pub fn history_with(&self, run: &str, before: &str, keep: usize) -> Vec<(String, String)> {
+        let now = (self.current.clone().unwrap_or_default(), run.to_string());
+        let mut told: Vec<(String, String)> =
+            self.history.iter().filter(|(_, by)| by != run).cloned().collect();
+        if !before.is_empty() && told.first().is_none_or(|(name, _)| name != before) {
+            told.insert(0, (before.to_string(), String::new()));
+        }
+        let mut releases = BTreeSet::new();
+        let within = |(name, _): &(String, String)| {
+            if !name.is_empty() {
+                releases.insert(name.clone());
+            }
+            releases.len() <= keep + 1
+        };
+        std::iter::once(now).chain(told).take_while(within).take(MOST_RUNS).collect()
+    }
+
+    /// What a run did is taken back: `to` is in place again, as the run before it has left it.
+    pub fn taken_back(&mut self, run: &str, to: &str) {
+        self.history.retain(|(_, by)| by != run);
+        if let Some((name, before)) = self.history.first()
+            && name == to
+            && !before.is_empty()
+        {
+            self.run.clone_from(before);
+        }
     }
 
     /// The head as it is; of an instance that was never deployed, an empty one.
@@ -369,4 +404,50 @@ fn collection(target: &Target) -> String {
 
 fn uri(target: &Target) -> String {
     format!("{}/{}", collection(target), name(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head as it is after these runs, each with what it put in place; two releases are kept beside that.
+    fn after(runs: &[(&str, &str)]) -> Head {
+        let mut head = Head::default();
+        for (run, release) in runs {
+            let before = head.current.take().unwrap_or_default();
+            head.current = Some((*release).to_string()).filter(|name| !name.is_empty());
+            head.run = (*run).to_string();
+            head.history = head.history_with(run, &before, 2);
+        }
+        head
+    }
+
+    fn told(head: &Head) -> String {
+        head.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn runs_are_taken_back_in_turn_whatever_they_put_in_place() {
+        let mut head = after(&[("r1", "a"), ("r2", "a"), ("r3", "b"), ("r4", ""), ("r5", "b")]);
+        assert_eq!(told(&head), "b@r5,@r4,b@r3,a@r2,a@r1");
+        assert_eq!(history(&told(&head)), head.history);
+        for (run, to, next) in [("r5", "", "r4"), ("r4", "b", "r3"), ("r3", "a", "r2"), ("r2", "a", "r1")] {
+            assert_eq!(head.run, run);
+            head.taken_back(run, to);
+            assert_eq!(head.run, next);
+        }
+        assert_eq!(told(&head), "a@r1");
+    }
+
+    #[test]
+    fn as_many_releases_are_told_as_are_kept() {
+        let head = after(&[("r1", "a"), ("r2", "b"), ("r3", "c"), ("r4", "c"), ("r5", "d")]);
+        assert_eq!(told(&head), "d@r5,c@r4,c@r3,b@r2");
+        let again = head.history_with("r5", "c", 2);
+        assert_eq!(again, head.history, "it is told once, however often the run is ended");
+        // What a run found that no run had put there.
+        let found = Head { current: Some("b".into()), ..Head::default() };
+        let history = found.history_with("r1", "a", 1);
+        assert_eq!(told(&Head { history, ..Head::default() }), "b@r1,a@");
+    }
 }

@@ -116,6 +116,25 @@ pub(super) fn annotate(object: &mut Json, name: &str, value: &str) {
     }
 }
 
+/// The annotation in which a run notes something: everyone in one of its own.
+pub(super) fn note(name: &str, run: &str) -> String {
+    format!("{name}.{run}")
+}
+
+/// What runs have noted in an object under that name: each run, with its words.
+pub(super) fn notes<'a>(object: &'a Json, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let annotations = at(object, &["metadata", "annotations"]).and_then(Json::as_object);
+    annotations.into_iter().flatten().filter_map(move |(key, value)| {
+        let run = key.strip_prefix(name)?.strip_prefix('.')?;
+        Some((run, value.as_str()?))
+    })
+}
+
+/// Whether an annotation is one in which some run notes something under that name.
+pub(super) fn is_note(annotation: &str, name: &str) -> bool {
+    annotation.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// JSON in one spelling: keys sorted.
 pub(super) fn canonical(value: &Json) -> String {
     match value {

@@ -2,11 +2,12 @@
 
 use super::apply::{autoscaled, leave_replicas};
 use super::head::Head;
-use super::object::{EPOCH, Id, map_at};
+use super::object::{EPOCH, Id, is_note, map_at};
 use super::release::Release;
 use super::steps::{released, rendered};
 use super::taken::TAKEN;
 use super::target::Target;
+use super::workloads::RESTARTED;
 use crate::driver::Change;
 use crate::store::hash;
 use lockstep_plan::{Call, Failure};
@@ -68,7 +69,7 @@ fn shown(mut object: Json, id: &Id) -> String {
         metadata.retain(|name, _| !KEPT_BY_SERVER.contains(&name.as_str()));
         if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
             annotations.remove(EPOCH);
-            annotations.remove(TAKEN);
+            annotations.retain(|key, _| ![TAKEN, RESTARTED].iter().any(|name| is_note(key, name)));
             annotations.remove("deployment.kubernetes.io/revision");
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
             if annotations.is_empty() {

@@ -83,11 +83,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         head.canary = None;
         // Nothing of what was taken back is left, and the run before may be taken back next.
         head.tidy = true;
-        if let Some((_, run)) =
-            head.history.iter().find(|(name, run)| Some(name) == to.as_ref() && !run.is_empty())
-        {
-            head.run.clone_from(run);
-        }
+        head.taken_back(&target.run, to.as_deref().unwrap_or_default());
     })
     .await
     .map(drop)

@@ -27,16 +27,7 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
     if head.tidy {
         return Head::close(target, head.epoch, |_| {}).await;
     }
-    let mut history: Vec<(String, String)> = Vec::new();
-    let now = head.current.iter().map(|name| (name.clone(), target.run.clone()));
-    let run_of =
-        |name: &String| head.history.iter().find(|(known, _)| known == name).map(|(_, run)| run.clone());
-    let before = before.iter().map(|name| (name.clone(), run_of(name).unwrap_or_default()));
-    for (name, run) in now.chain(before).chain(head.history.iter().cloned()) {
-        if history.len() <= keep && history.iter().all(|(known, _)| *known != name) {
-            history.push((name, run));
-        }
-    }
+    let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
     let known = Head { history: history.clone(), ..head.clone() };
     let kept: Vec<&str> = head.current.as_deref().into_iter().chain(head.canary.as_deref()).collect();
     held(target, head.epoch, tidy(target, &known, &kept)).await?;

@@ -2,21 +2,20 @@
 //! else had put there.
 //!
 //! The object itself remembers it, in an annotation that is written together with what is taken: so nothing is taken that is
-//! not remembered, whenever the process ends. The next run's first write drops it.
+//! not remembered, whenever the process ends. It is kept for as long as the run can be taken back.
 
 use super::cluster::MANAGER;
 use super::fields::{self, Path};
-use super::object::{INSTANCE, annotate, at, text};
+use super::object::{INSTANCE, annotate, at, note, notes, text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-/// Annotation: what the run took.
+/// Annotation, one for each run: what it took.
 pub(super) const TAKEN: &str = "lockstep/taken";
 
 /// What a run took with one object.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Taken {
-    run: String,
     /// Whether the object was somebody else's altogether.
     #[serde(default)]
     pub whole: bool,
@@ -36,10 +35,8 @@ struct Field {
 impl Taken {
     /// What the object remembers of that run.
     pub fn of(live: &Json, run: &str) -> Taken {
-        text(live, &["metadata", "annotations", TAKEN])
-            .and_then(|text| serde_json::from_str::<Taken>(text).ok())
-            .filter(|taken| taken.run == run)
-            .unwrap_or_else(|| Taken { run: run.to_string(), ..Taken::default() })
+        let mut notes = notes(live, TAKEN).filter(|(by, _)| *by == run);
+        notes.next().and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
     /// What writing an object takes, where nobody is forced to give anything.
@@ -70,10 +67,10 @@ impl Taken {
         !self.whole && self.fields.is_empty()
     }
 
-    /// Has an object remember it.
-    pub fn remember(&self, object: &mut Json) {
+    /// Has an object remember that the run took it.
+    pub fn remember(&self, object: &mut Json, run: &str) {
         if !self.is_empty() {
-            annotate(object, TAKEN, &json!(self).to_string());
+            annotate(object, &note(TAKEN, run), &json!(self).to_string());
         }
     }
 

@@ -3,8 +3,11 @@
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
 use super::definition::defined;
 use super::fields::{self, Path};
+use super::head::Head;
 use super::lease::Leases;
-use super::object::{EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, stamp, text};
+use super::object::{
+    EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, note, notes, stamp, text,
+};
 use super::permissions::Granted;
 use super::problem::{Problem, policy, wrong};
 use super::taken::{self, TAKEN, Taken};
@@ -65,6 +68,12 @@ impl Target {
     /// For people: `namespace `region1` of context `prod``.
     pub fn place(&self) -> String {
         format!("namespace `{}` of context `{}`", self.namespace, self.cluster.context)
+    }
+
+    /// Whether what a run has noted in objects is kept: it is another one than this, and can still be taken back.
+    pub fn keeps_notes_of(&self, run: &str) -> bool {
+        let told = |head: Head| head.history.iter().any(|(_, by)| by == run);
+        run != self.run && self.leases.head(self).is_none_or(told)
     }
 
     pub fn say(&self, text: &str) {
@@ -273,6 +282,10 @@ impl Target {
                     label(&mut wanted, NAMESPACE, &self.namespace);
                 }
                 annotate(&mut wanted, EPOCH, &epoch.to_string());
+                let noted = live.iter().flat_map(|live| notes(live, TAKEN));
+                for (run, taken) in noted.filter(|(run, _)| self.keeps_notes_of(run)) {
+                    annotate(&mut wanted, &note(TAKEN, run), taken);
+                }
             }
             adjust(&mut wanted, live.as_ref());
             if manner == Manner::Back {
@@ -280,7 +293,7 @@ impl Target {
             }
             left.iter().for_each(|path| fields::remove(&mut wanted, path));
             if manner != Manner::Dry {
-                taken.remember(&mut wanted);
+                taken.remember(&mut wanted, &self.run);
             }
             let call = |uri: &str, wanted: &Json| Call {
                 method: Method::PATCH,
@@ -303,7 +316,7 @@ impl Target {
                         self.say(&format!("taking `{field}` of {id} over from {owner}"));
                     }
                     taken.take(&whole, &fields);
-                    taken.remember(&mut wanted);
+                    taken.remember(&mut wanted, &self.run);
                     sent = self.cluster.write(&call(&forced, &wanted), self, epoch).await;
                 } else {
                     let theirs = taken::theirs(&whole, &fields);
@@ -338,7 +351,7 @@ impl Target {
             if taken.is_empty() {
                 return Ok(whole);
             }
-            let mark = format!("/metadata/annotations/{}", TAKEN.replace('/', "~1"));
+            let mark = format!("/metadata/annotations/{}", note(TAKEN, &self.run).replace('/', "~1"));
             let patch = json!([
                 { "op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"] },
                 { "op": "remove", "path": mark },

@@ -4,7 +4,7 @@ use super::apply::{autoscaled, held, wait};
 use super::cluster::Call;
 use super::head::Head;
 use super::manifest;
-use super::object::{Id, text};
+use super::object::{Id, annotate, note, notes, text};
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::steps::{Deployment, deploy, extra, released, restarts, service};
@@ -22,7 +22,7 @@ const RESTARTER: &str = "lockstep-restart";
 /// Annotation of the template: when its pods were restarted last; everybody's convention.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// Annotation of what was restarted: by which run, and what the template said before.
+/// Annotation of what was restarted, one for each run: what the template said before; empty where it said nothing.
 pub(super) const RESTARTED: &str = "lockstep/restarted";
 
 /// The release in place, or on its way there by this run.
@@ -102,7 +102,9 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
     let head = Head::now(target).await?;
     let release = in_place(target, &head).await?;
     let head = Head::take(target, |head| {
+        head.claimed(target)?;
         head.run.clone_from(&target.run);
+        head.tidy = false;
         Ok(())
     });
     let head = head.await?;
@@ -117,14 +119,11 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
             let Some(live) = target.get(&id).await? else {
                 return Err(wrong(format!("{id} is not in {}: deploy it again", target.place())));
             };
-            let before = match restart_of(&live, &target.run) {
-                Some(before) => before,
-                None => at_restart(&live),
-            };
-            let remembered = json!({ "run": target.run, "before": before }).to_string();
-            let mark = json!({ "metadata": { "annotations": { RESTARTED: remembered } },
-                               "spec": { "template": { "metadata": { "annotations": { RESTARTED_AT: at } } } } });
-            restarted.push(mark_restart(target, &id, mark, head.epoch).await?);
+            let now = restarted_at(&live).unwrap_or_default();
+            let before = restart_of(&live, &target.run).unwrap_or(now);
+            let mut mark = earlier_restarts(target, &live);
+            annotate(&mut mark, &note(RESTARTED, &target.run), before);
+            restarted.push(mark_restart(target, &id, mark, &at, head.epoch).await?);
             target.say(&format!("restarting {id}"));
         }
         wait(target, &restarted, restarts(attempt)).await
@@ -133,21 +132,38 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
 }
 
 /// When the pods were restarted last, as far as the template says.
-fn at_restart(live: &Json) -> Option<String> {
-    text(live, &["spec", "template", "metadata", "annotations", RESTARTED_AT]).map(str::to_string)
+fn restarted_at(live: &Json) -> Option<&str> {
+    text(live, &["spec", "template", "metadata", "annotations", RESTARTED_AT])
 }
 
 /// What the template said before that run's restarts, where it had any.
-fn restart_of(live: &Json, run: &str) -> Option<Option<String>> {
-    let remembered = text(live, &["metadata", "annotations", RESTARTED])?;
-    let remembered: Json = serde_json::from_str(remembered).ok()?;
-    (remembered["run"] == run).then(|| text(&remembered, &["before"]).map(str::to_string))
+fn restart_of<'a>(live: &'a Json, run: &str) -> Option<&'a str> {
+    notes(live, RESTARTED).find(|(by, _)| *by == run).map(|(_, before)| before)
 }
 
-async fn mark_restart(target: &Target, id: &Id, mut mark: Json, epoch: u64) -> Result<Json, Failure> {
+/// A mark that keeps what other runs have noted, as long as they can be taken back.
+fn earlier_restarts(target: &Target, live: &Json) -> Json {
+    let mut mark = json!({});
+    for (run, before) in notes(live, RESTARTED).filter(|(run, _)| target.keeps_notes_of(run)) {
+        annotate(&mut mark, &note(RESTARTED, run), before);
+    }
+    mark
+}
+
+/// Writes a mark, and when the pods are to have been restarted; empty: never.
+async fn mark_restart(
+    target: &Target,
+    id: &Id,
+    mut mark: Json,
+    at: &str,
+    epoch: u64,
+) -> Result<Json, Failure> {
     mark["apiVersion"] = id.version.as_str().into();
     mark["kind"] = id.kind.as_str().into();
     mark["metadata"]["name"] = id.name.as_str().into();
+    if !at.is_empty() {
+        mark["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = at.into();
+    }
     let (collection, _) = target.collection(id).await?;
     let uri = format!("{collection}/{}?fieldManager={RESTARTER}&force=true", id.name);
     let body = Some(("application/apply-patch+yaml", mark.to_string().into_bytes()));
@@ -160,11 +176,9 @@ async fn mark_restart(target: &Target, id: &Id, mut mark: Json, epoch: u64) -> R
 pub(super) async fn unrestart(target: &Target, applied: &mut [Json], epoch: u64) -> Result<(), Failure> {
     for object in applied {
         let Some(before) = restart_of(object, &target.run) else { continue };
-        let mut mark = json!({ "metadata": {} });
-        if let Some(before) = before {
-            mark["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = before.into();
-        }
-        *object = mark_restart(target, &Id::of(object), mark, epoch).await?;
+        let id = Id::of(object);
+        target.say(&format!("taking the restart of {id} back"));
+        *object = mark_restart(target, &id, earlier_restarts(target, object), before, epoch).await?;
     }
     Ok(())
 }
