@@ -63,7 +63,8 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// Whether a run that makes these calls, all for one service and target, has the permissions that it will need. Looks only.
+    /// Whether a run that makes these calls, all for one service and target, has what it will need: fails with what would
+    /// surely fail then, such as a permission that is missing. Looks only.
     fn check(&self, calls: Vec<Call>, module: PathBuf) -> Work<Result<(), Failure>> {
         let _ = (calls, module);
         Box::pin(async { Ok(()) })

@@ -49,7 +49,7 @@ pub enum Error {
         /// How.
         message: String,
     },
-    /// Permissions are missing.
+    /// What the run would need is not there, such as a permission.
     #[error("nothing was begun:\n{}", .0.join("\n"))]
     Denied(Vec<String>),
     /// There is no such run.

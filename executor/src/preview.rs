@@ -46,11 +46,11 @@ pub async fn preview(plan: &Plan, drivers: &Drivers, module: &Path) -> Vec<Previ
 /// How many targets are asked at a time.
 const AT_A_TIME: usize = 32;
 
-/// Asks the drivers whether everything is allowed that the plan's steps will need, as far as that can be told before a run.
-/// Relative paths start from `module`.
+/// Asks the drivers whether the plan's steps will find what they need, as far as that can be told before a run: sound files,
+/// permissions. Relative paths start from `module`.
 ///
 /// # Errors
-/// What is not, for each service and target in the plan's order. Nothing was changed.
+/// What would surely fail, once for all services and targets that it is said of, in the plan's order. Nothing was changed.
 pub async fn check(plan: &Plan, drivers: &Drivers, module: &Path) -> Result<(), Error> {
     let checks = pairs(plan, |_| true).into_iter().filter_map(|(service, target, actions)| {
         let target = &plan.targets[target.index()];
@@ -62,17 +62,21 @@ pub async fn check(plan: &Plan, drivers: &Drivers, module: &Path) -> Result<(), 
         Some(async move { (what, check.await) })
     });
     let answers: Vec<_> = futures_util::stream::iter(checks).buffered(AT_A_TIME).collect().await;
-    // What cannot be told now (a server that is away, a file that a step makes) is told by the step.
-    let missing = answers.into_iter().filter_map(|(what, answer)| match answer {
-        Err(failure) if [Kind::Authorization, Kind::Authentication].contains(&failure.kind) => {
-            Some(format!("{what}: {}", failure.message))
+    let mut denied: Vec<(String, Vec<String>)> = Vec::new();
+    for (what, failure) in answers.into_iter().filter_map(|(what, answer)| Some((what, answer.err()?))) {
+        match denied.iter_mut().find(|(message, _)| *message == failure.message) {
+            Some((_, whats)) => whats.push(what),
+            None => denied.push((failure.message, vec![what])),
         }
-        _ => None,
-    });
-    match missing.collect::<Vec<_>>() {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(Error::Denied(missing)),
     }
+    if denied.is_empty() {
+        return Ok(());
+    }
+    let line = |(message, whats): (String, Vec<String>)| match whats.as_slice() {
+        [first, more @ ..] if !more.is_empty() => format!("{first}, and {} more: {message}", more.len()),
+        whats => format!("{}: {message}", whats.concat()),
+    };
+    Err(Error::Denied(denied.into_iter().map(line).collect()))
 }
 
 /// Every service and target that forward steps bring together, with these steps' actions; in the plan's order.

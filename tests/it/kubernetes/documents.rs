@@ -55,6 +55,86 @@ fn what_the_api_server_would_drop_or_delete_is_refused_before_anything_is_touche
 }
 
 #[test]
+fn manifests_are_looked_at_before_anything_is_changed_anywhere() {
+    let phases = "
+      phase before { step begin = shell { script = \"touch begun\" } }
+      phase deploy {
+        step more    = kubernetes.apply { manifests = [\"more.yaml\"] }
+        step rollout = kubernetes.rolling { timeout = 2m }
+      }
+      phase after { step migrate = kubernetes.job { manifest = \"job.yaml\" } }";
+    let Some(world) = world("looked_at", "rolling", phases) else { return };
+    let write = |file: &str, text: &str| std::fs::write(world.sandbox.module().join(file), text).unwrap();
+    let more = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\n";
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: m }\nspec: { template: { metadata: { annotations: { \
+               fakenode/behaviour: succeed } }, spec: { restartPolicy: Never, containers: [{ name: m, image: \"busybox:1.37\" }] } } }\n";
+    write("more.yaml", more);
+    write("job.yaml", job);
+    let refused = |parts: &[&str]| {
+        let said = world.run(&["version=3.9"]).exits(2);
+        for part in [&["nothing was begun"][..], parts].concat() {
+            assert!(said.err.contains(part), "{part} is not in\n{}", said.err);
+        }
+        assert!(!world.sandbox.module().join("begun").exists(), "no step was started");
+        for region in [1, 2] {
+            assert!(world.names(region, "v1", "ConfigMap").is_empty());
+            assert!(world.names(region, "coordination.k8s.io/v1", "Lease").is_empty());
+        }
+        assert!(!said.err.contains("hunter2"), "{}", said.err);
+    };
+    let and = |text: &str| world.manifest(&format!("{MANIFEST}---\n{text}"));
+    let lines = MANIFEST.lines().count();
+
+    // Sound for one target, but not for the other.
+    and(
+        "apiVersion: v1\nkind: Secret\nmetadata: { name: s }\ndata:\n  pw: '${if infra.name == \"region2\" then \"hunter2\" else \
+         \"aGk=\"}'\n",
+    );
+    refused(&[
+        "shop on test.region2: the manifest `k8s/shop.yaml`: ",
+        &format!("line {} column 7: `data.pw` of Secret `s` is not base64", lines + 6),
+        "or write it as it is under `stringData`",
+    ]);
+    let one = "apiVersion: v1\nkind: Service\nmetadata: { name: shop }\n";
+    for (text, parts) in [
+        (
+            one,
+            &[
+                "and 1 more: Service `shop` stands in `k8s/shop.yaml` (line 6) and again in `k8s/shop.yaml` (line ",
+            ][..],
+        ),
+        (&one.replace("shop", "Shop"), &["column 19: `Shop` cannot be the name of a Service"]),
+        (&one.replace("v1", "v1/v1/v1"), &["column 13: `apiVersion` of Service `shop` is `v1/v1/v1`"]),
+        ("kind: Service\n", &["a Service has no `apiVersion`"]),
+        ("apiVersion: v1\nmetadata: { name: a }\n", &["an object has no `kind`"]),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: { name: a, namespace: other }\n",
+            &["names the namespace `other`"],
+        ),
+        (
+            "apiVersion: v1\nkind: Namespace\nmetadata: { name: other }\n",
+            &["cluster_kinds = [\"Namespace\"]"],
+        ),
+    ] {
+        and(text);
+        refused(parts);
+    }
+    world.manifest(MANIFEST);
+    write("more.yaml", &format!("{more}data: {{ k: 5 }}"));
+    refused(&["the manifest `more.yaml`: line 4 column "]);
+    write("more.yaml", &format!("{more}binaryData: {{ k: hunter2 }}"));
+    refused(&[
+        "the manifest `more.yaml`: line 4 column 18: `binaryData.k` of ConfigMap `more` is not base64",
+    ]);
+    write("more.yaml", more);
+    write("job.yaml", more);
+    refused(&["`job.yaml` describes ConfigMap `more`: it has to be a Job"]);
+    write("job.yaml", job);
+    world.run(&["version=3.9"]).exits(0);
+    assert!(world.sandbox.module().join("begun").exists());
+}
+
+#[test]
 fn a_text_that_is_filled_in_stays_that_text() {
     let Some(world) = world("filled", "rolling", STORY) else { return };
     world.manifest(

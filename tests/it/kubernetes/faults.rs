@@ -136,8 +136,8 @@ fn what_a_cluster_shares_is_written_only_where_it_is_named() {
                 rules: [{ apiGroups: [\"\"], resources: [pods], verbs: [VERB] }]\n";
     let with = |verb: &str| world.manifest(&format!("{MANIFEST}{}", role.replace("VERB", verb)));
     with("get");
-    let refused = world.run(&["version=3.9"]).exits(1);
-    assert!(refused.out.contains("cluster_kinds = [\"ClusterRole\"]"), "{}", refused.out);
+    let refused = world.run(&["version=3.9"]).exits(2);
+    assert!(refused.err.contains("cluster_kinds = [\"ClusterRole\"]"), "{}", refused.err);
     for region in [1, 2] {
         let context = format!("context = \"{}\"", world.context(region));
         world.edit("main.lockstep", &context, &format!("{context}, cluster_kinds = [\"ClusterRole\"]"));

@@ -290,6 +290,6 @@ fn jobs_run_to_their_end() {
     }
     assert_eq!(world.names(1, "batch/v1", "Job").len(), 2, "one for each attempt");
     std::fs::write(world.sandbox.module().join("job.yaml"), MANIFEST).unwrap();
-    let wrong = world.run(&["version=3.9"]).exits(1);
-    assert!(wrong.out.contains("has to be one Job"), "{}", wrong.out);
+    let wrong = world.run(&["version=3.9"]).exits(2);
+    assert!(wrong.err.contains("`job.yaml` describes 3 objects: it has to be one Job"), "{}", wrong.err);
 }

@@ -3,7 +3,9 @@
 //! Texts that placeholders gave stand in for a mark until the YAML is read. So each stays within the scalar that it stands
 //! in, whatever it holds.
 
-use super::object::{Id, at, text};
+use super::object::Id;
+use super::places::place;
+use super::validity::{Fault, check};
 use lockstep_plan::File;
 use serde_json::{Map, Value as Json};
 use serde_saphyr::Error;
@@ -21,9 +23,18 @@ pub(super) fn parse(file: &File) -> Result<Vec<Json>, String> {
         .map_err(|error| marked.fill(&explain(&error)))?;
     let mut objects = Vec::new();
     for document in documents {
-        take_apart(marked.filled(document)?, &mut objects)?;
+        if let Err(fault) = marked.filled(document).and_then(|document| take_apart(document, &mut objects)) {
+            let at = place(&marked.text, objects.len(), &fault.path);
+            return Err(at.map_or(fault.why.clone(), |at| format!("{at}: {}", fault.why)));
+        }
     }
     Ok(objects)
+}
+
+/// Where a file's object stands, counted from 0: `line 3`.
+pub(super) fn line(file: &File, object: usize) -> Option<String> {
+    place(&Marked::new(file).text, object, &[])
+        .map(|at| at.split(" column").next().unwrap_or_default().to_string())
 }
 
 /// A file's text with marks in place of what was filled in.
@@ -62,7 +73,7 @@ impl Marked<'_> {
         filled
     }
 
-    fn filled(&self, value: Json) -> Result<Json, String> {
+    fn filled(&self, value: Json) -> Result<Json, Fault> {
         if self.file.filled.is_empty() {
             return Ok(value);
         }
@@ -76,7 +87,7 @@ impl Marked<'_> {
                 for (key, value) in entries {
                     let key = self.fill(&key);
                     if filled.contains_key(&key) {
-                        return Err(twice(&key));
+                        return Err(Fault::at(&[], twice(&key)));
                     }
                     filled.insert(key, self.filled(value)?);
                 }
@@ -105,12 +116,13 @@ fn explain(error: &Error) -> String {
     error.location().map_or(why.clone(), |at| format!("line {} column {}: {why}", at.line(), at.column()))
 }
 
-fn take_apart(document: Json, objects: &mut Vec<Json>) -> Result<(), String> {
+fn take_apart(document: Json, objects: &mut Vec<Json>) -> Result<(), Fault> {
     if document.is_null() {
         return Ok(());
     }
     if !document.is_object() {
-        return Err("a document that is no object: it needs `apiVersion`, `kind` and `metadata`".into());
+        let why = "a document that is no object: it needs `apiVersion`, `kind` and `metadata`";
+        return Err(Fault::at(&[], why));
     }
     let id = Id::of(&document);
     if id.kind.ends_with("List")
@@ -118,69 +130,9 @@ fn take_apart(document: Json, objects: &mut Vec<Json>) -> Result<(), String> {
     {
         return items.iter().try_for_each(|item| take_apart(item.clone(), objects));
     }
-    for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"]] {
-        let which = if id.kind.is_empty() { "an object".to_string() } else { format!("a {}", id.kind) };
-        let what = path.join(".");
-        match at(&document, path) {
-            None | Some(Json::Null) => return Err(format!("{which} has no `{what}`")),
-            Some(Json::String(text)) if text.is_empty() => {
-                return Err(format!("{which} has an empty `{what}`"));
-            }
-            Some(Json::String(_)) => {}
-            Some(other) => {
-                return Err(format!(
-                    "`{what}` of {which} is {}, and has to be a text: quote it",
-                    sort(other)
-                ));
-            }
-        }
-    }
     check(&document, &id)?;
     objects.push(document);
     Ok(())
-}
-
-/// Refuses what the API server would take, or only refuse when other objects have been applied.
-fn check(object: &Json, id: &Id) -> Result<(), String> {
-    let fields: &[&str] = match (id.version.as_str(), id.kind.as_str()) {
-        ("v1", "Secret") => &["stringData", "data"],
-        ("v1", "ConfigMap") => &["data", "binaryData"],
-        _ => &[],
-    };
-    for field in fields {
-        match &object[*field] {
-            Json::Null => {}
-            Json::Object(entries) => {
-                // The API server makes nothing at all of them, and says nothing.
-                if let Some((key, value)) = entries.iter().find(|(_, value)| !value.is_string()) {
-                    return Err(format!(
-                        "`{field}.{key}` of {id} is {}, and has to be a text: quote it",
-                        sort(value)
-                    ));
-                }
-            }
-            other => return Err(format!("`{field}` of {id} is {}, and has to be a mapping", sort(other))),
-        }
-    }
-    let strategy = text(object, &["spec", "updateStrategy", "type"]);
-    if ["StatefulSet", "DaemonSet"].contains(&id.kind.as_str()) && strategy == Some("OnDelete") {
-        return Err(format!(
-            "the update strategy of {id} is OnDelete, so nobody can tell when it is rolled out: use RollingUpdate"
-        ));
-    }
-    Ok(())
-}
-
-/// What sort of value it is; never the value, which may be a secret.
-fn sort(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "a mapping",
-    }
 }
 
 #[cfg(test)]
@@ -219,12 +171,12 @@ mod tests {
     fn what_is_wrong_is_named() {
         let service = |more: &str| objects(&format!("apiVersion: v1\nkind: Service\n{more}")).unwrap_err();
         for (text, expected) in [
-            ("", "a Service has no `metadata.name`"),
+            ("", "line 1 column 1: a Service has no `metadata.name`"),
             (
                 "metadata: {name: 5}",
-                "`metadata.name` of a Service is a number, and has to be a text: quote it",
+                "line 3 column 18: `metadata.name` of a Service is a number, and has to be a text: quote it",
             ),
-            ("metadata: {name: ''}", "a Service has an empty `metadata.name`"),
+            ("metadata: {name: ''}", "line 3 column 18: a Service has an empty `metadata.name`"),
             (
                 "a: 1\nb: {c: 1, c: 2}",
                 "line 4 column 11: the key `c` stands twice in one mapping: take one out",
@@ -238,41 +190,6 @@ mod tests {
         }
         assert!(objects("just text\n").unwrap_err().contains("no object"));
         assert!(objects("a: b: c\n").unwrap_err().contains("line 1"));
-    }
-
-    #[test]
-    fn what_secrets_and_config_maps_hold_is_text() {
-        let of = |kind: &str, data: &str| {
-            objects(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: s}}\n{data}\n")).map(drop)
-        };
-        let message = |field: &str, kind: &str, sort: &str| {
-            Err(format!("`{field}` of {kind} `s` is {sort}, and has to be a text: quote it"))
-        };
-        assert_eq!(
-            of("Secret", "stringData: {ok: x, pw: 12345678}"),
-            message("stringData.pw", "Secret", "a number")
-        );
-        assert_eq!(of("Secret", "data: {pw: 12345678}"), message("data.pw", "Secret", "a number"));
-        assert_eq!(of("ConfigMap", "data: {on: true}"), message("data.on", "ConfigMap", "a boolean"));
-        assert_eq!(of("ConfigMap", "data: {v: 1.10}"), message("data.v", "ConfigMap", "a number"));
-        assert_eq!(of("ConfigMap", "data: {v: }"), message("data.v", "ConfigMap", "null"));
-        assert_eq!(of("ConfigMap", "data: {v: {a: b}}"), message("data.v", "ConfigMap", "a mapping"));
-        assert_eq!(
-            of("ConfigMap", "data: [v]"),
-            Err("`data` of ConfigMap `s` is a list, and has to be a mapping".into())
-        );
-        assert_eq!(of("Secret", "stringData: {pw: '12345678', v: v1.10, e: \"\"}"), Ok(()));
-        assert_eq!(of("Secret", "data:"), Ok(()));
-    }
-
-    #[test]
-    fn what_nobody_can_wait_for_is_refused() {
-        let set = "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: d}, spec: {updateStrategy: {type: OnDelete}}}";
-        let refused = objects(set).unwrap_err();
-        assert!(
-            refused.contains("DaemonSet `d` is OnDelete") && refused.ends_with("use RollingUpdate"),
-            "{refused}"
-        );
     }
 
     #[test]
@@ -292,7 +209,7 @@ mod tests {
             "|\n a\tb",
         ] {
             let text = format!(
-                "# «{value}»\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: inj}}\ndata:\n  plain: «{value}»\n  \
+                "# «{value}»\napiVersion: v1\nkind: Thing\nmetadata: {{name: inj}}\ndata:\n  plain: «{value}»\n  \
                  within: a«{value}»b«{value}»\n  single: '«{value}»'\n  double: \"\\t«{value}»\"\n  block: |\n    one «{value}»\n    \
                  two\n  «k{value}»: key\n  last: «{value}»\n"
             );

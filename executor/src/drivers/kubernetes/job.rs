@@ -4,7 +4,7 @@ use super::cluster::{Call, MANAGER};
 use super::manifest;
 use super::object::{INSTANCE, Id, MANAGED_BY, at, label, text};
 use super::pods::log;
-use super::problem::wrong;
+use super::preflight::the_job;
 use super::release::encode;
 use super::steps::settled;
 use super::target::Target;
@@ -32,14 +32,8 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     let objects =
         settled(target, manifest::load(&attempt.context.module, &[path], &attempt.call.files, &scope)?)
             .await?;
-    let [job] = objects.as_slice() else {
-        return Err(wrong(format!("`{path}` describes {} objects: it has to be one Job", objects.len())));
-    };
-    let mut job = job.clone();
+    let mut job = the_job(objects, path)?;
     let id = Id::of(&job);
-    if id.kind != "Job" {
-        return Err(wrong(format!("`{path}` describes {id}: it has to be a Job")));
-    }
     let kept: String = id.name.chars().take(50).collect();
     let name = format!("{kept}-{}", &crate::store::hash(attempt.key.to_string().as_bytes())[..10]);
     job["metadata"]["name"] = name.as_str().into();

@@ -1,6 +1,6 @@
 //! Manifests: from the files that a service names to the objects that its release consists of.
 
-use super::document::parse;
+use super::document::{line, parse};
 use super::object::{Id, MANAGED_BY};
 use super::problem::{policy, wrong};
 use super::template::{self, Scope};
@@ -21,17 +21,45 @@ pub(super) fn load(
     if patterns.is_empty() {
         return Err(wrong("the service has no `manifests`: name the files that describe it"));
     }
-    let mut objects: Vec<(PathBuf, Json)> = Vec::new();
+    let mut texts: Vec<File> = Vec::new();
     for pattern in patterns {
-        let mut texts: Vec<File> = filled.iter().filter(|file| names(pattern, &file.path)).cloned().collect();
-        if texts.is_empty() {
-            for file in files(module, pattern)? {
-                texts.push(read(module, &file, scope)?);
+        match came(pattern, filled) {
+            came if came.is_empty() => {
+                for file in files(module, pattern)? {
+                    texts.push(read(module, &file, scope)?);
+                }
             }
+            came => texts.extend(came),
         }
-        for file in texts {
-            objects
-                .extend(read_objects(&file)?.into_iter().map(|object| (PathBuf::from(&file.path), object)));
+    }
+    objects(&texts, patterns)
+}
+
+/// The same as far as it came with the plan; none where some of it did not.
+pub(super) fn loaded(patterns: &[&str], filled: &[File]) -> Result<Option<Vec<Json>>, Failure> {
+    let mut texts: Vec<File> = Vec::new();
+    for pattern in patterns {
+        match came(pattern, filled) {
+            came if came.is_empty() => return Ok(None),
+            came => texts.extend(came),
+        }
+    }
+    objects(&texts, patterns).map(Some)
+}
+
+fn came(pattern: &str, filled: &[File]) -> Vec<File> {
+    filled.iter().filter(|file| names(pattern, &file.path)).cloned().collect()
+}
+
+/// What files describe, in the order in which it is to be applied. `patterns`: what named them.
+pub(super) fn objects(files: &[File], patterns: &[&str]) -> Result<Vec<Json>, Failure> {
+    let mut objects: Vec<Json> = Vec::new();
+    // Of each object: its file, and its place among those of the file.
+    let mut places: Vec<(&File, usize)> = Vec::new();
+    for file in files {
+        for (place, object) in read_objects(file)?.into_iter().enumerate() {
+            objects.push(object);
+            places.push((file, place));
         }
     }
     // To go on would mean that everything that runs is to be deleted.
@@ -42,24 +70,22 @@ pub(super) fn load(
             shown.join(", ")
         )));
     }
-    for (index, (file, object)) in objects.iter().enumerate() {
+    for (index, object) in objects.iter().enumerate() {
         let id = Id::of(object);
-        if let Some((earlier, _)) = objects[..index].iter().find(|(_, other)| Id::of(other).same(&id)) {
-            let (file, earlier) = (file.display(), earlier.display());
-            return Err(wrong(format!("{id} stands in `{earlier}` and again in `{file}`: take one out")));
+        if let Some(earlier) = objects[..index].iter().position(|other| Id::of(other).same(&id)) {
+            let shown = |index: usize| {
+                let (file, place) = places[index];
+                let line = line(file, place).map_or(String::new(), |line| format!(" ({line})"));
+                format!("`{}`{line}", file.path)
+            };
+            return Err(wrong(format!(
+                "{id} stands in {} and again in {}: take one out",
+                shown(earlier),
+                shown(index)
+            )));
         }
     }
-    let mut objects: Vec<Json> = objects.into_iter().map(|(_, object)| object).collect();
     objects.sort_by_key(|object| rank(&Id::of(object)));
-    Ok(objects)
-}
-
-/// What files describe that came with a call, in no particular order.
-pub(super) fn objects(files: &[File]) -> Result<Vec<Json>, Failure> {
-    let mut objects = Vec::new();
-    for file in files {
-        objects.extend(read_objects(file)?);
-    }
     Ok(objects)
 }
 
@@ -214,7 +240,7 @@ mod tests {
         let empty = load(directory.path(), &["*.yml"], &[], &scope).unwrap_err();
         assert!(empty.message.starts_with("`*.yml` holds no object"), "{empty:?}");
         let twice = load(directory.path(), &["a.yaml", "*.yaml"], &[], &scope).unwrap_err();
-        assert!(twice.message.contains("again in `a.yaml`"), "{twice:?}");
+        assert!(twice.message.contains("`a.yaml` (line 1) and again in `a.yaml` (line 1)"), "{twice:?}");
         assert!(
             load(directory.path(), &["no.yaml"], &[], &scope)
                 .unwrap_err()

@@ -20,7 +20,9 @@ mod manifest;
 mod object;
 mod permissions;
 mod pin;
+mod places;
 mod pods;
+mod preflight;
 mod preview;
 mod problem;
 mod release;
@@ -32,6 +34,7 @@ mod taken;
 mod target;
 mod template;
 mod traffic;
+mod validity;
 mod versioned;
 mod wait;
 mod watch;
@@ -182,7 +185,7 @@ impl Driver for Kubernetes {
         Box::pin(async move {
             let Some(call) = calls.first() else { return Ok(()) };
             let target = driver.target(call, ("check", 0), Cancel::never(), LOOKING).await?;
-            permissions::check(&target, &calls, &module).await
+            preflight::check(&target, &calls, &module).await
         })
     }
 

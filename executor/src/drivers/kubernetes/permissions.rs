@@ -1,7 +1,7 @@
 //! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that is missing.
 
 use super::cluster::Call as Request;
-use super::manifest;
+use super::manifest::{self, settle};
 use super::object::Id;
 use super::steps::rendered;
 use super::target::Target;
@@ -107,10 +107,16 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         }
         let verbs = if job { &RUNNING[..] } else { &APPLYING };
         let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
-        objects.extend(manifest::objects(&call.files)?);
+        if !call.files.is_empty() {
+            objects.extend(manifest::objects(&call.files, &[])?);
+        }
         for object in &objects {
             let id = Id::of(object);
             let resource = target.kind(&id, &objects).await?;
+            target.may_write(&id, &resource)?;
+            if resource.namespaced {
+                settle(&mut object.clone(), &target.namespace)?;
+            }
             let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
             if !resource.namespaced {
                 let wanted = verbs.iter().filter(|_| id.kind != "Namespace");
