@@ -288,7 +288,28 @@ fn jobs_run_to_their_end() {
     for part in ["Job `migrate-", "has ended with exit status 1", "fail for 3.9"] {
         assert!(failed.err.contains(part), "{part} is not in\n{}", failed.err);
     }
+    // That one stays to be looked at; what was made by the run before is gone.
+    for region in [1, 2] {
+        let jobs = world.names(region, "batch/v1", "Job");
+        let [left] = jobs.as_slice() else { panic!("{jobs:?}") };
+        let left = world.get(region, "batch/v1", "Job", left).unwrap();
+        assert_eq!(left["status"]["failed"], 1, "{left}");
+        assert_eq!(left["metadata"]["labels"]["lockstep/job"], "migrate");
+    }
+    // Each attempt of one run has a Job of its own, and all of them stay.
+    let retry = "timeout = 1m, on failure { retry 1 every 1s then rollback }";
+    world.edit("main.lockstep", "timeout = 1m", retry);
+    world.run(&["version=3.9"]).exits(1);
     assert_eq!(world.names(1, "batch/v1", "Job").len(), 2, "one for each attempt");
+    // One that does not end in time is no burden for the next.
+    job("never-ready", "sleep 3600");
+    world.edit("main.lockstep", retry, "timeout = 6s");
+    let stopped = world.run(&["version=3.9"]).exits(1);
+    assert!(stopped.out.contains("failed (timeout)"), "{}", stopped.out);
+    for region in [1, 2] {
+        let jobs = world.names(region, "batch/v1", "Job");
+        assert!(jobs.is_empty(), "the earlier ones are ended, and this one is stopped: {jobs:?}");
+    }
     std::fs::write(world.sandbox.module().join("job.yaml"), MANIFEST).unwrap();
     let wrong = world.run(&["version=3.9"]).exits(2);
     assert!(wrong.err.contains("`job.yaml` describes 3 objects: it has to be one Job"), "{}", wrong.err);

@@ -1,8 +1,9 @@
 //! Jobs that are run to their end: one for each attempt, so that a retry is a new one and a resumed attempt finds its own.
+//! They are kept, to be looked at, until a later run runs the same one.
 
 use super::cluster::{Call, MANAGER};
 use super::manifest;
-use super::object::{INSTANCE, Id, MANAGED_BY, at, label, text};
+use super::object::{INSTANCE, Id, MANAGED_BY, annotate, at, dns_name, label, text};
 use super::pods::log;
 use super::preflight::the_job;
 use super::release::encode;
@@ -16,8 +17,13 @@ use http::Method;
 use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
 
-/// How long a Job that has ended is kept where its manifest does not say: a day.
-const KEPT: i64 = 86_400;
+/// How long a Job that has ended is kept at most where its manifest does not say: a week.
+const KEPT: i64 = 7 * 86_400;
+
+/// Label: the Job of which manifest it is.
+const JOB: &str = "lockstep/job";
+/// Annotation: the run that runs it.
+const RUN: &str = "lockstep/run";
 
 /// A Job says itself how often it tries.
 const RESTARTS: i64 = i64::MAX;
@@ -39,9 +45,12 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     job["metadata"]["name"] = name.as_str().into();
     label(&mut job, MANAGED_BY, MANAGER);
     label(&mut job, INSTANCE, &target.instance);
+    label(&mut job, JOB, &dns_name(&id.name));
+    annotate(&mut job, RUN, &target.run);
     if at(&job, &["spec", "ttlSecondsAfterFinished"]).is_none() {
         job["spec"]["ttlSecondsAfterFinished"] = KEPT.into();
     }
+    forget_earlier(target, &id).await;
     let id = Id::of(&job);
     let made = make(target, &id, &job).await?;
     target.say(&format!("started {id}"));
@@ -51,6 +60,29 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     }
     show(target, attempt, &name).await;
     result
+}
+
+/// Has the Jobs removed that earlier runs made from the same manifest, and that have ended. What cannot be removed stays.
+async fn forget_earlier(target: &Target, id: &Id) {
+    let selector = format!("{INSTANCE}={},{JOB}={}", target.instance, dns_name(&id.name));
+    let made = target.list(&id.version, "jobs", &format!("labelSelector={}", encode(&selector))).await;
+    let ended = |job: &Json| {
+        let conditions = at(job, &["status", "conditions"]).and_then(Json::as_array);
+        conditions.into_iter().flatten().any(|condition| {
+            condition["status"] == "True" && ["Complete", "Failed"].iter().any(|it| condition["type"] == *it)
+        })
+    };
+    for job in made.unwrap_or_default() {
+        let by = text(&job, &["metadata", "annotations", RUN]);
+        if by.is_none_or(|run| run == target.run) || !ended(&job) {
+            continue;
+        }
+        let Some(name) = text(&job, &["metadata", "name"]) else { continue };
+        match stop(target, &Id::new(&id.version, &id.kind, name)).await {
+            Ok(()) => target.say(&format!("removed Job `{name}` of an earlier run")),
+            Err(failure) => target.say(&format!("Job `{name}` of an earlier run stays: {}", failure.message)),
+        }
+    }
 }
 
 /// Makes the job, or finds the one that an earlier try of this attempt made.
