@@ -47,6 +47,18 @@ fn pods_that_never_become_ready_use_up_the_time() {
 }
 
 #[test]
+fn pods_that_no_node_takes_say_so_with_their_events() {
+    let Some(world) = world("no_node", "rolling", &ROLLOUT.replace("1m", "8s")) else { return };
+    let nowhere = "      nodeSelector: { disk: none-such }\n      containers:\n";
+    world.manifest(&MANIFEST.replace("      containers:\n", nowhere));
+    let failed = world.run(&["version=3.9"]).exits(1);
+    let text = format!("{}{}", failed.out, failed.err);
+    for part in ["not rolled out in time", "it cannot be scheduled", "  event: FailedScheduling: 0/"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
 fn what_the_api_server_refuses_is_said_in_its_words() {
     let Some(world) = world("invalid", "rolling", ROLLOUT) else { return };
     world.manifest(&MANIFEST.replace("matchLabels: { app: shop }", "matchLabels: { app: other }"));

@@ -71,6 +71,43 @@ fn a_run_that_was_overtaken_while_it_stood_still_changes_nothing_any_more() {
 }
 
 #[test]
+fn a_run_that_works_for_longer_than_a_lease_lasts_keeps_it() {
+    let hold = "
+      phase hold { step hold = shell { script = \"while [ -e hold ]; do sleep 0.05; done\", timeout = 5m } }";
+    let Some(world) = world("long", "rolling", &format!("{PHASES}{hold}")) else { return };
+    let path = world.sandbox.module().join("hold");
+    std::fs::write(&path, "").unwrap();
+    let mut first = world.command(&["version=3.9"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, ".hold.hold\"");
+    let held = holder(&world, 1).expect("it is held");
+    let renewed = || world.get(1, LEASE.0, LEASE.1, LEASE.2).unwrap()["spec"]["renewTime"].clone();
+    let (began, mut times) = (Instant::now(), vec![renewed()]);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = world.sandbox.dsl("run");
+    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
+    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
+    let mut other = other.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It is written at least twice while nothing else is, and nobody takes it over.
+    while times.len() < 4 {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(holder(&world, 1).as_deref(), Some(held.as_str()));
+        let now = renewed();
+        if times.last() != Some(&now) {
+            times.push(now);
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_secs(20), "longer than a silent one would be waited for");
+    assert!(other.try_wait().unwrap().is_none(), "it waits");
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert_eq!(other.wait().unwrap().code(), Some(0));
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+}
+
+#[test]
 fn the_same_run_goes_on_at_once() {
     let Some(world) = world("goes_on", "rolling", PHASES) else { return };
     world.run(&["version=3.9"]).exits(0);

@@ -113,6 +113,12 @@ fn an_autoscaler_keeps_its_say() {
     world.run(&["version=3.9", "broken=true"]).exits(1);
     assert_eq!(world.deployment(2, "shop")["spec"]["replicas"], 5);
     assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 5)]);
+    let scale = "phase one { step a = kubernetes.scale { replicas = 2 } }";
+    world.rewrite("rolling", "basic", STORY, scale);
+    let refused = world.run(&["version=3.10"]).exits(1);
+    let words = "an autoscaler says how many replicas Deployment `shop` in namespace";
+    assert!(refused.out.contains(words), "{}", refused.out);
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.10"), 5)]);
 }
 
 #[test]

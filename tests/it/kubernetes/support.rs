@@ -314,6 +314,22 @@ impl World {
         self.runtime.block_on(api.patch(name, &parameters, &Patch::Apply(object))).unwrap();
     }
 
+    /// Applies an object as somebody else would, whenever a proxy's rule says so: between two calls of the program.
+    pub fn meddler(&self, region: usize, manager: &'static str) -> impl Fn(&Json) + Send + Sync + use<> {
+        let world = (self.clients[region - 1].clone(), self.namespace.clone());
+        move |object: &Json| {
+            let (client, namespace) = world.clone();
+            let (version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+            let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource);
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let (parameters, patch) = (PatchParams::apply(manager).force(), Patch::Apply(object));
+            let written = api.patch(name, &parameters, &patch);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(written)).unwrap();
+        }
+    }
+
     /// The pod template and selector's image that serves: the ReplicaSet with pods.
     pub fn serving(&self, region: usize, app: &str) -> Vec<(String, i64)> {
         self.serving_in(region, &self.namespace, app)

@@ -88,6 +88,22 @@ fn objects_that_change_meanwhile_and_watches_that_are_too_old() {
 }
 
 #[test]
+fn an_answer_that_never_comes_is_not_waited_for_for_ever() {
+    let Some(mut world) = world("silence", "rolling", PHASES) else { return };
+    let writes = AtomicUsize::new(0);
+    let rule: Rule = Arc::new(move |method, path, _| {
+        let first = *method == Method::PATCH
+            && path.contains("/deployments/")
+            && writes.fetch_add(1, Ordering::Relaxed) == 0;
+        if first { Fault::Slow(3_600_000) } else { Fault::None }
+    });
+    world.proxy([Arc::new(|_, _, _| Fault::None), rule]);
+    world.run(&["version=3.9"]).exits(0);
+    assert!(world.seen().iter().any(|(_, _, fault)| *fault == Fault::Slow(3_600_000)));
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
 fn a_region_that_cannot_be_reached_for_a_while() {
     let Some(mut world) = world("partition", "rolling", PHASES) else { return };
     world.run(&["version=3.9"]).exits(0);
