@@ -162,3 +162,89 @@ fn fields_of_somebody_else_are_taken_over_where_the_step_says_so() {
         assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
     }
 }
+
+#[test]
+fn everything_that_a_release_consists_of_is_returned_to() {
+    let Some(world) = world("everything", "rolling", STORY) else { return };
+    let more = |port: u32, verb: &str| {
+        world.manifest(&format!(
+            "{}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: shop, labels: {{ verb: {verb} }} }}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{ name: shop }}\nrules: [{{ apiGroups: [\"\"], resources: \
+             [pods], verbs: [{verb}] }}]\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{ name: shop }}\nspec: {{ \
+             podSelector: {{ matchLabels: {{ app: shop }} }}, ingress: [{{ ports: [{{ port: {port} }}] }}] }}\n---\napiVersion: v1\nkind: \
+             ConfigMap\nmetadata: {{ name: alone }}\ndata: {{ port: \"{port}\" }}\nbinaryData: {{ bytes: /w== }}\n",
+            MANIFEST.replace("port: 80 }]", &format!("port: {port}, name: web }}]"))
+        ));
+    };
+    let look = || {
+        [1, 2].map(|region| {
+            let kinds = [
+                ("v1", "Service", "shop"),
+                ("v1", "ServiceAccount", "shop"),
+                ("v1", "ConfigMap", "alone"),
+                ("rbac.authorization.k8s.io/v1", "Role", "shop"),
+                ("networking.k8s.io/v1", "NetworkPolicy", "shop"),
+                ("apps/v1", "Deployment", "shop"),
+            ];
+            kinds.map(|(version, kind, name)| {
+                let object = world.get(region, version, kind, name).unwrap();
+                let parts =
+                    ["spec", "data", "binaryData", "rules", "secrets"].map(|part| object[part].to_string());
+                (object["metadata"]["labels"].clone(), parts)
+            })
+        })
+    };
+    more(80, "get");
+    world.run(&["version=3.9"]).exits(0);
+    let before = look();
+    more(8080, "list");
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert_eq!(look(), before);
+    world.run(&["version=3.10"]).exits(0);
+    for (old, new) in before.iter().zip(look()) {
+        assert!(old.iter().zip(new).all(|(old, new)| *old != new));
+    }
+    world.roll_back().exits(0);
+    assert_eq!(look(), before);
+}
+
+#[test]
+fn what_belongs_to_another_instance_is_never_touched() {
+    let Some(world) = world("instances", "rolling", STORY) else { return };
+    let (one, two) = (world.context(1), world.context(2));
+    world.edit(
+        "main.lockstep",
+        &format!("context = \"{two}\","),
+        &format!("context = \"{one}\", release = \"b\","),
+    );
+    let refused = world.run(&["version=3.9"]).exits(2);
+    let words = "would belong to two service instances, `b-shop` and `shop`";
+    assert!(refused.err.contains(words), "{}", refused.err);
+    assert!(world.names(1, "coordination.k8s.io/v1", "Lease").is_empty(), "nothing was begun");
+    // With names of their own they live beside one another.
+    let own = "shop${if infra.release == \"b\" then \"-b\" else \"\"}";
+    let named = MANIFEST
+        .replace("name: shop-settings", "name: 'OWN-settings'")
+        .replace("name: shop,", "name: 'OWN',")
+        .replace("name: shop }", "name: 'OWN' }")
+        .replace("app: shop", "app: 'OWN'")
+        .replace("OWN", own);
+    world.manifest(&named);
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.names(1, "apps/v1", "Deployment"), ["shop", "shop-b"]);
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    world.run(&["version=3.10"]).exits(0);
+    world.roll_back().exits(0);
+    for name in ["shop", "shop-b"] {
+        assert_eq!(world.serving(1, name), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+    let leases = world.names(1, "coordination.k8s.io/v1", "Lease");
+    assert_eq!(leases, ["lockstep.b-shop", "lockstep.shop"]);
+    // Somebody who deploys one alone, under the other's names, is told by what is there.
+    world.edit("main.lockstep", "release = \"b\"", "release = \"c\"");
+    let first = "    stage region1 = ship { service = shop { image, version }, infra = test.region1 }\n";
+    world.edit("main.lockstep", first, "");
+    let own = world.run(&["version=3.9"]).exits(1);
+    assert!(own.out.contains("belongs to the service instance `shop`"), "{}{}", own.out, own.err);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}

@@ -222,6 +222,7 @@ mod tests {
             assert_eq!(objects[0]["data"], expected, "{value}");
         }
         let twice = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {«a»: x, a: y}}";
-        assert_eq!(objects(twice).unwrap_err(), "the key `a` stands twice in one mapping: take one out");
+        let refused = objects(twice).unwrap_err();
+        assert_eq!(refused, "line 1 column 1: the key `a` stands twice in one mapping: take one out");
     }
 }

@@ -66,6 +66,7 @@ struct Shared {
     clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
     leases: Arc<Leases>,
     granted: Arc<Granted>,
+    wanted: preflight::Wanted,
 }
 
 /// How long before a step's end the driver gives up by itself, so that it can still say why.
@@ -185,7 +186,7 @@ impl Driver for Kubernetes {
         Box::pin(async move {
             let Some(call) = calls.first() else { return Ok(()) };
             let target = driver.target(call, ("check", 0), Cancel::never(), LOOKING).await?;
-            preflight::check(&target, &calls, &module).await
+            preflight::check(&target, &calls, &module, &driver.0.wanted).await
         })
     }
 

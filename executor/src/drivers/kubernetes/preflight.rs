@@ -3,20 +3,33 @@
 
 use super::manifest::{loaded, objects, patterns};
 use super::object::Id;
-use super::problem::wrong;
+use super::problem::{policy, wrong};
 use super::target::Target;
 use super::{permissions, versioned};
 use lockstep_plan::{Call, Failure, File, Kind};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-/// Looks at all calls of one service and target.
+/// What the calls that were looked at put where: context and namespace, and the instance of each object.
+pub(super) type Wanted = Mutex<BTreeMap<(String, String), Vec<(Id, String)>>>;
+
+/// Looks at all calls of one service and target; `wanted`: what others of the same plan were found to put there.
 ///
 /// # Errors
 /// What would surely fail. What only the run can tell (a server that is away, a kind that an earlier step defines, a file that
 /// one makes) is left to its steps.
-pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Result<(), Failure> {
-    manifests(calls)?;
+pub(super) async fn check(
+    target: &Target,
+    calls: &[Call],
+    module: &Path,
+    wanted: &Wanted,
+) -> Result<(), Failure> {
+    for call in calls {
+        let objects = manifests(call)?;
+        one_instance(target, objects.iter().map(Id::of), wanted)?;
+    }
     match permissions::check(target, calls, module).await {
         Err(failure) if sure(failure.kind) => Err(failure),
         _ => Ok(()),
@@ -28,31 +41,56 @@ fn sure(kind: Kind) -> bool {
     [Kind::Authentication, Kind::Authorization, Kind::Policy].contains(&kind)
 }
 
-/// Looks at the manifests that came with the calls.
-fn manifests(calls: &[Call]) -> Result<(), Failure> {
-    for call in calls {
-        if call.step == "job" {
-            if !call.files.is_empty() {
-                job(&call.files)?;
-            }
-            continue;
-        }
-        if let Some(service) = &call.service
-            && let Some(mut objects) = loaded(&patterns(service.settings.get("manifests")), &service.files)?
-        {
-            named(&mut objects)?;
-        }
+/// What the manifests describe that came with a call, but for that of a Job.
+fn manifests(call: &Call) -> Result<Vec<Json>, Failure> {
+    let mut all = Vec::new();
+    if call.step == "job" {
         if !call.files.is_empty() {
-            named(&mut objects(&call.files, &paths(&call.files))?)?;
+            job(&call.files)?;
+        }
+        return Ok(all);
+    }
+    if let Some(service) = &call.service
+        && let Some(objects) = loaded(&patterns(service.settings.get("manifests")), &service.files)?
+    {
+        all.extend(named(objects)?);
+    }
+    if !call.files.is_empty() {
+        all.extend(named(objects(&call.files, &paths(&call.files))?)?);
+    }
+    Ok(all)
+}
+
+/// Fails where two instances of one namespace describe one object: each would take it for its own.
+fn one_instance(target: &Target, ids: impl Iterator<Item = Id>, wanted: &Wanted) -> Result<(), Failure> {
+    let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = (target.cluster.context.clone(), target.namespace.clone());
+    let there = wanted.entry(place).or_default();
+    for id in ids.filter(|id| id.kind != "Namespace") {
+        match there.iter().find(|(other, _)| other.same(&id)) {
+            Some((_, instance)) if *instance != target.instance => {
+                let mut both = [instance.as_str(), target.instance.as_str()];
+                both.sort_unstable();
+                return Err(policy(format!(
+                    "{id} in {} would belong to two service instances, `{}` and `{}`: give it another name in one of \
+                     them (`${{service.name}}` and `${{infra.release}}` tell them apart)",
+                    target.place(),
+                    both[0],
+                    both[1]
+                )));
+            }
+            Some(_) => {}
+            None => there.push((id, target.instance.clone())),
         }
     }
     Ok(())
 }
 
-/// Names that contents give have to be short enough.
-fn named(objects: &mut [Json]) -> Result<(), Failure> {
-    versioned::version(objects)?;
-    versioned::version_jobs(objects)
+/// Objects under the names that they will have: those that contents give have to be short enough.
+fn named(mut objects: Vec<Json>) -> Result<Vec<Json>, Failure> {
+    versioned::version(&mut objects)?;
+    versioned::version_jobs(&mut objects)?;
+    Ok(objects)
 }
 
 /// The Job that the manifest of a `job` step describes.
