@@ -32,3 +32,33 @@ fn proxies_that_the_kubeconfig_names_are_used() {
     assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
     assert!(tunnels.load(Ordering::Relaxed) >= 2, "one for each region at least");
 }
+
+#[test]
+fn several_kubeconfigs_are_one_and_its_current_context_is_meant() {
+    let Some(world) = world("current", "rolling", ROLLOUT) else { return };
+    world.edit("main.lockstep", &format!("context = \"{}\", ", world.context(1)), "");
+    let mut run = world.command(&["version=3.9"]);
+    crate::support::said(run.env("KUBECONFIG", world.split_kubeconfig(1))).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
+    let Some(world) = world("bad_token", "rolling", ROLLOUT) else { return };
+    let text = std::fs::read_to_string(world.kubeconfig()).unwrap();
+    let mut file: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    for user in file["users"].as_array_mut().unwrap() {
+        user["user"] = serde_json::json!({ "token": "s3cr3t\u{7}" });
+    }
+    let path = world.sandbox.module().join("kubeconfig.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let refused = crate::support::said(world.command(&["version=3.9"]).env("KUBECONFIG", path)).exits(2);
+    for part in
+        ["nothing was begun", "holds cannot be sent: character 7 of 7 is", "another control character"]
+    {
+        assert!(refused.err.contains(part), "{part} is not in\n{}", refused.err);
+    }
+    assert!(!refused.err.contains("s3cr3t") && !refused.err.contains("panicked"), "{}", refused.err);
+}

@@ -288,9 +288,7 @@ fn a_restart_is_taken_back_to_the_last_byte() {
 
 /// The ReplicaSet that has pods, and the Deployment's spec.
 fn in_place(world: &World, region: usize) -> (Vec<String>, String) {
-    let mut sets = world.names(region, "apps/v1", "ReplicaSet");
-    sets.retain(|name| world.get(region, "apps/v1", "ReplicaSet", name).unwrap()["status"]["replicas"] != 0);
-    (sets, world.deployment(region, "shop")["spec"].to_string())
+    (world.sets_with_pods(region), world.deployment(region, "shop")["spec"].to_string())
 }
 
 /// Ids of all runs, the first one first.

@@ -27,9 +27,11 @@ fn both_regions_are_new_or_both_are_as_they_were() {
         assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1, "versioned by content");
     }
     let settings = world.names(1, "v1", "ConfigMap");
+    let sets = [1, 2].map(|region| world.sets_with_pods(region));
 
     let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
     assert!(failed.out.contains("rolled back"), "{}", failed.out);
+    assert_eq!([1, 2].map(|region| world.sets_with_pods(region)), sets, "the old ReplicaSet has the pods");
     for region in [1, 2] {
         let now = world.deployment(region, "shop");
         assert_eq!(now["spec"].to_string(), old[region - 1]["spec"].to_string(), "the same, byte for byte");

@@ -91,6 +91,7 @@ fn colours_take_turns() {
     world.run(&["version=3.9"]).exits(0);
     assert_eq!((colour(1), colour(2)), ("blue".into(), "blue".into()));
     let blue = world.deployment(1, "shop-blue")["spec"].to_string();
+    let pods = [1, 2].map(|region| world.names(region, "v1", "Pod"));
 
     let failed = world.run(&["version=3.10", "broken=true"]).exits(1);
     assert!(failed.err.contains("switching to green"), "it had been swapped");
@@ -100,6 +101,10 @@ fn colours_take_turns() {
         assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
     }
     assert_eq!(world.deployment(1, "shop-blue")["spec"].to_string(), blue);
+    for region in [1, 2] {
+        let now = world.names(region, "v1", "Pod");
+        assert!(pods[region - 1].iter().all(|pod| now.contains(pod)), "blue was kept: {now:?}");
+    }
 
     world.run(&["version=3.10"]).exits(0);
     for region in [1, 2] {

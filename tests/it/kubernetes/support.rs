@@ -306,6 +306,33 @@ impl World {
         names
     }
 
+    /// Names of the ReplicaSets that have pods.
+    pub fn sets_with_pods(&self, region: usize) -> Vec<String> {
+        let mut sets = self.names(region, "apps/v1", "ReplicaSet");
+        sets.retain(|name| {
+            let set = self.get(region, "apps/v1", "ReplicaSet", name);
+            set.is_some_and(|set| set["status"]["replicas"] != 0)
+        });
+        sets
+    }
+
+    /// Has the program find what it has to know in two files of `KUBECONFIG`, with that region as the current context.
+    pub fn split_kubeconfig(&self, region: usize) -> std::ffi::OsString {
+        let mut file = serde_json::to_value(Kubeconfig::read_from(&self.kubeconfig).unwrap()).unwrap();
+        let mut second =
+            json!({ "apiVersion": "v1", "kind": "Config", "current-context": self.context(region) });
+        second["contexts"] = file["contexts"].take();
+        file.as_object_mut()
+            .unwrap()
+            .retain(|key, _| !["contexts", "current-context"].contains(&key.as_str()));
+        let paths = [("first.json", file), ("second.json", second)].map(|(name, file)| {
+            let path = self.sandbox.module().join(name);
+            fs::write(&path, file.to_string()).unwrap();
+            path
+        });
+        std::env::join_paths(paths).unwrap()
+    }
+
     /// Applies an object as somebody else would.
     pub fn apply_as(&self, region: usize, manager: &str, object: &Json) {
         let api = self.api(region, object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());

@@ -88,6 +88,29 @@ fn objects_that_change_meanwhile_and_watches_that_are_too_old() {
 }
 
 #[test]
+fn a_job_whose_making_was_not_answered_runs_once() {
+    let phases = "phase one { step migrate = kubernetes.job { manifest = \"job.yaml\", timeout = 1m } }";
+    let Some(mut world) = world("job_lost", "basic", phases) else { return };
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: migrate }\nspec:\n  template:\n    metadata: { annotations: { \
+               fakenode/behaviour: succeed } }\n    spec: { restartPolicy: Never, containers: [{ name: m, image: \"busybox:1.37\" }] }\n";
+    std::fs::write(world.sandbox.module().join("job.yaml"), job).unwrap();
+    let makes = |fault: Fault| -> Rule {
+        Arc::new(move |method, path, _| match *method == Method::POST && path.ends_with("/jobs") {
+            true => fault,
+            false => Fault::None,
+        })
+    };
+    world.proxy([makes(Fault::Lost(504)), makes(Fault::CutAfter)]);
+    world.run(&["version=3.9"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.names(region, "batch/v1", "Job").len(), 1);
+        let seen = world.seen_in(region);
+        let made = seen.iter().filter(|(method, path, _)| *method == Method::POST && path.ends_with("/jobs"));
+        assert_eq!(made.count(), 1, "it is not made again, but looked for");
+    }
+}
+
+#[test]
 fn an_answer_that_never_comes_is_not_waited_for_for_ever() {
     let Some(mut world) = world("silence", "rolling", PHASES) else { return };
     let writes = AtomicUsize::new(0);
