@@ -191,8 +191,8 @@ fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
 
 fn rule_at(judged: &Judged<'_, '_>, suspicion: &Suspicion) -> Option<Location> {
     let origins = &judged.lowered.origins;
-    if suspicion.later {
-        return origins.rules.first().copied();
+    if let Some(rule) = suspicion.later {
+        return origins.rules.get(rule as usize).copied();
     }
     let (scope, rule) = suspicion.rule?;
     // A rule that rolls everything back is not what makes it so.
@@ -282,6 +282,9 @@ fn suggestion(plan: &Plan, suspicion: &Suspicion, left: &[StepId]) -> String {
         Verdict::Fail => "write `rollback` instead of `fail`: the other branches roll back too".to_owned(),
         Verdict::Abort => "write `rollback` instead of `abort`: an abort undoes nothing".to_owned(),
         Verdict::RollbackPhase => "write `rollback` instead of `rollback phase`, so that earlier phases are taken back too".to_owned(),
+        _ if suspicion.later.is_some() && plan.steps[step.index()].undo == Undo::Irreversible => {
+            format!("write `fail` instead of `rollback pipeline`: `{name}` cannot be taken back when a later item fails; or move it behind everything that can fail")
+        }
         _ if plan.steps[step.index()].undo == Undo::None => {
             format!("say what undoes `{name}`: a step in a `rollback` block, and `undone_by` with its name")
         }

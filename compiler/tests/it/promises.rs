@@ -25,6 +25,47 @@ fn follow(source: &str, found: &Diagnostic) -> Option<String> {
     Some([&source[..start], good, &source[start + bad.len()..]].concat())
 }
 
+/// What a label points at.
+fn labelled<'s>(source: &'s str, found: &Diagnostic, words: &str) -> &'s str {
+    let (at, _) = found.labels.iter().find(|(_, label)| label.contains(words)).unwrap();
+    &source[at.span.start as usize..at.span.end as usize]
+}
+
+#[test]
+fn the_rule_that_is_shown_is_the_one_that_takes_all_back() {
+    let source = "environment e {
+  infrastructure a = local { root = \"a\" }
+}
+service s = local { artifact = other { path = \"s\" } }
+workflow plain(service: service<local>, infra: infrastructure<local>) {
+  phase p { step deploy = local.deploy {}
+   barrier ready }
+}
+workflow tell {
+  phase p {
+    step prep = shell { script = \"t\" }
+    barrier ready
+    step tell = shell { script = \"t\", changes = true, irreversible = true, on failure { succeed } }
+  }
+}
+workflow look { phase p { step look = shell { script = \"t\" } } }
+pipeline q {
+  parallel all_or_nothing {
+    stage a = plain { service = s, infra = e.a }
+    stage b = tell {}
+  }
+  stage look = look {}
+  on failure of connectivity { ignore }
+  on failure of timeout { rollback pipeline }
+}
+";
+    let (_, found) = broken(source);
+    let shown = labelled(source, &found[0], "this rule takes everything back");
+    assert_eq!(shown, "on failure of timeout { rollback pipeline }");
+    assert!(found[0].help.as_deref().unwrap().contains("`rollback pipeline`"));
+    assert!(found[0].message.contains("`look.p.look` fails (timeout)"), "{}", found[0].message);
+}
+
 fn cases() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("tests/cases/promises.lockstep")).unwrap();

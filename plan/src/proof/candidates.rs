@@ -47,8 +47,8 @@ pub(super) struct Candidate {
     pub stays: StepId,
     /// Index of the trigger among those of its element.
     pub nth: usize,
-    /// The fault comes in this later item, when the group has ended.
-    pub later: Option<ItemId>,
+    /// The fault comes in this later item, when the group has ended, and this rule of the pipeline takes the group back.
+    pub later: Option<(ItemId, u32)>,
 }
 
 /// What was found.
@@ -237,8 +237,8 @@ impl Search<'_, '_> {
         let truth = known(&plan.conditions);
         let takes_back = |kind: Kind| {
             let failure = Failure::new(kind, "");
-            let rule = plan.rules.iter().find(|rule| matches(rule, &failure));
-            rule.is_some_and(|rule| rule.reaction == Reaction::RollbackPipeline)
+            let rule = plan.rules.iter().position(|rule| matches(rule, &failure))?;
+            (plan.rules[rule].reaction == Reaction::RollbackPipeline).then_some(rule as u32)
         };
         for (index, item) in plan.items.iter().enumerate().skip(self.group.item.index() + 1) {
             for part in item.branches.iter().flat_map(|branch| &branch.parts) {
@@ -252,10 +252,11 @@ impl Search<'_, '_> {
                         })
                         .to_vec(),
                 };
-                let ends = |it: &&Trigger| {
-                    !matches!(it.verdict, Verdict::Ignore | Verdict::Abort) && takes_back(kind_of(&it.fault))
-                };
-                for trigger in faults.iter().filter(ends) {
+                for trigger in &faults {
+                    if matches!(trigger.verdict, Verdict::Ignore | Verdict::Abort) {
+                        continue;
+                    }
+                    let Some(rule) = takes_back(kind_of(&trigger.fault)) else { continue };
                     self.found.push(Candidate {
                         at,
                         trigger: trigger.clone(),
@@ -264,7 +265,7 @@ impl Search<'_, '_> {
                         rule: None,
                         stays,
                         nth: 0,
-                        later: Some(ItemId(index as u32)),
+                        later: Some((ItemId(index as u32), rule)),
                     });
                     if self.found.len() >= MOST {
                         return;

@@ -73,8 +73,8 @@ pub struct Suspicion {
     pub rule: Option<(ScopeId, u32)>,
     /// A step whose change stays.
     pub stays: StepId,
-    /// Whether a rule of the pipeline takes the group back after it has ended, because of a later item.
-    pub later: bool,
+    /// The rule of the pipeline, by its index, that takes the group back after it has ended, because of a later item.
+    pub later: Option<u32>,
 }
 
 /// How much was covered.
@@ -270,7 +270,7 @@ fn suspicion(candidate: &Candidate) -> Suspicion {
         verdict: candidate.verdict,
         rule: candidate.rule,
         stays: candidate.stays,
-        later: candidate.later.is_some(),
+        later: candidate.later.map(|(_, rule)| rule),
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn replay<'a>(
         place: group.branches[branch].1.elements.get(at).map(|it| (it.part, it.at)),
     };
     match candidate.later {
-        Some(item) => replay.fail_later(item, &candidate.trigger.fault)?,
+        Some((item, _)) => replay.fail_later(item, &candidate.trigger.fault)?,
         None => {
             let mut goals: Vec<Goal> = candidate
                 .others
