@@ -6,7 +6,7 @@ use crate::{
     BarrierId, BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Plan,
     Position, Question, Reaction, ScopeId, Stage, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often, and after how long, a rollback step without rules is tried again when a connection fails.
 const DEFAULT_RETRIES: (u32, [u64; 3]) = (5, [10_000, 30_000, 60_000]);
@@ -368,12 +368,13 @@ fn wanted(
     block: &[BlockItem],
     executed: &dyn Fn(StepId) -> bool,
 ) -> Vec<BlockItem> {
-    let unwanted = |undo: &StepId| {
-        let mut named = forward_steps(stage)
-            .filter(|step| plan.steps[step.index()].undo == Undo::Block(*undo))
-            .peekable();
-        named.peek().is_some() && !named.any(executed)
-    };
+    let mut named: BTreeMap<StepId, bool> = BTreeMap::new();
+    for step in forward_steps(stage) {
+        if let Undo::Block(undo) = plan.steps[step.index()].undo {
+            *named.entry(undo).or_default() |= executed(step);
+        }
+    }
+    let unwanted = |undo: &StepId| named.get(undo) == Some(&false);
     block
         .iter()
         .filter_map(|item| match item {

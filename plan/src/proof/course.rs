@@ -9,7 +9,7 @@ use crate::{
     Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
     Reaction, ScopeId, StageId, StepId, Value, Verdict, Work,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a step can fail with. A barrier's breaking and a person's no come from elsewhere.
 const STEP_KINDS: [Kind; 7] = [
@@ -232,6 +232,7 @@ pub(super) fn course(plan: &Plan, item: ItemId, branch: usize, truth: &Truth, so
 fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, course: &mut Course) {
     let stage = &plan.stages[id.index()];
     let around = all_hold(truth, &stage.when);
+    let mut undone = Undone::new(plan, id);
     let mut undecided = fallible(plan, truth, stage.when.iter().copied());
     for (at, position) in stage.positions.iter().enumerate() {
         let when = stage.when.iter().chain(&position.when);
@@ -257,7 +258,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
                     }
                     element.triggers.extend(triggers(plan, step));
                     if data.changes {
-                        element.changes.push(change(plan, id, position.phase, step, truth));
+                        element.changes.push(undone.change(position.phase, step, truth));
                         course.asks |= undo_asks(plan, step, truth);
                     }
                 }
@@ -321,17 +322,43 @@ fn fallible(
     Some(Trigger { fault: Fault::Condition(condition), verdict: Verdict::Rollback, rule: None })
 }
 
-/// Which rollbacks take a changing step back. An undoing step that may be skipped takes nothing back for sure.
-fn change(plan: &Plan, stage: StageId, phase: u32, step: StepId, truth: &Truth) -> Change {
-    let undone = |only: Option<u32>| {
-        plan.steps[step.index()].undo.step().is_some_and(|undo| {
-            all_hold(truth, &plan.steps[undo.index()].when) == Some(true)
-                && rollback_queue(plan, stage, only, &|it| it == step)
-                    .iter()
-                    .any(|item| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo)))
-        })
-    };
-    Change { step, whole: undone(None), phase: undone(Some(phase)) }
+/// What a stage's rollbacks run, each asked of the machine once for a phase: whether a step is undone depends on no step of
+/// another phase but those that the phase's own rollback, or the stage's, names.
+struct Undone<'a> {
+    plan: &'a Plan,
+    stage: StageId,
+    /// By phase: what rolling back the stage runs when only that phase was executed, and what rolling back the phase does.
+    known: BTreeMap<u32, [BTreeSet<StepId>; 2]>,
+}
+
+impl<'a> Undone<'a> {
+    fn new(plan: &'a Plan, stage: StageId) -> Self {
+        Undone { plan, stage, known: BTreeMap::new() }
+    }
+
+    /// Which rollbacks take a changing step back. An undoing step that may be skipped takes nothing back for sure.
+    fn change(&mut self, phase: u32, step: StepId, truth: &Truth) -> Change {
+        let (plan, stage) = (self.plan, self.stage);
+        let undo = plan.steps[step.index()].undo.step();
+        let Some(undo) = undo.filter(|undo| all_hold(truth, &plan.steps[undo.index()].when) == Some(true))
+        else {
+            return Change { step, whole: false, phase: false };
+        };
+        let [whole, own] = self.known.entry(phase).or_insert_with(|| {
+            // A block leaves out only what undoes steps that were not executed, so that all of the phase may have been: a
+            // step's own undoing is there when it is there for that step alone.
+            let here = |it: StepId| plan.steps[it.index()].phase == Some(phase);
+            [None, Some(phase)].map(|only| {
+                let queue = rollback_queue(plan, stage, only, &here);
+                let steps = queue.into_iter().flat_map(|item| match item {
+                    BlockItem::Steps(steps) => steps,
+                    BlockItem::Barrier(_) => Vec::new(),
+                });
+                steps.collect()
+            })
+        });
+        Change { step, whole: whole.contains(&undo), phase: own.contains(&undo) }
+    }
 }
 
 /// Whether it depends on the failure whether a step is undone.
