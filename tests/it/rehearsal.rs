@@ -23,6 +23,11 @@ fn story(events: &[Value]) -> Story {
         let line = ["event", "step", "attempt", "kind", "outcome"].map(word).join(" ");
         story.entry(word("stage")).or_default().push(line.trim_end().to_owned());
     }
+    // What runs in parallel may end in the same millisecond, and then in any order.
+    let succeeded = |line: &String| line.starts_with("step_succeeded");
+    for lines in story.values_mut() {
+        lines.chunk_by_mut(|one, next| succeeded(one) && succeeded(next)).for_each(|chunk| chunk.sort());
+    }
     story
 }
 
