@@ -254,6 +254,7 @@ impl<'p> Lowerer<'_, 'p> {
                 _ => None,
             };
             if let Some(fact) = fact {
+                self.asked = true;
                 return Val::Data(fact);
             }
         }

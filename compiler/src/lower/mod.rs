@@ -1,5 +1,6 @@
 //! Lowering: from a checked pipeline and its arguments to a plan, with a table from the plan's elements to the source.
 
+mod again;
 mod arguments;
 mod expr;
 mod matching;
@@ -143,7 +144,19 @@ pub fn lower_open(
     budget: &mut Budget,
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Lowered> {
+    lower_with(model, pipeline, budget, sink, true)
+}
+
+/// As [`lower_open`]; says whether stages may be copies of each other, which makes no difference but for the time it takes.
+fn lower_with(
+    model: &Model<'_>,
+    pipeline: DeclId,
+    budget: &mut Budget,
+    sink: &mut Vec<Diagnostic>,
+    copies: bool,
+) -> Option<Lowered> {
     let mut lowerer = Lowerer::new(model, true, budget);
+    lowerer.copies = copies;
     lowerer.pipeline(pipeline, HashMap::default());
     let Lowerer { plan, origins, sink: found, cut, .. } = lowerer;
     sink.extend(found);
@@ -193,6 +206,12 @@ pub struct Lowerer<'a, 'p> {
     /// Defaults of parameters that are open, for loops and timeouts.
     loops: BTreeMap<String, Value>,
     stage_names: HashMap<String, Location>,
+    /// What has been made of each workflow, for the last stage for which it was worth remembering.
+    made: HashMap<DeclId, again::Made<'p>>,
+    /// Whether stages may be copies of each other.
+    copies: bool,
+    /// Whether something that is another stage's own has been asked for: its name, its target's settings, what its steps give.
+    asked: bool,
     /// How much more may be done, and where the plan was cut off for want of it.
     budget: &'a mut Budget,
     cut: Option<Location>,
@@ -253,6 +272,9 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             deep: false,
             loops: BTreeMap::new(),
             stage_names: HashMap::default(),
+            made: HashMap::default(),
+            copies: false,
+            asked: false,
             budget,
             cut: None,
         }

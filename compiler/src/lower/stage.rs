@@ -105,6 +105,11 @@ impl<'p> Lowerer<'_, 'p> {
         let declared = self.model.decl(found.decl).span;
         self.origins.workflows.push(Location { file: found.decl.file, span: declared });
         self.origins.phases.push(Vec::new());
+        if self.copied(found.decl, &inner.vars, id) {
+            return Some(id);
+        }
+        let before = self.extent();
+        self.asked = false;
         let notifies = self.notifies(&workflow.notifies, &inner);
         let uses = self.uses(&workflow.uses, &inner);
         let scopes = self.scope(("workflow", self.model.name(found.decl)), &workflow.failures, &inner);
@@ -139,6 +144,7 @@ impl<'p> Lowerer<'_, 'p> {
         let stage = &mut self.plan.stages[id.index()];
         stage.notifies = notifies;
         stage.uses = uses;
+        self.remember(found.decl, inner.vars, id, before);
         Some(id)
     }
 
@@ -201,7 +207,10 @@ impl<'p> Lowerer<'_, 'p> {
         let thing = |lowerer: &mut Self, name: &str, is_one: fn(&Ty) -> bool| match implicit(
             settings, name, infos, is_one,
         ) {
-            Implicit::Entry(setting) => Some(lowerer.eval(&setting.value, &Ty::Error, frame)),
+            Implicit::Entry(setting) => {
+                lowerer.asked = true;
+                Some(lowerer.eval(&setting.value, &Ty::Error, frame))
+            }
             Implicit::Param(index) => frame.var(infos[index].name()).cloned(),
             Implicit::None | Implicit::Ambiguous(..) => None,
         };

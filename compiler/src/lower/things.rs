@@ -392,6 +392,7 @@ impl<'p> Lowerer<'_, 'p> {
     /// Follows the fields of a value.
     pub fn fields(&mut self, value: Val, names: &[Name]) -> Val {
         let Some((name, rest)) = names.split_first() else { return value };
+        self.asked |= matches!(value, Val::Target(_));
         let field = name.text.as_str();
         let text = |text: &str| Val::constant(Value::Text(text.to_string()));
         let unknown = |owner: &str| Val::Unknown(format!("{owner}.{field}"));
