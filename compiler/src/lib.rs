@@ -8,6 +8,7 @@ mod checks;
 mod diagnostic;
 mod disk;
 mod index;
+mod lines;
 mod lower;
 mod model;
 mod output;
@@ -23,6 +24,7 @@ mod types;
 
 pub use diagnostic::{Diagnostic, Fix, Location, Severity};
 pub use disk::DiskLoader;
+pub use lines::Lines;
 pub use lower::{Lowered, Origins, Purpose, lower, lower_for, parse_duration};
 pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,

@@ -1,11 +1,12 @@
 //! A program: the files of every module that is reached, read and parsed, the prelude among them.
 
 use crate::diagnostic::Location;
+use crate::lines::Lines;
 use crate::parallel;
 use crate::templates::{self, Templates};
 use foldhash::HashMap;
 use lockstep_grammar::ast::{Declaration, File, Span};
-use lockstep_grammar::{LineIndex, Parse, parse};
+use lockstep_grammar::{Parse, parse};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -74,7 +75,7 @@ pub struct SourceFile {
     /// What it says.
     pub parse: Arc<Parse>,
     /// From offsets to lines and columns.
-    pub lines: Arc<LineIndex>,
+    pub lines: Arc<Lines>,
     /// For each import of the file the module, or why there is none.
     pub(crate) imports: Vec<Result<ModuleId, String>>,
 }
@@ -82,7 +83,7 @@ pub struct SourceFile {
 impl From<Unparsed> for SourceFile {
     fn from(Unparsed { path, text, module }: Unparsed) -> Self {
         let parse = Arc::new(parse(&text));
-        let lines = Arc::new(LineIndex::new(&text));
+        let lines = Arc::new(Lines::of(&text));
         SourceFile { path, text, module, parse, lines, imports: Vec::new() }
     }
 }

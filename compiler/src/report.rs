@@ -1,8 +1,8 @@
 //! Diagnostics as miette renders them: with the source around them.
 
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::lines::Lines;
 use crate::program::{FileId, Program};
-use lockstep_grammar::LineIndex;
 use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use std::fmt;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl miette::Diagnostic for Report {
 struct Source {
     name: String,
     text: Arc<str>,
-    lines: Arc<LineIndex>,
+    lines: Arc<Lines>,
 }
 
 impl Source {

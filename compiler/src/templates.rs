@@ -1,10 +1,11 @@
 //! Files with placeholders that a program names: manifests. They are read with the program, so that all later passes are
 //! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
 
+use crate::lines::Lines;
 use crate::program::{FileId, Loader, ModuleId, Moved, Program, SourceFile};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
-use lockstep_grammar::{LineIndex, Template, parse_template};
+use lockstep_grammar::{Template, parse_template};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,8 +96,8 @@ pub fn load(program: &mut Program, loader: &dyn Loader) {
 fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: String) -> FileId {
     let id = FileId(program.files.len() as u32);
     program.templates.files.insert(id, parse_template(&text));
-    let lines = Arc::new(LineIndex::new(&text));
-    let (path, text) = (path.to_path_buf(), text.into());
+    let (path, text) = (path.to_path_buf(), Arc::<str>::from(text));
+    let lines = Arc::new(Lines::of(&text));
     program.files.push(SourceFile { path, text, module, parse: Arc::default(), lines, imports: Vec::new() });
     id
 }
