@@ -54,11 +54,21 @@ fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
     }
     let path = world.sandbox.module().join("kubeconfig.json");
     std::fs::write(&path, file.to_string()).unwrap();
-    let refused = crate::support::said(world.command(&["version=3.9"]).env("KUBECONFIG", path)).exits(2);
+    let run = || crate::support::said(world.command(&["version=3.9"]).env("KUBECONFIG", &path));
+    let refused = run().exits(2);
     for part in
         ["nothing was begun", "holds cannot be sent: character 7 of 7 is", "another control character"]
     {
         assert!(refused.err.contains(part), "{part} is not in\n{}", refused.err);
     }
     assert!(!refused.err.contains("s3cr3t") && !refused.err.contains("panicked"), "{}", refused.err);
+    // One that can be sent, but that the API server does not know.
+    std::fs::write(&path, file.to_string().replace("\\u0007", "")).unwrap();
+    let refused = run().exits(2);
+    assert!(
+        refused.err.contains("nothing was begun") && refused.err.contains("Unauthorized"),
+        "{}",
+        refused.err
+    );
+    assert!(!refused.err.contains("s3cr3t"), "{}", refused.err);
 }

@@ -192,6 +192,12 @@ fn another_content_is_another_job() {
     world.run(&["version=3.10"]).exits(0);
     let second = jobs();
     assert!(second.len() == 1 && second != first, "{second:?}");
+    // Taken back when it was deleted already: then it runs again.
+    world.roll_back().exits(0);
+    assert_eq!(jobs(), first);
+    assert_ne!(uid(), ran);
+    let status = world.get(1, "batch/v1", "Job", &first[0]).unwrap()["status"].clone();
+    assert_eq!(status["succeeded"], 1, "and is waited for: {status}");
 }
 
 #[test]

@@ -120,6 +120,27 @@ fn missing_permissions_are_printed_as_a_role_before_anything_changes() {
 }
 
 #[test]
+fn staging_needs_what_the_documentation_says_besides() {
+    let phases = "
+      phase up   { step stage = kubernetes.stage { timeout = 1m } }
+      phase over { step swap = kubernetes.swap { timeout = 1m } }";
+    let Some(world) = world("stage_role", "blue_green", phases) else { return };
+    let Some(deployer) = world.deployer(2) else { return };
+    let context = format!("context = \"{}\"", world.context(2));
+    world.edit("main.lockstep", &context, &format!("context = \"{deployer}\""));
+    world.grant(2, &documented_role());
+    let refused = world.run(&["version=3.9"]).exits(2);
+    let missing = "rules:\n  - { apiGroups: [apps], resources: [replicasets], verbs: [list] }\n";
+    assert!(refused.err.contains(missing), "{}", refused.err);
+    let (plain, more) = ("[replicasets], verbs: [get]", "[replicasets], verbs: [get, list]");
+    world.grant(2, &documented_role().replace(plain, more));
+    for version in ["3.9", "3.10"] {
+        world.run(&[&format!("version={version}")]).exits(0);
+        assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:{version}"), 3)]);
+    }
+}
+
+#[test]
 fn credentials_come_from_a_program_where_the_kubeconfig_says_so() {
     let Some(mut world) = world("exec", "rolling", ROLLOUT) else { return };
     let program = world.sandbox.module().join("login.sh");
