@@ -72,3 +72,23 @@ fn a_token_that_cannot_be_sent_is_refused_and_not_shown() {
     );
     assert!(!refused.err.contains("s3cr3t"), "{}", refused.err);
 }
+
+#[test]
+fn a_token_may_stand_in_a_file_with_a_line_break_at_its_end() {
+    let Some(world) = world("token_file", "rolling", ROLLOUT) else { return };
+    let text = std::fs::read_to_string(world.kubeconfig()).unwrap();
+    let mut file: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    for user in file["users"].as_array_mut().unwrap() {
+        let Some(token) = user["user"]["token"].as_str() else {
+            eprintln!("SKIPPED: the kubeconfig's users have no tokens");
+            return;
+        };
+        let path = world.sandbox.module().join(user["name"].as_str().unwrap());
+        std::fs::write(&path, format!("{token}\n")).unwrap();
+        user["user"] = serde_json::json!({ "tokenFile": path });
+    }
+    let path = world.sandbox.module().join("kubeconfig.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    crate::support::said(world.command(&["version=3.9"]).env("KUBECONFIG", path)).exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}

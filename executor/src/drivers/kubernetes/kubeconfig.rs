@@ -54,12 +54,19 @@ pub(super) async fn load(kubeconfig: Option<&Path>, context: &str) -> Result<(Co
 ///
 /// # Errors
 /// They cannot be had, or not be sent.
-pub(super) fn client(config: Config) -> Result<Client, Problem> {
+pub(super) fn client(mut config: Config) -> Result<Client, Problem> {
+    // As kubectl reads such a file; the library would send the line break at its end, too.
+    if let (None, Some(path)) = (&config.auth_info.token, &config.auth_info.token_file)
+        && let Ok(text) = std::fs::read_to_string(path)
+        && text.trim() != text
+    {
+        config.auth_info.token = Some(text.trim().to_string().into());
+    }
     // Looked at here, because the library panics over a token that is no header.
     let user = serde_json::to_value(&config.auth_info).unwrap_or_default();
     let provider = &user["auth-provider"]["config"];
     let tokens = [
-        ("token", &user["token"]),
+        (if user["tokenFile"].is_string() { "tokenFile" } else { "token" }, &user["token"]),
         ("auth-provider", &provider["id-token"]),
         ("auth-provider", &provider["access-token"]),
     ];
@@ -214,11 +221,18 @@ mod tests {
             ),
             ("{token: \"s3\\u0001cr3t\"}", "character 3 of 7 is a line break or another control character"),
             (
+                "{tokenFile: FILE}",
+                "`tokenFile` of the context's user holds cannot be sent: character 3 of 7 is",
+            ),
+            (
                 "{auth-provider: {name: oidc, config: {id-token: \"s3cr3t\\r\"}}}",
                 "`auth-provider` of the context's user holds cannot be sent",
             ),
         ] {
-            let message = problem(&USER.replace("USER", user));
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), "s3\u{1}cr3t\n").unwrap();
+            let user = user.replace("FILE", &file.path().display().to_string());
+            let message = problem(&USER.replace("USER", &user));
             assert!(message.contains(part) && !message.contains("s3cr3t"), "{user}: {message}");
         }
     }
