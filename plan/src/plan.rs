@@ -12,6 +12,18 @@ use std::collections::BTreeMap;
 /// they need, which a B-tree is not made for.
 pub type Fields<T> = litemap::LiteMap<String, T>;
 
+/// The fields that these make, in just the memory that they take.
+pub fn fields<T>(from: impl IntoIterator<Item = (String, T)>) -> Fields<T> {
+    let mut sorted = from.into_iter().collect::<Fields<T>>().into_tuple_vec();
+    sorted.shrink_to_fit();
+    Fields::from_sorted_store_unchecked(sorted)
+}
+
+/// None at all are a map, too.
+fn as_map<T: Serialize, S: serde::Serializer>(fields: &Fields<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter())
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -344,6 +356,7 @@ pub struct Step {
     /// Where its failure rules stand, innermost scope first.
     pub scopes: Vec<ScopeId>,
     /// The outputs it gives.
+    #[serde(serialize_with = "as_map")]
     pub outputs: Fields<ValueType>,
 }
 
@@ -392,6 +405,7 @@ pub struct Action {
     /// The step: `deploy`, `shell`, `check`.
     pub step: String,
     /// Arguments, defaults included, optional ones that were not given missing.
+    #[serde(serialize_with = "as_map")]
     pub arguments: Fields<Expr>,
     /// The phase's target.
     pub target: Option<TargetId>,
@@ -435,6 +449,7 @@ pub struct Target {
     /// The environment's `kind`.
     pub kind: String,
     /// Settings, defaults included.
+    #[serde(serialize_with = "as_map")]
     pub settings: Fields<Expr>,
     /// The settings that tell it from other targets of its provider; none: all of them.
     #[serde(default)]
@@ -451,8 +466,10 @@ pub struct Service {
     /// `docker_image`, `jar`, …
     pub artifact_type: String,
     /// Settings of the artifact, defaults included.
+    #[serde(serialize_with = "as_map")]
     pub artifact: Fields<Expr>,
     /// Settings of the service, defaults included.
+    #[serde(serialize_with = "as_map")]
     pub settings: Fields<Expr>,
 }
 
@@ -462,6 +479,7 @@ pub struct Source {
     /// `env`, `file`, `slack`, …
     pub kind: String,
     /// Its settings.
+    #[serde(serialize_with = "as_map")]
     pub settings: Fields<Expr>,
 }
 

@@ -8,7 +8,7 @@ use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::types::{Ty, step_timeout_default};
 use lockstep_grammar::ast::{self, ExprKind, Signature};
-use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType};
+use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType, fields};
 
 /// What a step costs beside its arguments, in the units of the budget.
 const STEP: usize = 24;
@@ -236,12 +236,11 @@ impl<'p> Lowerer<'_, 'p> {
 impl Lowerer<'_, '_> {
     /// What a step gives; checks do not ask.
     fn outputs(&self, signature: Option<&Signature>) -> Fields<ValueType> {
-        let fields = signature.and_then(|it| it.outputs.as_ref()).filter(|_| !self.open);
-        let fields = fields.map(|fields| fields.items.as_slice()).unwrap_or_default();
-        fields
-            .iter()
-            .map(|field| (field.name.text.as_str().to_owned(), value_type(&field.ty.name.text)))
-            .collect()
+        let given = signature.and_then(|it| it.outputs.as_ref()).filter(|_| !self.open);
+        let given = given.map(|given| given.items.as_slice()).unwrap_or_default();
+        let typed =
+            |field: &ast::Param| (field.name.text.as_str().to_owned(), value_type(&field.ty.name.text));
+        fields(given.iter().map(typed))
     }
 }
 

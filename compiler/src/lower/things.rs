@@ -7,7 +7,7 @@ use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
-use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value};
+use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value, fields};
 
 impl<'p> Lowerer<'_, 'p> {
     /// What a declaration and the names after it mean.
@@ -161,7 +161,7 @@ impl<'p> Lowerer<'_, 'p> {
         // A default may read what stands before it; most are plain.
         let reads = infos.iter().any(|info| !info.plain);
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
-        let mut settings = Fields::new();
+        let mut settings = Vec::new();
         let all = all || reads;
         for info in infos {
             let given = entries.get(info.name());
@@ -185,10 +185,10 @@ impl<'p> Lowerer<'_, 'p> {
                 frame.bind(info.name(), value.clone());
             }
             if value != Val::Absent {
-                settings.insert(info.name().to_string(), value.into_expr());
+                settings.push((info.name().to_string(), value.into_expr()));
             }
         }
-        settings
+        fields(settings)
     }
 
     /// Reports a constant that its parameter does not allow.

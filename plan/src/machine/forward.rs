@@ -256,7 +256,7 @@ impl Machine<'_> {
             match outcome {
                 Outcome::Succeeded { outputs } => {
                     state.status = StepStatus::Dropped { succeeded: true };
-                    state.outputs = outputs.into_iter().collect();
+                    state.outputs = crate::fields(outputs);
                 }
                 Outcome::Failed(failure) => {
                     state.status = StepStatus::Dropped { succeeded: false };
@@ -280,7 +280,7 @@ impl Machine<'_> {
             Outcome::Succeeded { outputs } => {
                 let state = &mut self.state.steps[step.index()];
                 state.status = StepStatus::Succeeded;
-                state.outputs = outputs.into_iter().collect();
+                state.outputs = crate::fields(outputs);
                 self.announce(Happening::StepSucceeded(step));
                 self.ready.push_back(stage);
             }
