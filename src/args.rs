@@ -155,10 +155,13 @@ pub struct SimulateArgs {
     /// How long a step takes, or people to answer an approval
     #[arg(long, value_name = "STEP=DURATION")]
     pub takes: Vec<String>,
+    /// What a step gives, where conditions read it
+    #[arg(long, value_name = "STEP.OUTPUT=VALUE")]
+    pub gives: Vec<String>,
     /// What people answer where they are asked; `retry` once
     #[arg(long, value_name = "STEP=ANSWER")]
     pub answer: Vec<String>,
-    /// Let one step after the other fail besides, in each way that its failure rules tell apart; approvals are given
+    /// Let one step after the other fail besides, in each way that makes a difference; approvals are given
     #[arg(long)]
     pub every_failure: bool,
     /// How to write it

@@ -70,6 +70,18 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes a value as pretty JSON with a final newline to standard output, piece by piece: it may be very long.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from);
+    match written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::Pipe),
+        Err(error) => Err(Failure::new(format!("cannot write the result as JSON: {error}"))),
+    }
+}
+
 /// Writes a message to standard error. That it cannot be written must not end what is under way.
 pub fn say(text: &str) {
     use std::io::Write;

@@ -1,14 +1,19 @@
 //! `dsl simulate`: plays a pipeline through under chosen outcomes.
 
 use crate::args::{SimulateArgs, TextFormat};
-use crate::failure::{Failure, print, say, to_json};
+use crate::failure::{Failure, print, print_json, say, to_json};
 use crate::source::lower;
 use lockstep_compiler::Purpose;
-use lockstep_plan::export::{rehearsal_json, rehearsal_text, simulation_json, simulation_text};
-use lockstep_plan::{
-    Answer, ApprovalId, Chosen, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, StepId,
-    broken_promises, every_failure, late, question_name, questions, simulate,
+use lockstep_plan::export::{
+    SimulationJson, rehearsal_json, rehearsal_text, simulation_json, simulation_text,
 };
+use lockstep_plan::machine::StepStatus;
+use lockstep_plan::{
+    Answer, ApprovalId, Chosen, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, Simulation,
+    StepId, Value, ValueType, every_failure, late, question_name, questions, simulate, unanswered, undelayed,
+    unfailed,
+};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// More names than this are counted, not listed.
@@ -18,33 +23,118 @@ const MOST_NAMES: usize = 12;
 pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     let (lowered, _) = lower(&args.pipeline, BTreeMap::new(), Purpose::Rehearsal)?;
     let plan = &lowered.plan;
-    let scenario = scenario(plan, args)?;
+    let choices = choices_of(plan, args)?;
     if args.every_failure {
-        let rows = every_failure(plan, &scenario);
+        let rows = every_failure(plan, &choices.scenario);
         match args.format {
             TextFormat::Text => print(&rehearsal_text(plan, &rows))?,
-            TextFormat::Json => print(&to_json(&rehearsal_json(plan, &rows))?)?,
+            TextFormat::Json => print_json(&rehearsal_json(plan, &rows))?,
         }
-        let kept = |row: &Rehearsal| row.outcome.is_some() && row.mixed.is_empty();
+        let kept = |row: &Rehearsal| row.outcome.is_some() && row.broken.is_empty();
         return Ok(u8::from(!rows.iter().all(kept)));
     }
-    let simulation = simulate(plan, &scenario);
+    let simulation = simulate(plan, &choices.scenario);
+    let without_effect = choices.without_effect(plan, &simulation);
+    for Idle { option, why } in &without_effect {
+        say(&format!("`{option}` makes no difference: {why}"));
+    }
     match args.format {
         TextFormat::Text => print(&simulation_text(plan, &simulation))?,
-        TextFormat::Json => print(&to_json(&simulation_json(plan, &simulation))?)?,
+        TextFormat::Json => {
+            let simulation = simulation_json(plan, &simulation);
+            print(&to_json(&Told { simulation, without_effect })?)?;
+        }
     }
-    let broken = broken_promises(plan, &simulation);
-    for group in &broken {
+    for group in &simulation.broken {
         say(&format!(
             "the promise of group {group} does not hold: its branches end neither all new nor all old"
         ));
     }
-    Ok(u8::from(simulation.outcome.is_none() || !broken.is_empty()))
+    Ok(u8::from(simulation.outcome.is_none() || !simulation.broken.is_empty()))
 }
 
-/// What was chosen on the command line.
-fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
-    let mut scenario = Scenario::default();
+/// A simulation with what came of the options.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    simulation: SimulationJson,
+    without_effect: Vec<Idle>,
+}
+
+/// An option that came to nothing.
+#[derive(Serialize)]
+struct Idle {
+    option: String,
+    why: String,
+}
+
+/// What was chosen on the command line: each with the option that says so, and all together.
+#[derive(Default)]
+struct Choices {
+    fails: Vec<(String, Chosen)>,
+    takes: Vec<(String, Fallible)>,
+    answers: Vec<(String, Question)>,
+    gives: Vec<(String, StepId)>,
+    scenario: Scenario,
+}
+
+impl Choices {
+    /// Options that came to nothing in a simulation.
+    fn without_effect(&self, plan: &Plan, simulation: &Simulation) -> Vec<Idle> {
+        let fails = self.fails.iter().map(|(option, chosen)| (option, unfailed(plan, simulation, *chosen)));
+        let takes = self.takes.iter().map(|(option, what)| (option, undelayed(simulation, *what)));
+        let answers =
+            self.answers.iter().map(|(option, question)| (option, unanswered(simulation, *question)));
+        let gives = self.gives.iter().map(|(option, step)| {
+            let succeeded = simulation.state.steps[step.index()].status == StepStatus::Succeeded;
+            (option, (!succeeded).then(|| "the step does not succeed".into()))
+        });
+        let all = fails.chain(takes).chain(answers).chain(gives);
+        all.filter_map(|(option, why)| Some(Idle { option: option.clone(), why: why? })).collect()
+    }
+
+    /// Why the wait at a barrier does not run out.
+    fn in_time(&self, plan: &Plan, option: &str, place: PlaceId) -> Failure {
+        let fails = self.fails.iter().map(|(option, chosen)| (option, true, chosen.what));
+        let takes = self.takes.iter().map(|(option, what)| (option, false, *what));
+        let others: Vec<(&String, bool, Fallible)> = fails.chain(takes).collect();
+        let without = |forgotten: &[(&String, bool, Fallible)]| {
+            let mut scenario = self.scenario.clone();
+            for (_, fails, what) in forgotten {
+                match (what, fails) {
+                    (Fallible::Step(step), true) => _ = scenario.fail.remove(step),
+                    (Fallible::Step(step), false) => _ = scenario.takes.remove(step),
+                    (Fallible::Approval(approval), true) => _ = scenario.refuse.remove(approval),
+                    (Fallible::Approval(approval), false) => {
+                        scenario.takes_to_answer.remove(&Question::Approval(*approval));
+                    }
+                    (Fallible::Wait(_), _) => {}
+                }
+            }
+            late(plan, &scenario, place).is_some()
+        };
+        let alone = others.iter().find(|other| without(&[**other]));
+        let blamed = match alone {
+            Some(other) => vec![*other],
+            None if without(&others) => others.into_iter().filter(|(known, ..)| *known != option).collect(),
+            None => Vec::new(),
+        };
+        if blamed.is_empty() {
+            let name = &plan.places[place.index()].name;
+            return Failure::new(format!(
+                "the wait at `{name}` does not run out, however slow the others are"
+            ))
+            .help("their timeouts end them before; a failure of one of their steps breaks the barrier, too");
+        }
+        let blamed: Vec<String> = blamed.iter().map(|(option, ..)| format!("`{option}`")).collect();
+        Failure::new(format!("`{option}` and {} contradict each other", blamed.join(" and ")))
+            .help("for this wait to run out the others have to come late: leave one of the options out")
+    }
+}
+
+/// Reads the options.
+fn choices_of(plan: &Plan, args: &SimulateArgs) -> Result<Choices, Failure> {
+    let mut choices = Choices::default();
     let mut waits = Vec::new();
     let mut given = Given::default();
     for fail in &args.fail {
@@ -54,10 +144,12 @@ fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
         };
         given.once("--fail", name, fail)?;
         let chosen = chosen(plan, name, how)?;
+        let option = format!("--fail {fail}");
         match chosen.what {
-            Fallible::Wait(place) => waits.push(place),
-            _ => scenario.fail(chosen),
+            Fallible::Wait(place) => waits.push((option.clone(), place)),
+            _ => choices.scenario.fail(chosen),
         }
+        choices.fails.push((option, chosen));
     }
     for takes in &args.takes {
         let (name, time) = pair(takes, "--takes", "STEP=DURATION")?;
@@ -66,10 +158,11 @@ fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
             Failure::new(format!("`{time}` is not a duration"))
                 .help("durations are written like 30s, 10m or 1h30m")
         })?;
-        match fallible(plan, name)? {
-            Fallible::Step(step) => _ = scenario.takes.insert(step, time),
+        let what = fallible(plan, name)?;
+        match what {
+            Fallible::Step(step) => _ = choices.scenario.takes.insert(step, time),
             Fallible::Approval(approval) => {
-                scenario.takes_to_answer.insert(Question::Approval(approval), time);
+                choices.scenario.takes_to_answer.insert(Question::Approval(approval), time);
             }
             Fallible::Wait(_) => {
                 return Err(Failure::new(format!("`{name}` is a barrier, not a step")).help(
@@ -77,26 +170,66 @@ fn scenario(plan: &Plan, args: &SimulateArgs) -> Result<Scenario, Failure> {
                 ));
             }
         }
+        choices.takes.push((format!("--takes {takes}"), what));
+    }
+    for gives in &args.gives {
+        let (output, value) = gives.split_once('=').ok_or_else(|| {
+            Failure::new(format!("`--gives {gives}` should be `--gives STEP.OUTPUT=VALUE`"))
+        })?;
+        given.once("--gives", output, gives)?;
+        let (step, name, value) = output_of(plan, output, value)?;
+        choices.scenario.outputs.insert((step, name), value);
+        choices.gives.push((format!("--gives {gives}"), step));
     }
     for answer in &args.answer {
         let (name, word) = pair(answer, "--answer", "STEP=ANSWER")?;
         given.once("--answer", name, answer)?;
         let (question, offered) = asked(plan, name)?;
-        let answer = Answer::from_name(word).filter(|answer| offered.contains(answer)).ok_or_else(|| {
-            let offered: Vec<&str> = offered.iter().map(|answer| answer.name()).collect();
-            choices(format!("`{name}` cannot be answered with `{word}`"), word, "answers", &offered)
-        })?;
-        scenario.answers.insert(question, answer);
+        let answer_given =
+            Answer::from_name(word).filter(|answer| offered.contains(answer)).ok_or_else(|| {
+                let offered: Vec<&str> = offered.iter().map(|answer| answer.name()).collect();
+                self::choices(format!("`{name}` cannot be answered with `{word}`"), word, "answers", &offered)
+            })?;
+        choices.scenario.answers.insert(question, answer_given);
+        choices.answers.push((format!("--answer {answer}"), question));
     }
-    for place in waits {
-        scenario = late(plan, &scenario, place).ok_or_else(|| {
-            let name = &plan.places[place.index()].name;
-            Failure::new(format!("the wait at `{name}` does not run out, however slow the others are")).help(
-                "their timeouts end them before; a failure of one of their steps breaks the barrier, too",
-            )
-        })?;
+    for (option, place) in waits {
+        choices.scenario = match late(plan, &choices.scenario, place) {
+            Some(scenario) => scenario,
+            None => return Err(choices.in_time(plan, &option, place)),
+        };
     }
-    Ok(scenario)
+    Ok(choices)
+}
+
+/// An output of a step, and what it is to be.
+fn output_of(plan: &Plan, output: &str, value: &str) -> Result<(StepId, String, Value), Failure> {
+    let Some((step_name, name)) = output.rsplit_once('.') else {
+        return Err(Failure::new(format!("`{output}` is no output of a step"))
+            .help("outputs are named `stage.phase.step.output`"));
+    };
+    let step = step(plan, step_name)?;
+    let outputs = &plan.steps[step.index()].outputs;
+    let Some(ty) = outputs.get(name) else {
+        let names: Vec<&str> = outputs.keys().map(String::as_str).collect();
+        return Err(choices(format!("`{step_name}` has no output `{name}`"), name, "its outputs", &names));
+    };
+    let number = |text: &str| text.parse::<i64>().ok();
+    let read = match ty {
+        ValueType::Text => Some(Value::Text(value.to_owned())),
+        ValueType::Path => Some(Value::Path(value.to_owned())),
+        ValueType::Bool => value.parse().ok().map(Value::Bool),
+        ValueType::Int => number(value).map(Value::Int),
+        ValueType::Percent => {
+            value.strip_suffix('%').and_then(|share| share.parse().ok()).map(Value::Percent)
+        }
+        ValueType::Duration => lockstep_compiler::parse_duration(value).map(Value::Duration),
+        ValueType::List | ValueType::Map => {
+            return Err(Failure::new(format!("`{output}` is a list or a map, which cannot be chosen")));
+        }
+    };
+    let value = read.ok_or_else(|| Failure::new(format!("`{value}` is no value of `{output}`")))?;
+    Ok((step, name.to_owned(), value))
 }
 
 /// What was said so far, by option and name: each can be said once.

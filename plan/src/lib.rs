@@ -3,26 +3,32 @@
 //! Pure: nothing here reads a clock, a file or a random number.
 
 mod call;
+mod chosen;
 mod claims;
 mod describe;
+mod effect;
 mod event;
 pub mod export;
 mod expr;
 mod graph;
+mod late;
 pub mod machine;
 mod plan;
 pub mod proof;
 mod rehearsal;
 mod simulate;
+mod twins;
 mod value;
+mod worlds;
 
+pub use chosen::{Chosen, Fallible, ToldApart, questions};
 pub use describe::{claim_text, question_name};
+pub use effect::{unanswered, undelayed, unfailed};
 pub use event::*;
 pub use expr::*;
 pub use graph::{Edge, Graph, Node, NodeKind};
+pub use late::late;
 pub use plan::*;
-pub use rehearsal::{
-    Chosen, Fallible, Rehearsal, broken_promises, every_failure, failures_told_apart, late, questions,
-};
+pub use rehearsal::{Rehearsal, every_failure};
 pub use simulate::{Scenario, Simulation, simulate};
 pub use value::*;

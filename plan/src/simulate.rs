@@ -1,9 +1,10 @@
 //! A run without effects: the machine, answered from a table of chosen outcomes.
 
 use crate::machine::{self, State};
+use crate::proof::is_mixed;
 use crate::{
-    Answer, ApprovalId, Command, Event, Failure, Happening, Kind, Outcome, Plan, Question, RunOutcome,
-    StepId, Timer, Value,
+    Answer, ApprovalId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, Plan, Question, Role,
+    RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ pub struct Scenario {
     /// Answers that people give, as often as they are asked. But nobody says `retry` twice to the same question, for what
     /// always fails would be tried for ever: asked again, they say nothing, and what the rule says then follows.
     pub answers: BTreeMap<Question, Answer>,
+    /// What steps give that succeed, by step and output. Without an entry: the plainest value of its type.
+    pub outputs: BTreeMap<(StepId, String), Value>,
 }
 
 /// What came of it.
@@ -38,14 +41,58 @@ pub struct Simulation {
     pub events: Vec<(u64, Happening)>,
     /// How the run ended; nothing when it never would.
     pub outcome: Option<RunOutcome>,
+    /// The numbers of the groups that break their promise: they end neither all new nor all old.
+    pub broken: Vec<u32>,
+    /// The numbers of the groups that end mixed only because a step that undoes something fails in the scenario. That these
+    /// work is what a promise assumes.
+    pub outside: Vec<u32>,
 }
 
 /// Runs the machine under a scenario. Time is virtual: nothing waits.
+///
+/// Of what happens at one moment, what was chosen to fail is last: so a failure does the same to others whichever stage it is in.
 pub fn simulate(plan: &Plan, scenario: &Scenario) -> Simulation {
+    let mut simulation = play(plan, scenario);
+    simulation.broken = mixed(plan, &simulation.state);
+    if !simulation.broken.is_empty()
+        && let Some(working) = scenario.with_working_rollbacks(plan)
+    {
+        let still = mixed(plan, &play(plan, &working).state);
+        (simulation.broken, simulation.outside) =
+            simulation.broken.iter().partition(|group| still.contains(group));
+    }
+    simulation
+}
+
+/// The numbers of the groups that promise all or nothing and end mixed.
+fn mixed(plan: &Plan, state: &State) -> Vec<u32> {
+    let groups = plan.items.iter().enumerate().filter_map(|(index, item)| {
+        let group = item.group.filter(|group| group.all_or_nothing)?;
+        is_mixed(plan, state, ItemId(index as u32)).then_some(group.number)
+    });
+    groups.collect()
+}
+
+impl Scenario {
+    /// The same, but that steps which undo something work; nothing where it says nothing of such steps.
+    fn with_working_rollbacks(&self, plan: &Plan) -> Option<Scenario> {
+        let forward = |step: &StepId| plan.steps[step.index()].role == Role::Forward;
+        if self.fail.keys().chain(self.takes.keys()).all(forward) {
+            return None;
+        }
+        let mut working = self.clone();
+        working.fail.retain(|step, _| forward(step));
+        working.takes.retain(|step, _| forward(step));
+        Some(working)
+    }
+}
+
+fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
     let mut world = World {
         plan,
         scenario,
         now: 0,
+        wave: 0,
         next: 0,
         agenda: BTreeMap::new(),
         timers: BTreeMap::new(),
@@ -55,8 +102,8 @@ pub fn simulate(plan: &Plan, scenario: &Scenario) -> Simulation {
     };
     let mut state = State::new(plan);
     world.at(0, Event::Started { run: "simulation".into(), by: "simulation".into() });
-    while let Some(((time, _), event)) = world.agenda.pop_first() {
-        world.now = time;
+    while let Some(((time, wave, ..), event)) = world.agenda.pop_first() {
+        (world.now, world.wave) = (time, wave);
         if let Event::TimerFired(timer) = &event {
             world.timers.remove(timer);
         }
@@ -70,28 +117,46 @@ pub fn simulate(plan: &Plan, scenario: &Scenario) -> Simulation {
             break;
         }
     }
-    Simulation { outcome: state.outcome(), state, events: world.events }
+    let (broken, outside) = (Vec::new(), Vec::new());
+    Simulation { outcome: state.outcome(), state, events: world.events, broken, outside }
 }
+
+/// When something comes: its time; in that moment after how many others that led to it; whether it is chosen to fail; and
+/// when it was planned.
+type When = (u64, u32, bool, u64);
 
 struct World<'a> {
     plan: &'a Plan,
     scenario: &'a Scenario,
     now: u64,
+    wave: u32,
     next: u64,
-    /// By time, and by the order in which they were planned.
-    agenda: BTreeMap<(u64, u64), Event>,
-    timers: BTreeMap<Timer, (u64, u64)>,
-    running: BTreeMap<StepId, (u64, u64)>,
+    agenda: BTreeMap<When, Event>,
+    timers: BTreeMap<Timer, When>,
+    /// What runs, with the event that will end it; nothing where only being stopped does.
+    running: BTreeMap<StepId, Option<When>>,
     answered: BTreeSet<Question>,
     events: Vec<(u64, Happening)>,
 }
 
 impl World<'_> {
-    fn at(&mut self, after: u64, event: Event) -> (u64, u64) {
-        let key = (self.now.saturating_add(after), self.next);
+    fn at(&mut self, after: u64, event: Event) -> When {
+        let wave = if after == 0 { self.wave + 1 } else { 0 };
+        let key = (self.now.saturating_add(after), wave, self.fails(&event), self.next);
         self.next += 1;
         self.agenda.insert(key, event);
         key
+    }
+
+    /// Whether the event is a failure that was chosen.
+    fn fails(&self, event: &Event) -> bool {
+        match event {
+            Event::StepEnded { step, .. } | Event::TimerFired(Timer::Step(step, _)) => {
+                self.scenario.fail.contains_key(step)
+            }
+            Event::Answered { answer, .. } => *answer == Answer::Reject,
+            _ => false,
+        }
     }
 
     fn carry_out(&mut self, command: Command) {
@@ -103,19 +168,23 @@ impl World<'_> {
             Command::StartStep { step, attempt, call } => {
                 let outcome = self.outcome(step);
                 let takes = match (self.scenario.takes.get(&step), call.arguments.get("duration")) {
-                    (Some(takes), _) => *takes,
-                    (None, Some(Value::Duration(wait))) if call.provider == "wait" => *wait,
-                    _ => 0,
+                    (Some(takes), _) => Some(*takes),
+                    // It runs until its time is up.
+                    _ if self.scenario.fail.get(&step) == Some(&Kind::Timeout) => None,
+                    (None, Some(Value::Duration(wait))) if call.provider == "wait" => Some(*wait),
+                    _ => Some(0),
                 };
-                let key = self.at(takes, Event::StepEnded { step, attempt, outcome });
+                let key = takes.map(|takes| self.at(takes, Event::StepEnded { step, attempt, outcome }));
                 self.running.insert(step, key);
             }
             Command::CancelStep { step, attempt } => {
                 if let Some(key) = self.running.remove(&step) {
-                    self.agenda.remove(&key);
-                    let outcome = Outcome::Failed(Failure::new(Kind::Application, "it was stopped"));
+                    key.and_then(|key| self.agenda.remove(&key));
+                    let hosts = self.hosts(step);
+                    let failure = Failure { hosts, ..Failure::new(Kind::Application, "it was stopped") };
+                    let outcome = Outcome::Failed(failure);
                     let key = self.at(0, Event::StepEnded { step, attempt, outcome });
-                    self.running.insert(step, key);
+                    self.running.insert(step, Some(key));
                 }
             }
             Command::StartTimer { timer: Timer::Barrier(_), .. } if self.scenario.patient => {}
@@ -170,16 +239,24 @@ impl World<'_> {
         }
     }
 
+    /// On how many of a hundred hosts the step fails, where that was chosen.
+    fn hosts(&self, step: StepId) -> Option<(u32, u32)> {
+        self.scenario.shares.get(&step).map(|share| (*share, 100))
+    }
+
     fn outcome(&self, step: StepId) -> Outcome {
         match self.scenario.fail.get(&step) {
             Some(kind) => {
-                let hosts = self.scenario.shares.get(&step).map(|share| (*share, 100));
+                let hosts = self.hosts(step);
                 Outcome::Failed(Failure { hosts, ..Failure::new(*kind, "chosen to fail") })
             }
             None => {
                 let outputs = &self.plan.steps[step.index()].outputs;
-                let outputs = outputs.iter().map(|(name, ty)| (name.clone(), ty.example())).collect();
-                Outcome::Succeeded { outputs }
+                let given = |name: &String| self.scenario.outputs.get(&(step, name.clone())).cloned();
+                let value = |(name, ty): (&String, &ValueType)| {
+                    (name.clone(), given(name).unwrap_or_else(|| ty.example()))
+                };
+                Outcome::Succeeded { outputs: outputs.iter().map(value).collect() }
             }
         }
     }

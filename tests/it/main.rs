@@ -19,4 +19,5 @@ mod rehearsal;
 mod rollback;
 mod schemas;
 mod secrets;
+mod simulate;
 mod support;

@@ -103,6 +103,7 @@ pub struct SimulationJson {
     stages: BTreeMap<String, StageJson>,
     barriers: BTreeMap<String, &'static str>,
     broken_promises: Vec<u32>,
+    outside_promises: Vec<u32>,
     events: Vec<TimedEvent>,
 }
 
@@ -141,7 +142,8 @@ pub fn simulation_json(plan: &Plan, simulation: &Simulation) -> SimulationJson {
         outcome: simulation.outcome.map_or("needs_person", RunOutcome::name),
         stages: stages.collect(),
         barriers: barriers.collect(),
-        broken_promises: crate::broken_promises(plan, simulation),
+        broken_promises: simulation.broken.clone(),
+        outside_promises: simulation.outside.clone(),
         events: events.collect(),
     }
 }

@@ -1,64 +1,94 @@
 //! The matrix of every failure, as text and as JSON: `docs/schemas/every-failure.schema.json`.
 
 use super::json::{StageJson, barrier_names, barrier_word};
+use super::text::quoted;
 use crate::machine::BarrierState;
-use crate::{Chosen, Fallible, Plan, Rehearsal, RunOutcome, StageOutcome, format_duration};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use crate::{
+    Chosen, Fallible, Plan, Rehearsal, RunOutcome, StageOutcome, StepId, format_duration, question_name,
+};
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Stages up to here have a column each.
 const MOST_COLUMNS: usize = 4;
 
-/// The matrix.
+/// The matrix. Rows are made as they are written: of a thousand stages they would fill the memory.
 #[derive(Debug, Serialize)]
-pub struct RehearsalJson {
+pub struct RehearsalJson<'a> {
     version: u32,
-    scenarios: Vec<ScenarioJson>,
+    scenarios: Scenarios<'a>,
+}
+
+#[derive(Debug)]
+struct Scenarios<'a> {
+    plan: &'a Plan,
+    rows: &'a [Rehearsal],
+    barriers: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ScenarioJson {
+struct ScenarioJson<'a> {
     fail: Vec<String>,
+    given: BTreeMap<String, String>,
+    happens: bool,
     outcome: &'static str,
-    stages: BTreeMap<String, StageJson>,
-    barriers: BTreeMap<String, &'static str>,
-    asked: Vec<AskedJson>,
+    stages: BTreeMap<&'a str, StageJson>,
+    barriers: BTreeMap<&'a str, &'static str>,
+    asked: Vec<AskedJson<'a>>,
     at_most: String,
-    broken_promises: Vec<u32>,
+    broken_promises: &'a [u32],
+    outside_promises: &'a [u32],
 }
 
 #[derive(Debug, Serialize)]
-struct AskedJson {
-    question: String,
-    of: String,
+struct AskedJson<'a> {
+    question: &'a str,
+    of: &'a str,
+}
+
+impl Serialize for Scenarios<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.rows.iter().map(|row| self.scenario(row)))
+    }
+}
+
+impl Scenarios<'_> {
+    fn scenario<'r>(&'r self, row: &'r Rehearsal) -> ScenarioJson<'r> {
+        let plan = self.plan;
+        let stages = plan.stages.iter().zip(&row.stages).map(|(stage, outcome)| {
+            let outcome = outcome.map_or("stuck", StageOutcome::name);
+            (stage.name.as_str(), StageJson { outcome, reason: None })
+        });
+        let asked =
+            row.asked.iter().map(|(question, of)| AskedJson { question: question_name(plan, *question), of });
+        ScenarioJson {
+            fail: row.fail.iter().map(|chosen| chosen.text(plan)).collect(),
+            given: row.given.iter().map(|(of, value)| (output_name(plan, of), value.to_string())).collect(),
+            happens: row.happens,
+            outcome: row.outcome.map_or("needs_person", RunOutcome::name),
+            stages: stages.collect(),
+            barriers: self
+                .barriers
+                .iter()
+                .map(String::as_str)
+                .zip(row.barriers.iter().map(barrier_word))
+                .collect(),
+            asked: asked.collect(),
+            at_most: format_duration(row.at_most),
+            broken_promises: &row.broken,
+            outside_promises: &row.outside,
+        }
+    }
+}
+
+fn output_name(plan: &Plan, (step, name): &(StepId, String)) -> String {
+    format!("{}.{name}", plan.steps[step.index()].name)
 }
 
 /// The form of a matrix.
-pub fn rehearsal_json(plan: &Plan, rows: &[Rehearsal]) -> RehearsalJson {
-    let names = barrier_names(plan);
-    let scenario = |row: &Rehearsal| ScenarioJson {
-        fail: row.fail.iter().map(|chosen| chosen.text(plan)).collect(),
-        outcome: row.outcome.map_or("needs_person", RunOutcome::name),
-        stages: plan
-            .stages
-            .iter()
-            .zip(&row.stages)
-            .map(|(stage, outcome)| {
-                let outcome = outcome.map_or("stuck", StageOutcome::name);
-                (stage.name.clone(), StageJson { outcome, reason: None })
-            })
-            .collect(),
-        barriers: names.iter().cloned().zip(row.barriers.iter().map(barrier_word)).collect(),
-        asked: row
-            .asked
-            .iter()
-            .map(|(question, of)| AskedJson { question: question.clone(), of: of.clone() })
-            .collect(),
-        at_most: format_duration(row.at_most),
-        broken_promises: row.mixed.clone(),
-    };
-    RehearsalJson { version: 1, scenarios: rows.iter().map(scenario).collect() }
+pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal]) -> RehearsalJson<'a> {
+    RehearsalJson { version: 1, scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) } }
 }
 
 /// The matrix as a table: what fails, what each stage ends as, which barriers break, who is asked, how long at most.
@@ -72,18 +102,41 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
     }
     head.extend(["breaks", "asks", "at most"].map(str::to_owned));
     let mut table = vec![head];
-    table.extend(rows.iter().map(|row| cells(plan, row, wide)));
+    let barriers = barrier_names(plan);
+    table.extend(rows.iter().map(|row| cells(plan, &barriers, row, wide)));
     let mut out = lines(&table);
-    let broken: Vec<&Rehearsal> = rows.iter().filter(|row| !row.mixed.is_empty()).collect();
-    let _ = match broken.as_slice() {
-        [] => writeln!(out, "\n{} failures, no promise is broken.", rows.len() - 1),
-        some => writeln!(out, "\n{} failures, {} break a promise.", rows.len() - 1, some.len()),
+    // A failure may have several rows.
+    let count = |wanted: &dyn Fn(&Rehearsal) -> bool| {
+        let failures: BTreeSet<Chosen> =
+            rows.iter().filter(|row| wanted(row)).filter_map(|row| row.fail).collect();
+        failures.len()
     };
+    let failures = match count(&|_| true) {
+        1 => "1 failure".to_owned(),
+        number => format!("{number} failures"),
+    };
+    let broken = match count(&|row| row.happens && !row.broken.is_empty()) {
+        0 => "no promise is broken".to_owned(),
+        1 => "1 breaks a promise".to_owned(),
+        number => format!("{number} break a promise"),
+    };
+    let _ = writeln!(out, "\n{failures}, {broken}.");
+    if rows.iter().any(|row| row.fail.is_none() && !row.broken.is_empty()) {
+        let _ = writeln!(out, "A promise is broken without a further failure, too.");
+    }
+    let _ = match count(&|row| !row.happens) {
+        0 => Ok(()),
+        1 => writeln!(out, "1 of them does not happen: nothing that was tried leads there."),
+        number => writeln!(out, "{number} of them do not happen: nothing that was tried leads there."),
+    };
+    if rows.iter().any(|row| !row.outside.is_empty()) {
+        let _ = writeln!(out, "Outside the promise: it assumes that steps work which undo something.");
+    }
     out
 }
 
-fn cells(plan: &Plan, row: &Rehearsal, wide: bool) -> Vec<String> {
-    let fails = match row.fail {
+fn cells(plan: &Plan, barriers: &[String], row: &Rehearsal, wide: bool) -> Vec<String> {
+    let mut fails = match row.fail {
         None => "nothing".to_owned(),
         Some(Chosen { what: what @ Fallible::Wait(_), .. }) => {
             format!("{} (waits too long)", what.name(plan))
@@ -93,10 +146,23 @@ fn cells(plan: &Plan, row: &Rehearsal, wide: bool) -> Vec<String> {
             format!("{} ({kind} on {share}% of its hosts)", what.name(plan))
         }
     };
+    let given: Vec<String> = row
+        .given
+        .iter()
+        .map(|(of, value)| format!("{} = {}", output_name(plan, of), quoted(value)))
+        .collect();
+    if !given.is_empty() {
+        let _ = write!(fails, ", with {}", given.join(", "));
+    }
+    if !row.happens {
+        fails.push_str(": does not happen");
+    }
     let words = |outcome: Option<StageOutcome>| outcome.map_or("stuck", StageOutcome::name).replace('_', " ");
     let mut run = row.outcome.map_or("stuck", RunOutcome::name).replace('_', " ");
-    if !row.mixed.is_empty() {
+    if !row.broken.is_empty() {
         run.push_str(", breaks its promise");
+    } else if !row.outside.is_empty() {
+        run.push_str(", outside its promise");
     }
     let mut cells = vec![fails, run];
     if wide {
@@ -110,10 +176,9 @@ fn cells(plan: &Plan, row: &Rehearsal, wide: bool) -> Vec<String> {
             count.into_iter().map(|(outcome, number)| format!("{number} {}", words(outcome))).collect();
         cells.push(counted.join(", "));
     }
-    let names = barrier_names(plan);
-    let broken = names.into_iter().zip(&row.barriers).filter(|(_, state)| **state == BarrierState::Broken);
-    cells.push(broken.map(|(name, _)| name).collect::<Vec<_>>().join(", "));
-    let asked = row.asked.iter().map(|(question, of)| format!("{of}: {question}"));
+    let broken = barriers.iter().zip(&row.barriers).filter(|(_, state)| **state == BarrierState::Broken);
+    cells.push(broken.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
+    let asked = row.asked.iter().map(|(question, of)| format!("{of}: {}", question_name(plan, *question)));
     cells.push(asked.collect::<Vec<_>>().join(", "));
     cells.push(format_duration(row.at_most));
     cells

@@ -140,7 +140,8 @@ fn meets(plan: &Plan, place: PlaceId) -> String {
     }
 }
 
-fn quoted(value: &Value) -> String {
+/// A value as the language writes it.
+pub(super) fn quoted(value: &Value) -> String {
     match value {
         Value::Text(text) | Value::Path(text) => format!("{text:?}"),
         other => other.to_string(),

@@ -1,7 +1,7 @@
 //! A simulation as text for people: a timeline, and how everything ended.
 
 use crate::machine::StageMode;
-use crate::{Cause, Happening, Plan, Simulation, StageOutcome, Verdict, broken_promises, format_duration};
+use crate::{Cause, Happening, Plan, Simulation, StageOutcome, Verdict, format_duration};
 use std::fmt::Write;
 
 /// A simulation as a timeline, with a closing table. A moment's time stands only at the first thing that happens then, and a
@@ -38,17 +38,17 @@ pub fn simulation_text(plan: &Plan, simulation: &Simulation) -> String {
     let took = simulation.events.last().map_or(0, |(at, _)| *at);
     let outcome = simulation.state.phrase().unwrap_or("never ends");
     let _ = writeln!(out, "\nThe run {outcome}, after {}.", format_duration(took));
-    let broken = broken_promises(plan, simulation);
     for item in &plan.items {
         let Some(group) = item.group.filter(|group| group.all_or_nothing) else { continue };
         let number = group.number;
-        let _ = match broken.contains(&number) {
-            true => writeln!(
-                out,
-                "Group {number} breaks its promise: its branches end neither all new nor all old."
-            ),
-            false => writeln!(out, "Group {number} keeps its promise."),
+        let ends = if simulation.broken.contains(&number) {
+            "breaks its promise: its branches end neither all new nor all old."
+        } else if simulation.outside.contains(&number) {
+            "ends neither all new nor all old, because a step that undoes something fails; its promise assumes that these work."
+        } else {
+            "keeps its promise."
         };
+        let _ = writeln!(out, "Group {number} {ends}");
     }
     out
 }

@@ -1,9 +1,11 @@
 //! The matrix of every failure: what is in it, and what its words say.
 
 use crate::build::{Builder, Shape, rule};
+use crate::generate::any_spec;
 use lockstep_plan::export::{rehearsal_text, simulation_text};
 use lockstep_plan::machine::BarrierState;
 use lockstep_plan::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 const PLAIN: Shape = Shape { max: None, promise: false };
 const PROMISE: Shape = Shape { max: None, promise: true };
@@ -127,4 +129,222 @@ fn a_rollback_barrier_that_was_given_up_does_not_say_that_everybody_came() {
     let text = simulation_text(&plan, &simulate(&plan, &slow));
     assert!(text.contains("waited too long at a.back; rollback goes on"), "{text}");
     assert!(text.contains("barrier back opened: nobody else is waited for"), "{text}");
+}
+
+#[test]
+fn kinds_that_rules_of_the_pipeline_tell_apart_are_rows() {
+    let mut plan = Builder::default()
+        .group(PROMISE, &[&[("a", "x! |all", &[])], &[("b", "w |all y!!", &[rule(&[], Reaction::Succeed)])]])
+        .group(PLAIN, &[&[("look", "l", &[])]])
+        .done();
+    let fails = |plan: &Plan| -> Vec<String> {
+        let rows = every_failure(plan, &Scenario::default());
+        let broken = rows.iter().filter(|row| !row.broken.is_empty());
+        broken.filter_map(|row| row.fail.map(|chosen| chosen.text(plan))).collect()
+    };
+    assert!(fails(&plan).is_empty());
+    plan.rules = vec![
+        rule(&[Kind::Connectivity], Reaction::Ignore),
+        rule(&[Kind::Timeout], Reaction::RollbackPipeline),
+    ];
+    assert_eq!(fails(&plan), ["look.p1.l=timeout"]);
+    let rows = every_failure(&plan, &Scenario::default());
+    let kinds = rows.iter().filter_map(|row| row.fail).filter(|it| it.what.name(&plan) == "look.p1.l");
+    let kinds: Vec<Kind> = kinds.map(|chosen| chosen.kind).collect();
+    assert_eq!(kinds, [Kind::Application, Kind::Connectivity, Kind::Timeout]);
+    assert!(rehearsal_text(&plan, &rows).contains(" failures, 1 breaks a promise."));
+}
+
+/// A condition that reads how the stage failed.
+fn unless_failed_as(plan: &mut Plan, step: &str, kind: Kind) {
+    let kind = Expr::Value(Value::Text(kind.name().into()));
+    let failed = Box::new(Expr::Failure(FailureFact::Kind));
+    plan.conditions.push(Expr::Binary(Operator::NotEqual, failed, Box::new(kind)));
+    let condition = ConditionId(plan.conditions.len() as u32 - 1);
+    let step = plan.step_named(step).expect("the step");
+    plan.steps[step.index()].when.push(condition);
+}
+
+#[test]
+fn kinds_that_undoing_tells_apart_are_rows() {
+    let mut plan = Builder::default().group(PROMISE, &[&[("a", "x!", &[])], &[("b", "y!", &[])]]).done();
+    unless_failed_as(&mut plan, "b.p1.y.undo", Kind::Timeout);
+    let rows = every_failure(&plan, &Scenario::default());
+    let told: Vec<(String, bool)> =
+        rows.iter().filter_map(|row| Some((row.fail?.text(&plan), row.broken.is_empty()))).collect();
+    let expected = [("a.p1.x=application", true), ("b.p1.y=application", true), ("b.p1.y=timeout", false)];
+    assert_eq!(told, expected.map(|(text, kept)| (text.to_owned(), kept)));
+}
+
+/// `b` looks, and what it sees says whether it tells somebody, which cannot be taken back.
+fn telling() -> Plan {
+    let mut plan = Builder::default()
+        .group(PROMISE, &[&[("a", "x! |all", &[])], &[("b", "look |all tell!! check", &[])]])
+        .done();
+    let look = plan.step_named("b.p1.look").expect("the step");
+    plan.steps[look.index()].outputs = Fields::from_iter([("stdout".into(), ValueType::Text)]);
+    for (step, word) in [("b.p1.tell", "a"), ("b.p1.check", "b")] {
+        let output = Expr::Output { step: look, name: "stdout".into() };
+        let word = Expr::Value(Value::Text(word.into()));
+        plan.conditions.push(Expr::Binary(Operator::Equal, Box::new(output), Box::new(word)));
+        let condition = ConditionId(plan.conditions.len() as u32 - 1);
+        let step = plan.step_named(step).expect("the step");
+        plan.steps[step.index()].when.push(condition);
+    }
+    plan
+}
+
+#[test]
+fn conditions_on_outputs_are_tried_both_ways() {
+    let plan = telling();
+    let rows = every_failure(&plan, &Scenario::default());
+    let tell = row(&plan, &rows, "b.p1.tell=application").expect("it can fail");
+    assert!(tell.happens);
+    assert!(!tell.broken.is_empty(), "what was told stays");
+    let look = plan.step_named("b.p1.look").expect("the step");
+    assert_eq!(tell.given, [((look, "stdout".to_owned()), Value::Text("a".into()))]);
+    let text = rehearsal_text(&plan, &rows);
+    assert!(text.contains("b.p1.tell (application), with b.p1.look.stdout = \"a\""), "{text}");
+    // All end well whatever was seen, and then two steps of ten minutes come one after the other.
+    let well = rows.iter().filter(|row| row.fail.is_none()).collect::<Vec<_>>();
+    assert_eq!(well.len(), 1);
+    assert_eq!((well[0].outcome, well[0].at_most), (Some(RunOutcome::Succeeded), 20 * MINUTE));
+    assert!(well[0].given.is_empty());
+    // What is chosen stays: then the one that it skips cannot fail.
+    let outputs = [((look, "stdout".to_owned()), Value::Text("b".into()))].into();
+    let rows = every_failure(&plan, &Scenario { outputs, ..Scenario::default() });
+    let tell = row(&plan, &rows, "b.p1.tell=application").expect("a row says so");
+    assert!(!tell.happens);
+    assert!(rehearsal_text(&plan, &rows).contains("b.p1.tell (application): does not happen"));
+}
+
+/// An attempt that is to time out takes its time, and what a peer waits for less long comes first.
+#[test]
+fn a_timeout_takes_its_time() {
+    let mut plan = meeting(4_000);
+    let x = plan.step_named("a.p1.x").expect("the step");
+    let timeout = Scenario { fail: [(x, Kind::Timeout)].into(), ..Scenario::default() };
+    let end = simulate(&plan, &timeout);
+    let failed = end.events.iter().find_map(|(at, it)| match it {
+        Happening::StepFailed { failure, .. } => Some((*at, failure.kind)),
+        _ => None,
+    });
+    assert_eq!(failed, Some((4_000, Kind::Timeout)));
+    plan.places[1].timeout = Some(2_000);
+    let end = simulate(&plan, &timeout);
+    let cause = end.state.stages[0].cause.clone();
+    assert!(matches!(cause, Some(Cause::Barrier(_))), "{cause:?}");
+    let text = simulation_text(&plan, &end);
+    assert!(text.contains("after 4s"), "{text}");
+    let chosen = Chosen { what: Fallible::Step(x), kind: Kind::Timeout, share: None };
+    assert!(unfailed(&plan, &end, chosen).is_some());
+    // In the matrix the others come later then, so that it happens.
+    plan.rules = vec![rule(&[Kind::Timeout], Reaction::Ignore)];
+    let rows = every_failure(&plan, &Scenario::default());
+    assert!(row(&plan, &rows, "a.p1.x=timeout").expect("it can time out").happens);
+}
+
+#[test]
+fn a_rollback_step_that_fails_is_outside_the_promise() {
+    let plan = Builder::default().group(PROMISE, &[&[("a", "x!", &[])], &[("b", "y!", &[])]]).done();
+    let fail = |names: &[&str]| -> Scenario {
+        let step = |name: &&str| (plan.step_named(name).expect("the step"), Kind::Application);
+        Scenario { fail: names.iter().map(step).collect(), ..Scenario::default() }
+    };
+    let end = simulate(&plan, &fail(&["a.p1.x", "b.p1.y.undo"]));
+    assert_eq!((end.broken.clone(), end.outside.clone()), (vec![], vec![1]));
+    let text = simulation_text(&plan, &end);
+    assert!(text.contains("its promise assumes that these work"), "{text}");
+    let rows = every_failure(&plan, &fail(&["b.p1.y.undo"]));
+    let text = rehearsal_text(&plan, &rows);
+    assert!(text.contains("outside its promise") && text.contains("no promise is broken"), "{text}");
+    // One that is broken anyway is.
+    let told = telling();
+    let step = |name| told.step_named(name).expect("the step");
+    let look = (step("b.p1.look"), "stdout".to_owned());
+    let scenario = Scenario {
+        fail: [(step("b.p1.tell"), Kind::Application), (step("a.p1.x.undo"), Kind::Application)].into(),
+        outputs: [(look, Value::Text("a".into()))].into(),
+        ..Scenario::default()
+    };
+    let end = simulate(&told, &scenario);
+    assert_eq!((end.broken, end.outside), (vec![1], vec![]));
+}
+
+/// A refusal is one thing, silence another, whether an approval is a step or stands between stages.
+#[test]
+fn that_nobody_answers_is_a_row_of_every_approval() {
+    let plan = Builder::default().group(PLAIN, &[&[("a", "x! @ok y!", &[]), ("@go", "", &[])]]).done();
+    let rows = every_failure(&plan, &Scenario::default());
+    for text in ["a.p1.ok=approval_rejected", "a.p1.ok=timeout", "go=approval_rejected", "go=timeout"] {
+        let row = row(&plan, &rows, text).expect(text);
+        assert!(row.happens && row.outcome != Some(RunOutcome::Succeeded), "{text}");
+    }
+}
+
+#[test]
+fn what_fails_without_a_further_failure_is_not_counted_as_one() {
+    let plan = telling();
+    let step = |name| plan.step_named(name).expect("the step");
+    let look = (step("b.p1.look"), "stdout".to_owned());
+    let scenario = Scenario {
+        fail: [(step("b.p1.tell"), Kind::Application)].into(),
+        outputs: [(look, Value::Text("a".into()))].into(),
+        ..Scenario::default()
+    };
+    let rows = every_failure(&plan, &scenario);
+    assert!(!rows[0].broken.is_empty());
+    let text = rehearsal_text(&plan, &rows);
+    assert!(text.contains("3 failures, no promise is broken.\n"), "{text}");
+    assert!(text.contains("A promise is broken without a further failure, too."), "{text}");
+}
+
+/// Of stages that are alike one is played: what is said of the others is what playing them says.
+#[test]
+fn rows_of_twins_are_what_they_would_be() {
+    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let result = runner.run(&any_spec(), |spec| {
+        let plan = spec.plan();
+        for row in every_failure(&plan, &Scenario::default()) {
+            let Some(chosen) = row.fail.filter(|it| row.happens && it.kind != Kind::Timeout) else {
+                continue;
+            };
+            let mut scenario = Scenario::default();
+            for (question, answers) in questions(&plan) {
+                if answers.contains(&Answer::Approve) {
+                    scenario.answers.insert(question, Answer::Approve);
+                }
+            }
+            match chosen.what {
+                Fallible::Wait(place) => scenario = late(&plan, &scenario, place).expect("it runs out"),
+                _ => scenario.fail(chosen),
+            }
+            let end = simulate(&plan, &scenario);
+            let stages: Vec<_> =
+                (0..plan.stages.len()).map(|it| end.state.stage_outcome(StageId(it as u32))).collect();
+            let text = chosen.text(&plan);
+            assert_eq!((&row.stages, row.outcome), (&stages, end.outcome), "{text}: {spec:?}");
+            assert_eq!((&row.barriers, &row.broken), (&end.state.barriers, &end.broken), "{text}: {spec:?}");
+        }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+/// Five hundred stages of one workflow are as many rows, of which one stage's are played.
+#[test]
+fn many_stages_of_one_workflow_each_have_their_rows() {
+    let names: Vec<String> = (0..500).map(|number| format!("s{number}")).collect();
+    let stages: Vec<[(&str, &str, &[Rule]); 1]> =
+        names.iter().map(|name| [(name.as_str(), "x! y! |all z!", [].as_slice())]).collect();
+    let branches: Vec<&[(&str, &str, &[Rule])]> = stages.iter().map(|stage| stage.as_slice()).collect();
+    let plan = Builder::default().group(PLAIN, &branches).done();
+    let rows = every_failure(&plan, &Scenario::default());
+    // Each step, each wait, and nothing.
+    assert_eq!(rows.len(), 500 * 4 + 1);
+    let last = row(&plan, &rows, "s499.p1.z=application").expect("a row of its own");
+    let ends = last.stages.iter().zip(&names);
+    let others = ends.filter(|(end, _)| **end == Some(StageOutcome::Succeeded)).count();
+    assert_eq!((others, last.stages[499]), (499, Some(StageOutcome::RolledBack)));
 }

@@ -1,0 +1,79 @@
+//! Scenarios in which steps take as long as they may: how long a run can take, and which waits at barriers run out.
+
+use crate::machine::is_approval;
+use crate::simulate::{Scenario, simulate};
+use crate::{
+    ApprovalId, BarrierKind, Cause, Happening, Part, PlaceId, Plan, Question, Role, StageId, StepId, Value,
+    Work,
+};
+use std::collections::BTreeSet;
+
+/// Picks steps.
+pub(crate) type Which<'a> = dyn Fn(StepId, &crate::Step) -> bool + 'a;
+
+/// The scenario in which the wait of a participant at a barrier runs out, because others whom it waits for take as long as
+/// they may: every attempt in what is between them and the barrier, or everything they do. Nothing where slow steps alone do
+/// not lead there.
+pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario> {
+    let data = &plan.places[place.index()];
+    let barrier = &plan.barriers[data.barrier.index()];
+    if barrier.kind != BarrierKind::Forward || data.timeout.is_none() {
+        return None;
+    }
+    let others: Vec<StageId> = barrier
+        .places
+        .iter()
+        .filter_map(|it| plan.places[it.index()].stage)
+        .filter(|it| Some(*it) != data.stage)
+        .collect();
+    let near: BTreeSet<StepId> = others.iter().flat_map(|stage| before(plan, *stage, data.barrier)).collect();
+    let own = |step: &crate::Step| Some(step.stage) == data.stage;
+    let elsewhere = |step: &crate::Step| !own(step) && plan.stages[step.stage.index()].item == barrier.item;
+    let tries: [&Which<'_>; 2] =
+        [&|id, _| near.contains(&id), &|_, step| step.role == Role::Forward && elsewhere(step)];
+    let runs_out = |scenario: &Scenario| {
+        let cause =
+            |it: &Happening| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place);
+        simulate(plan, scenario).events.iter().any(|(_, happening)| cause(happening))
+    };
+    tries.into_iter().map(|which| slow(plan, scenario, which)).find(runs_out)
+}
+
+/// The steps between a stage's place at a barrier and the barrier before it, or the beginning of its lane.
+fn before(plan: &Plan, stage: StageId, barrier: crate::BarrierId) -> Vec<StepId> {
+    let data = &plan.stages[stage.index()];
+    let lane = &plan.items[data.item.index()].branches[data.branch as usize].parts;
+    let earlier = lane.iter().take_while(|part| **part != Part::Stage(stage)).filter_map(|part| match part {
+        Part::Stage(stage) => Some(&plan.stages[stage.index()].positions),
+        Part::Approval(_) => None,
+    });
+    let mut found = Vec::new();
+    for work in earlier.flatten().chain(&data.positions).map(|position| &position.work) {
+        match work {
+            Work::Steps(steps) => found.extend(steps),
+            Work::Barrier(place) if plan.places[place.index()].barrier == barrier => break,
+            Work::Barrier(_) => found.clear(),
+        }
+    }
+    found
+}
+
+/// The scenario with such steps taking as long as they may, where it says nothing about them.
+pub(crate) fn slow(plan: &Plan, scenario: &Scenario, which: &Which<'_>) -> Scenario {
+    let mut slow = scenario.clone();
+    for (index, step) in plan.steps.iter().enumerate().filter(|(at, step)| which(StepId(*at as u32), step)) {
+        let takes = match step.action.arguments.get("within").and_then(crate::Expr::as_value) {
+            // `wait` takes its own time.
+            _ if step.action.provider == "wait" => continue,
+            // An answer may come at the last moment.
+            Some(Value::Duration(within)) if is_approval(step) => *within,
+            _ => step.timeout,
+        };
+        slow.takes.entry(StepId(index as u32)).or_insert(takes);
+    }
+    for (index, approval) in plan.approvals.iter().enumerate() {
+        let question = Question::Approval(ApprovalId(index as u32));
+        slow.takes_to_answer.entry(question).or_insert(approval.within);
+    }
+    slow
+}

@@ -1,0 +1,118 @@
+//! `dsl simulate`: what its options mean, and what it says of those that come to nothing.
+
+use crate::support::{Said, Sandbox, said};
+use serde_json::{Value, json};
+
+/// Two stages that meet; `b` waits for two seconds, and what it sees says what it does.
+const MEETING: &str = r#"
+workflow a {
+  phase p {
+    step one = shell { script = "true", changes = true, undone_by = un, timeout = 4s }
+    barrier x { timeout = 1m }
+    rollback { step un = shell { script = "true" } }
+  }
+}
+
+workflow b(tells: bool) {
+  phase p {
+    step look = shell { script = "cat version" }
+    barrier x { timeout = 2s }
+    step tell = shell { only if tells && look.stdout == "new", script = "true", changes = true, irreversible = true }
+  }
+}
+
+pipeline q(tells: bool = false) {
+  parallel all_or_nothing {
+    stage a = a {}
+    stage b = b { tells }
+  }
+}
+"#;
+
+fn simulate(sandbox: &Sandbox, options: &[&str]) -> Said {
+    said(sandbox.dsl("simulate").arg(sandbox.module()).arg("q").args(options))
+}
+
+fn json_of(sandbox: &Sandbox, options: &[&str], code: i32) -> Value {
+    let told = simulate(sandbox, &[options, &["--format", "json"]].concat()).exits(code);
+    serde_json::from_str(&told.out).expect("JSON")
+}
+
+#[test]
+fn an_attempt_that_times_out_takes_its_time() {
+    let sandbox = Sandbox::of_source(MEETING);
+    let told = simulate(&sandbox, &["--fail", "a.p.one=timeout"]).exits(0);
+    assert!(told.out.contains("after 4s."), "{}", told.out);
+    // The other one did not wait for that long.
+    assert!(told.err.contains("`--fail a.p.one=timeout` makes no difference"), "{}", told.err);
+    let told = simulate(&sandbox, &["--fail", "a.p.one=timeout", "--takes", "b.p.look=3s"]).exits(0);
+    assert!(!told.err.contains("makes no difference"), "{}", told.err);
+    assert!(told.out.contains("a.p.one failed (timeout)"), "{}", told.out);
+}
+
+#[test]
+fn options_that_come_to_nothing_are_told() {
+    let sandbox = Sandbox::of_source(MEETING);
+    let idle = |options: &[&str], why: &str| {
+        let told = json_of(&sandbox, options, 0);
+        let all = told["without_effect"].as_array().expect("a list");
+        let reasons: Vec<&str> = all.iter().filter_map(|it| it["why"].as_str()).collect();
+        assert!(reasons.iter().any(|it| it.contains(why)), "{options:?}: {all:?}");
+    };
+    idle(&["--fail", "b.p.tell"], "it was skipped");
+    idle(&["--fail", "a.p.rollback.un"], "it was not started");
+    idle(&["--takes", "b.p.tell=3s"], "it was skipped");
+    idle(&["--fail", "a.p.one", "--takes", "a.p.one=30s", "--takes", "b.p.look=5s"], "it failed as timeout");
+    assert_eq!(json_of(&sandbox, &["--fail", "a.p.one"], 0)["without_effect"], json!([]));
+}
+
+#[test]
+fn options_that_contradict_each_other_are_named() {
+    let sandbox = Sandbox::of_source(MEETING);
+    simulate(&sandbox, &["--fail", "b.p.x"]).exits(0);
+    let told = simulate(&sandbox, &["--fail", "b.p.x", "--takes", "a.p.one=1s"]).exits(2);
+    assert!(
+        told.err.contains("`--fail b.p.x` and `--takes a.p.one=1s` contradict each other"),
+        "{}",
+        told.err
+    );
+    // That it fails late is no reason for others to wait less.
+    let told =
+        simulate(&sandbox, &["--fail", "a.p.x", "--takes", "b.p.look=1s", "--fail", "b.p.look"]).exits(2);
+    assert!(
+        told.err.contains("`--fail a.p.x` and `--takes b.p.look=1s` contradict each other"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
+fn what_steps_give_can_be_chosen() {
+    let sandbox = Sandbox::of_source(MEETING);
+    let tells = |gives: &str| {
+        let options = ["tells=true", "--fail", "b.p.tell", "--gives", gives];
+        simulate(&sandbox, &options)
+    };
+    let told = tells("b.p.look.stdout=new").exits(1);
+    assert!(told.out.contains("Group 1 breaks its promise"), "{}", told.out);
+    tells("b.p.look.stdout=old").exits(0);
+    let told = tells("b.p.look.stdin=new").exits(2);
+    assert!(told.err.contains("its outputs: stdout"), "{}", told.err);
+    // The matrix finds by itself what makes the difference.
+    let told = json_of(&sandbox, &["tells=true", "--every-failure"], 1);
+    let rows = told["scenarios"].as_array().expect("scenarios");
+    let row = rows.iter().find(|row| row["fail"] == json!(["b.p.tell=application"])).expect("a row");
+    assert_eq!(row["given"], json!({ "b.p.look.stdout": "new" }));
+    assert_eq!((&row["happens"], &row["broken_promises"]), (&json!(true), &json!([1])));
+}
+
+#[test]
+fn a_rollback_step_that_fails_breaks_no_promise() {
+    let sandbox = Sandbox::of_source(MEETING);
+    let told = simulate(&sandbox, &["--fail", "b.p.look", "--fail", "a.p.rollback.un"]).exits(0);
+    assert!(
+        told.out.contains("its promise assumes that these work") || told.out.contains("keeps its promise")
+    );
+    let matrix = simulate(&sandbox, &["--every-failure"]).exits(0);
+    assert!(matrix.out.contains(" failures, no promise is broken."), "{}", matrix.out);
+}
