@@ -303,8 +303,9 @@ fn runs(world: &World) -> Vec<String> {
 fn a_stage_that_only_restarts_goes_back_to_the_pods_before() {
     let restart = r#"
       phase again {
-        step restart  = kubernetes.restart { timeout = 1m }
+        step restart  = kubernetes.restart { timeout = 1m, changes = true, undone_by = back }
         step break_it = shell { only if broken, script = "exit 1" }
+        rollback { step back = kubernetes.rollback {} }
       }"#;
     let Some(world) = world("only_restarted", "rolling", PHASES) else { return };
     world.run(&["version=3.9"]).exits(0);
