@@ -43,7 +43,7 @@ pub enum Expr {
 }
 
 /// `run.id`, `run.by`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunFact {
     /// The run's id.

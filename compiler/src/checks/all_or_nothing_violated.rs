@@ -5,14 +5,16 @@
 
 use super::Judged;
 use super::barrier_deadlock::condition_text;
-use super::satisfy::{Atoms, Domains};
+use super::satisfy::Domains;
+use super::worlds::world;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
-use foldhash::HashSet;
 use lockstep_plan::proof::{
     Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, prove,
 };
-use lockstep_plan::{Answer, BlockItem, ConditionId, Expr, Kind, Part, Plan, StepId, Undo, Verdict};
+use lockstep_plan::{
+    Answer, BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
+};
 
 pub const RULE: Rule = Rule {
     name: "all-or-nothing/violated",
@@ -40,23 +42,8 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 
 /// What is known of the promises of a plan, of whose parameters that is known: asked where conditions matter.
 pub fn proofs(plan: &Plan, domains: &dyn Fn() -> Domains) -> Vec<Proof> {
-    let ask: &Worlds<'_> = &|open| worlds(plan, &domains(), open);
+    let ask: &Worlds<'_> = &|open| Some(world(plan, &domains(), open));
     prove(plan, ask)
-}
-
-/// What open conditions can come to together.
-fn worlds(plan: &Plan, domains: &Domains, open: &[ConditionId]) -> Option<Vec<Vec<Expr>>> {
-    let mut atoms = Atoms::new(domains);
-    for condition in open {
-        atoms.add(&plan.conditions[condition.index()]);
-    }
-    let answers = atoms.answers()?;
-    let decided = |answers: Vec<bool>| -> Vec<Expr> {
-        plan.conditions.iter().map(|condition| atoms.decided(condition, &answers)).collect()
-    };
-    // Answers that make no difference to the conditions are one world.
-    let mut seen: HashSet<Vec<Expr>> = HashSet::default();
-    Some(answers.map(decided).filter(|world| seen.insert(world.clone())).collect())
 }
 
 fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Diagnostic {
@@ -76,6 +63,19 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
     for step in found.left.iter().filter(|step| **step == found.suspicion.stays) {
         story.add(origins.steps[step.index()], stays_label(plan, *step));
     }
+    for (stage, at) in &found.meanwhile {
+        let name = &plan.stages[stage.index()].name;
+        match &plan.stages[stage.index()].positions[*at as usize].work {
+            Work::Steps(steps) => {
+                for step in steps.iter().take(1) {
+                    story.add(origins.steps[step.index()], format!("`{name}` is here at that moment"));
+                }
+            }
+            Work::Barrier(place) => {
+                story.add(origins.places[place.index()], format!("`{name}` waits here at that moment"));
+            }
+        }
+    }
     for (branch, standing) in plan.items[item.index()].branches.iter().zip(&found.standings) {
         let stage = branch.parts.iter().find_map(|part| match part {
             Part::Stage(stage) => Some(*stage),
@@ -83,11 +83,21 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
         });
         if let Some(stage) = stage {
             let name = &plan.stages[stage.index()].name;
-            story.add(origins.stages[stage.index()], format!("`{name}` {}", standing_text(*standing)));
+            let goes_back = |told: &Happening| matches!(told, Happening::RollbackStarted(it) if *it == stage);
+            let back = match standing {
+                Standing::Between if found.story.iter().any(goes_back) => "is rolled back, and ",
+                _ => "",
+            };
+            let text = format!("`{name}` {back}{}", standing_text(*standing));
+            story.add(origins.stages[stage.index()], text);
         }
     }
-    for (index, _) in found.conditions.iter().enumerate().filter(|(_, holds)| !**holds) {
-        if plan.conditions[index].as_value().is_none() {
+    let place = |index: usize| origins.conditions[index];
+    let all = || found.conditions.iter().enumerate();
+    let holds: Vec<Location> = all().filter(|(_, holds)| **holds).map(|(index, _)| place(index)).collect();
+    for (index, _) in all().filter(|(_, holds)| !**holds) {
+        // What stands at a condition of several stages may run in some.
+        if plan.conditions[index].as_value().is_none() && !holds.contains(&place(index)) {
             let text = condition_text(judged, ConditionId(index as u32));
             story.add(origins.conditions[index], format!("`{text}` skips what it stands at, in this story"));
         }
@@ -143,13 +153,13 @@ impl Story {
 
 fn fault_text(plan: &Plan, fault: &Fault) -> String {
     match fault {
-        Fault::Step { step, kind, answer, .. } => {
+        Fault::Step { step, kind, answer, hosts } => {
             let name = &plan.steps[step.index()].name;
             let asked = match answer {
                 Some(answer) => format!(" and a person answers `{}`", answer.name()),
                 None => String::new(),
             };
-            format!("when `{name}` fails ({kind}){asked}")
+            format!("when `{name}` fails ({kind}){}{asked}", share_text(*hosts))
         }
         Fault::Waited(place) => {
             format!("when the wait at `{}` runs out", plan.places[place.index()].name)
@@ -161,21 +171,57 @@ fn fault_text(plan: &Plan, fault: &Fault) -> String {
                 _ => format!("when `{name}` is refused"),
             }
         }
-        Fault::Condition(_) => "when a condition cannot be decided".to_owned(),
+        Fault::Condition(condition) => {
+            format!("when a condition cannot be decided, because {}", undecided(plan, *condition))
+        }
+    }
+}
+
+/// Of how many hosts a failure is, where rules tell that apart.
+fn share_text(hosts: Option<(u32, u32)>) -> String {
+    match hosts {
+        Some((failed, of)) if failed == of => " on all of its hosts".to_owned(),
+        Some((failed, of)) => format!(" on {}% of its hosts", failed * 100 / of.max(1)),
+        None => String::new(),
+    }
+}
+
+/// Why a condition cannot be decided.
+fn undecided(plan: &Plan, condition: ConditionId) -> String {
+    let mut read = None;
+    plan.conditions[condition.index()].walk(&mut |part| {
+        if let Expr::Output { step, name } = part {
+            read.get_or_insert((*step, name.clone()));
+        }
+    });
+    let Some((step, output)) = read else { return "its pattern is none".to_owned() };
+    let data = &plan.steps[step.index()];
+    let mut rules = data.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+    match rules.any(|rule| passes_over(&rule.reaction)) {
+        true => format!("`{}` failed, and its rules went on without `{output}`", data.name),
+        false => format!("`{}` put no `{output}` out", data.name),
+    }
+}
+
+fn passes_over(reaction: &Reaction) -> bool {
+    match reaction {
+        Reaction::Ignore | Reaction::Succeed | Reaction::Ask { .. } => true,
+        Reaction::Retry { then, .. } => passes_over(then),
+        _ => false,
     }
 }
 
 fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     match fault {
-        Fault::Step { step, kind, answer, .. } => {
+        Fault::Step { step, kind, answer, hosts } => {
             let name = &plan.steps[step.index()].name;
             let asked = match answer {
                 Some(Answer::Rollback) => ", and a person lets it roll back",
                 Some(_) => ", and a person decides",
                 None => "",
             };
-            (origins.steps[step.index()], format!("`{name}` fails ({kind}){asked}"))
+            (origins.steps[step.index()], format!("`{name}` fails ({kind}){}{asked}", share_text(*hosts)))
         }
         Fault::Waited(place) => {
             let data = &plan.places[place.index()];
@@ -184,7 +230,7 @@ fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
         Fault::Approval(approval, _) => (origins.approvals[approval.index()], "is not given".to_owned()),
         Fault::Condition(condition) => (
             origins.conditions[condition.index()],
-            "cannot be decided when a step gave nothing, or a pattern is none".to_owned(),
+            format!("cannot be decided: {}", undecided(plan, *condition)),
         ),
     }
 }
@@ -215,6 +261,9 @@ fn stays_label(plan: &Plan, step: StepId) -> String {
     let name = &plan.steps[step.index()].name;
     match plan.steps[step.index()].undo {
         Undo::Irreversible => format!("what `{name}` changed stays: it is irreversible"),
+        Undo::None if plan.stages[plan.steps[step.index()].stage.index()].rollback.is_some() => {
+            format!("what `{name}` changed stays: the workflow's `rollback` does not undo it")
+        }
         Undo::None => format!("what `{name}` changed stays: nothing undoes it"),
         _ if is_replaced(plan, step) => {
             format!("what `{name}` changed stays: the workflow's `rollback` does not undo it")
@@ -229,6 +278,11 @@ fn is_replaced(plan: &Plan, step: StepId) -> bool {
     let steps = |item: &BlockItem| matches!(item, BlockItem::Steps(steps) if steps.contains(&undo));
     let block = &plan.stages[plan.steps[step.index()].stage.index()].rollback;
     block.as_ref().is_some_and(|block| !block.iter().any(steps))
+}
+
+/// Whether what undoes a step stands in the workflow's own block.
+fn is_of_workflow(plan: &Plan, step: StepId) -> bool {
+    plan.steps[step.index()].undo.step().is_some_and(|undo| plan.steps[undo.index()].phase.is_none())
 }
 
 fn standing_text(standing: Standing) -> &'static str {
@@ -281,6 +335,9 @@ fn suggestion(plan: &Plan, suspicion: &Suspicion, left: &[StepId]) -> String {
         Verdict::Ignore => "write `rollback` instead of `ignore`, so that a change that failed is taken back; or `succeed`, if the target is as good as new then".to_owned(),
         Verdict::Fail => "write `rollback` instead of `fail`: the other branches roll back too".to_owned(),
         Verdict::Abort => "write `rollback` instead of `abort`: an abort undoes nothing".to_owned(),
+        Verdict::RollbackPhase if is_of_workflow(plan, step) => format!(
+            "write `rollback` instead of `rollback phase`: `{name}` is undone by the workflow's own `rollback`, which does not run for one phase"
+        ),
         Verdict::RollbackPhase => "write `rollback` instead of `rollback phase`, so that earlier phases are taken back too".to_owned(),
         _ if suspicion.later.is_some() && plan.steps[step.index()].undo == Undo::Irreversible => {
             format!("write `fail` instead of `rollback pipeline`: `{name}` cannot be taken back when a later item fails; or move it behind everything that can fail")

@@ -51,6 +51,7 @@ pub mod type_mismatch;
 pub mod type_not_allowed_value;
 pub mod type_output_unavailable;
 pub mod walk;
+mod worlds;
 
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::lower::{Budget, Lowered, lower_open};

@@ -5,7 +5,9 @@ use crate::model::{DeclId, Model};
 use crate::types::{ParamInfo, Ty};
 use foldhash::HashSet;
 use lockstep_grammar::ast::{DeclarationKind, Within};
-use lockstep_plan::{Expr, FailureFact, NoFacts, Operator, Value};
+use lockstep_plan::{
+    EvalError, Expr, Facts, FailureFact, Function, NoFacts, Operator, RunFact, StepId, Value,
+};
 use std::collections::BTreeMap;
 
 /// More questions than this are not tried out.
@@ -51,16 +53,56 @@ fn domain(info: &ParamInfo<'_>) -> Option<Domain> {
 #[derive(Debug)]
 pub struct Atoms<'d>(Vec<Expr>, HashSet<Expr>, &'d Domains);
 
-/// The questions about one parameter, a bit for each, and the answers that one value of it can give to all of them.
-struct Together {
-    asked: u32,
-    answers: HashSet<u32>,
+/// What several questions are about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A parameter of the pipeline.
+    Param(String),
+    /// What a step puts out.
+    Output(StepId, String),
+    /// A fact of the run.
+    Run(RunFact),
+}
+
+/// Questions about one subject, and the answers that one value of it can give to all of them.
+#[derive(Debug)]
+pub struct Together {
+    /// What they are about.
+    pub subject: Subject,
+    /// Indices of the questions.
+    pub asked: Vec<usize>,
+    /// Answers in that order.
+    pub answers: Vec<Pattern>,
+}
+
+/// Answers that can be given together; nothing where any can.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    /// Whether the subject has no value: an optional parameter that is not given, a step that put nothing out.
+    pub missing: bool,
+    /// An answer for each question.
+    pub answers: Vec<Option<bool>>,
+}
+
+impl Pattern {
+    /// Whether these answers, as far as they are known, are among those.
+    pub fn fits(&self, asked: &[usize], known: &dyn Fn(usize) -> Option<bool>) -> bool {
+        let mut both = asked.iter().zip(&self.answers);
+        both.all(|(question, answer)| {
+            answer.is_none() || known(*question).is_none_or(|it| *answer == Some(it))
+        })
+    }
 }
 
 impl<'d> Atoms<'d> {
     /// No questions yet.
     pub fn new(domains: &'d Domains) -> Self {
         Atoms(Vec::new(), HashSet::default(), domains)
+    }
+
+    /// The questions, in the order in which they were added.
+    pub fn all(&self) -> &[Expr] {
+        &self.0
     }
 
     /// Adds the questions of a condition.
@@ -94,7 +136,12 @@ impl<'d> Atoms<'d> {
     pub fn answers(&self) -> Option<impl Iterator<Item = Vec<bool>> + use<>> {
         let count = self.0.len();
         let together = if count <= MOST_ATOMS { self.together() } else { return None };
-        let fits = move |bits: &u32| together.iter().all(|it| it.answers.contains(&(bits & it.asked)));
+        let fits = move |bits: &u32| {
+            let known = |question: usize| Some(bits >> question & 1 == 1);
+            // What has no value is answered as what stands for it is.
+            let fits = |it: &Together, pattern: &Pattern| !pattern.missing && pattern.fits(&it.asked, &known);
+            together.iter().all(|it| it.answers.iter().any(|pattern| fits(it, pattern)))
+        };
         let answers = move |bits: u32| (0..count).map(|index| bits >> index & 1 == 1).collect();
         Some((0..1_u32 << count).filter(fits).map(answers))
     }
@@ -117,64 +164,54 @@ impl<'d> Atoms<'d> {
         }
     }
 
-    /// The condition with these answers in place of its questions, but for those about a failure that is being rolled back.
-    pub fn decided(&self, condition: &Expr, answers: &[bool]) -> Expr {
-        let again = |part: &Expr| Box::new(self.decided(part, answers));
-        let decided = match condition {
-            Expr::Not(inner) => Expr::Not(again(inner)),
-            Expr::Binary(operator @ (Operator::And | Operator::Or), left, right) => {
-                Expr::Binary(*operator, again(left), again(right))
-            }
-            Expr::If(condition, then, otherwise) => Expr::If(again(condition), again(then), again(otherwise)),
-            atom if atom.asks_of_failure(&FailureFact::ALL) => atom.clone(),
-            other => Expr::Value(Value::Bool(self.holds(other, answers))),
-        };
-        // Nothing in it can go wrong but what asks about the failure, which stays as it is.
-        decided.clone().fold().unwrap_or(decided)
-    }
-
-    /// Questions about one parameter must have one value that answers them all.
-    fn together(&self) -> Vec<Together> {
-        let mut about: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    /// Questions about one subject must have one value that answers them all.
+    pub fn together(&self) -> Vec<Together> {
+        let mut about: BTreeMap<Subject, Vec<usize>> = BTreeMap::new();
         for (index, atom) in self.0.iter().enumerate() {
-            about.entry(only_param(atom).unwrap_or_default()).or_default().push(index);
-        }
-        // What asks about several things, or about none that is known by name, is left free.
-        about.remove("");
-        about.iter().filter_map(|(param, asked)| self.of_param(param, asked)).collect()
-    }
-
-    /// Nothing where any answers have to be taken for possible.
-    fn of_param(&self, param: &str, asked: &[usize]) -> Option<Together> {
-        let (candidates, all) = self.candidates(param, asked);
-        if !all && !asked.iter().all(|atom| simple(&self.0[*atom])) {
-            return None;
-        }
-        let mut answers: HashSet<u32> = HashSet::default();
-        for value in &candidates {
-            let mut bits = 0;
-            let answered =
-                asked.iter().all(|atom| match substitute(&self.0[*atom], param, value).eval(&NoFacts) {
-                    Ok(Value::Bool(answer)) => {
-                        bits |= u32::from(answer) << atom;
-                        true
-                    }
-                    _ => false,
-                });
-            match answered {
-                true => _ = answers.insert(bits),
-                // One of the values that it can have leaves a question open.
-                false if all => return None,
-                false => {}
+            // What asks about several things, or about none that is known by name, is left free.
+            if let Some(subject) = subject(atom) {
+                about.entry(subject).or_default().push(index);
             }
         }
-        // A question that no candidate can be put to is left free.
-        let asked = asked.iter().fold(0, |bits, atom| bits | 1 << atom);
-        (!answers.is_empty()).then_some(Together { asked, answers })
+        about.into_iter().map(|(subject, asked)| self.about(subject, asked)).collect()
     }
 
-    /// Values of a parameter that are worth trying, and whether they are all that it can have.
-    fn candidates(&self, param: &str, asked: &[usize]) -> (Vec<Value>, bool) {
+    /// What one subject's value can answer.
+    ///
+    /// Each value that it can have answers every [`simple`] question as one of the candidates does, which are the constants
+    /// that these compare with and their neighbours. A value that equals a constant is itself a candidate, and answers all
+    /// other questions too; of the rest only the simple answers are known.
+    fn about(&self, subject: Subject, asked: Vec<usize>) -> Together {
+        let (candidates, all) = self.candidates(&subject, &asked);
+        let atoms = || asked.iter().map(|atom| &self.0[*atom]);
+        let mut answers: Vec<Pattern> = Vec::new();
+        for value in &candidates {
+            let of = |atom: &Expr| with(atom, &subject, value);
+            let exact = all || atoms().any(|atom| is_equal(atom, of(atom)));
+            let answer = |atom: &Expr| match of(atom) {
+                Ok(Value::Bool(answer)) => Ok((exact || is_simple(atom)).then_some(answer)),
+                // It is a value of another type.
+                Err(EvalError::Type(_)) if !all => Err(()),
+                _ => Ok(None),
+            };
+            if let Ok(given) = atoms().map(answer).collect() {
+                answers.push(Pattern { missing: false, answers: given });
+            }
+        }
+        if answers.is_empty() {
+            answers.push(Pattern { missing: false, answers: vec![None; asked.len()] });
+        }
+        if matches!(subject, Subject::Output(..)) || atoms().any(has_default) {
+            let without = |atom: &Expr| atom.eval(&NoFacts).ok().and_then(|value| value.as_bool());
+            answers.push(Pattern { missing: true, answers: atoms().map(without).collect() });
+        }
+        let mut seen: HashSet<Pattern> = HashSet::default();
+        answers.retain(|pattern| seen.insert(pattern.clone()));
+        Together { subject, asked, answers }
+    }
+
+    /// Values of a subject that are worth trying, and whether they are all that it can have.
+    fn candidates(&self, subject: &Subject, asked: &[usize]) -> (Vec<Value>, bool) {
         let near = || {
             let mut near = Vec::new();
             for atom in asked {
@@ -186,7 +223,11 @@ impl<'d> Atoms<'d> {
             }
             near
         };
-        match self.2.0.get(param) {
+        let domain = match subject {
+            Subject::Param(name) => self.2.0.get(name),
+            Subject::Output(..) | Subject::Run(_) => None,
+        };
+        match domain {
             Some(Domain::Listed(values)) => (values.clone(), true),
             Some(Domain::Range(first, last)) if last.saturating_sub(*first) < LONGEST_RANGE => {
                 ((*first..=*last).map(Value::Int).collect(), true)
@@ -202,29 +243,88 @@ impl<'d> Atoms<'d> {
 }
 
 /// Whether trying values near the constants is enough to see every answer.
-fn simple(atom: &Expr) -> bool {
-    match atom {
-        Expr::Param(_) => true,
-        Expr::Binary(_, left, right) => {
-            matches!((&**left, &**right), (Expr::Param(_), Expr::Value(_)) | (Expr::Value(_), Expr::Param(_)))
+fn is_simple(atom: &Expr) -> bool {
+    is_subject(atom) || compared(atom).is_some()
+}
+
+/// The operator with which a subject is compared with a constant.
+fn compared(atom: &Expr) -> Option<Operator> {
+    let Expr::Binary(operator, left, right) = atom else { return None };
+    match (&**left, &**right) {
+        (subject, Expr::Value(_)) if is_subject(subject) => Some(*operator),
+        (Expr::Value(_), subject) if is_subject(subject) && *operator != Operator::In => Some(*operator),
+        _ => None,
+    }
+}
+
+/// Whether an atom with that answer says that its subject equals a constant.
+fn is_equal(atom: &Expr, answer: Result<Value, EvalError>) -> bool {
+    matches!(
+        (compared(atom), answer),
+        (Some(Operator::Equal | Operator::In), Ok(Value::Bool(true)))
+            | (Some(Operator::NotEqual), Ok(Value::Bool(false)))
+    )
+}
+
+/// A subject alone, or with what stands for it where it has no value.
+fn is_subject(expr: &Expr) -> bool {
+    match expr {
+        Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) => true,
+        Expr::Call(Function::Default, parts) => {
+            matches!(parts.as_slice(), [first, Expr::Value(_)] if is_subject(first))
         }
         _ => false,
     }
 }
 
-/// The parameter that an expression depends on, where it is one and nothing else is open.
-fn only_param(expr: &Expr) -> Option<String> {
-    let mut names: Vec<String> = Vec::new();
+fn has_default(atom: &Expr) -> bool {
+    let mut found = false;
+    atom.walk(&mut |part| found |= matches!(part, Expr::Call(Function::Default, _)));
+    found
+}
+
+/// What an expression depends on, where it is one thing and nothing else is open.
+fn subject(expr: &Expr) -> Option<Subject> {
+    let mut found: Vec<Subject> = Vec::new();
     let mut free = false;
-    expr.walk(&mut |part| match part {
-        Expr::Param(name) if !names.contains(name) => names.push(name.clone()),
-        Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => free = true,
-        _ => {}
+    expr.walk(&mut |part| {
+        let subject = match part {
+            Expr::Param(name) => Subject::Param(name.clone()),
+            Expr::Output { step, name } => Subject::Output(*step, name.clone()),
+            Expr::Run(fact) => Subject::Run(*fact),
+            Expr::Failure(_) => {
+                free = true;
+                return;
+            }
+            _ => return,
+        };
+        if !found.contains(&subject) {
+            found.push(subject);
+        }
     });
-    match names.as_slice() {
-        // Of that name is whatever has none.
-        [only] if !free && only != "?" => Some(only.clone()),
-        _ => None,
+    // Of that name is whatever has none.
+    free |= found.iter().any(|it| matches!(it, Subject::Param(name) if name == "?"));
+    (!free && found.len() == 1).then(|| found.remove(0))
+}
+
+/// What an expression comes to when its subject has that value.
+fn with(expr: &Expr, subject: &Subject, value: &Value) -> Result<Value, EvalError> {
+    struct Only<'a>(&'a Value);
+    impl Facts for Only<'_> {
+        fn output(&self, _: StepId, _: &str) -> Option<Value> {
+            Some(self.0.clone())
+        }
+        fn run(&self, _: RunFact) -> Option<Value> {
+            Some(self.0.clone())
+        }
+        fn failure(&self, _: FailureFact) -> Option<Value> {
+            None
+        }
+    }
+    match subject {
+        Subject::Param(name) => substitute(expr, name, value).eval(&NoFacts),
+        // It reads nothing else.
+        Subject::Output(..) | Subject::Run(_) => expr.eval(&Only(value)),
     }
 }
 
@@ -237,7 +337,8 @@ fn around(value: &Value) -> Vec<Value> {
         Value::Percent(n) => (n.saturating_sub(1)..=n.saturating_add(1)).map(Value::Percent).collect(),
         Value::Duration(n) => (n.saturating_sub(1)..=n.saturating_add(1)).map(Value::Duration).collect(),
         Value::Text(text) => {
-            vec![Value::Text(text.clone()), Value::Text(format!("{text}\u{1}")), Value::Text(String::new())]
+            // No text is less than the empty one, and none lies between a text and that with a zero behind it.
+            vec![Value::Text(text.clone()), Value::Text(format!("{text}\0")), Value::Text(String::new())]
         }
         Value::List(items) => items.iter().flat_map(around).collect(),
         other => vec![other.clone()],
@@ -320,7 +421,27 @@ mod tests {
         );
         let conditions = [starts, is("env", "b")];
         assert_eq!(answers(&listed("env", &["ab", "ac"]), &conditions), [[true, false]]);
-        assert_eq!(answers(&Domains::default(), &conditions).len(), 4);
+        // It starts with `a`, or it is `b`, or neither.
+        assert_eq!(answers(&Domains::default(), &conditions).len(), 3);
+    }
+
+    /// What is compared with a constant answers every other question where it is that constant.
+    #[test]
+    fn a_constant_answers_all_questions() {
+        let output = Expr::Output { step: StepId(3), name: "stdout".into() };
+        for it in [Expr::Param("v".into()), Expr::Run(RunFact::By), output] {
+            let equals = |operator, text: &str| {
+                let text = Expr::Value(Value::Text(text.into()));
+                Expr::Binary(operator, Box::new(it.clone()), Box::new(text))
+            };
+            let text = Expr::Value(Value::Text("v".into()));
+            let starts = Expr::Call(Function::StartsWith, vec![it.clone(), text]);
+            let all = answers(&Domains::default(), &[equals(Operator::Equal, "latest"), starts]);
+            assert!(!all.contains(&vec![true, true]) && all.len() == 3, "{all:?}");
+            let both = [equals(Operator::Equal, "a"), equals(Operator::NotEqual, "a")];
+            let all = answers(&Domains::default(), &both);
+            assert_eq!(all, [[true, false], [false, true]]);
+        }
     }
 
     #[test]

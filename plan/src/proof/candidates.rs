@@ -18,7 +18,7 @@
 //! Leaving `max`, claims and the time that steps take out of account only adds executions. Candidates are therefore all
 //! there are and perhaps more: each is tried on the machine ([`super::replay`]) before it is believed.
 
-use super::course::{Fault, Trigger, What, known, stage_triggers};
+use super::course::{Fault, Trigger, What, stage_triggers};
 use super::group::Group;
 use crate::machine::matches;
 use crate::{Failure, ItemId, Kind, Part, Reaction, StepId, Verdict};
@@ -45,10 +45,30 @@ pub(super) struct Candidate {
     pub rule: Option<(crate::ScopeId, u32)>,
     /// What stays.
     pub stays: StepId,
+    /// In which branch: 0 for the one with the fault, or one more than an index into `others`.
+    pub whose: usize,
     /// Index of the trigger among those of its element.
     pub nth: usize,
     /// The fault comes in this later item, when the group has ended, and this rule of the pipeline takes the group back.
     pub later: Option<(ItemId, u32)>,
+}
+
+impl Candidate {
+    /// The point of the branch in which something stays.
+    pub fn stays_in(&self) -> Point {
+        self.whose.checked_sub(1).and_then(|other| self.others.get(other)).copied().unwrap_or(self.at)
+    }
+}
+
+/// Which candidates are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Focus {
+    /// All.
+    All,
+    /// Those where this branch, or one of its shape, fails, and something stays in that one.
+    Pair { fails: usize, stays: usize },
+    /// Those where a later item fails.
+    Later,
 }
 
 /// What was found.
@@ -61,14 +81,18 @@ pub(super) struct Found {
     pub checked: u64,
 }
 
-/// All candidates.
-pub(super) fn candidates(group: &Group<'_>) -> Found {
-    let mut search = Search { group, found: Vec::new(), checked: 0 };
-    search.own();
-    if search.found.len() < MOST {
+/// All candidates of a focus.
+pub(super) fn candidates(group: &Group<'_>, focus: Focus) -> Found {
+    let mut search = Search { group, focus, found: Vec::new(), checked: 0 };
+    if focus != Focus::Later {
+        search.own();
+    }
+    if focus != Focus::Later && search.found.len() < MOST {
         search.pairs();
     }
-    search.later();
+    if matches!(focus, Focus::All | Focus::Later) {
+        search.later();
+    }
     let complete = search.found.len() < MOST;
     let mut found = search.found;
     found.sort_by_key(|it| {
@@ -80,6 +104,7 @@ pub(super) fn candidates(group: &Group<'_>) -> Found {
 
 struct Search<'g, 'a> {
     group: &'g Group<'a>,
+    focus: Focus,
     found: Vec<Candidate>,
     checked: u64,
 }
@@ -88,6 +113,9 @@ impl Search<'_, '_> {
     /// Faults that their own branch does not survive as it should.
     fn own(&mut self) {
         for (shape, it) in self.group.shapes.iter().enumerate() {
+            if !self.may_fail(shape) {
+                continue;
+            }
             for (r, element) in it.course.elements.iter().enumerate() {
                 for (nth, trigger) in element.triggers.iter().enumerate() {
                     self.checked += 1;
@@ -95,14 +123,21 @@ impl Search<'_, '_> {
                     if trigger.verdict == Verdict::Ignore {
                         // The branch goes on with a change that did not succeed.
                         if let Fault::Step { step, .. } = trigger.fault {
-                            self.add(at, (nth, trigger), Vec::new(), (Verdict::Ignore, trigger.rule), step);
+                            self.add(
+                                at,
+                                (nth, trigger),
+                                Vec::new(),
+                                (Verdict::Ignore, trigger.rule),
+                                (0, step),
+                            );
                         }
                         continue;
                     }
                     let judged = self.group.verdict_at(shape, r, trigger);
                     if let Some(step) = it.course.stays(r, judged.0) {
-                        self.add(at, (nth, trigger), Vec::new(), judged, step);
-                    } else if judged.0 == Verdict::Abort {
+                        self.add(at, (nth, trigger), Vec::new(), judged, (0, step));
+                    }
+                    if judged.0 == Verdict::Abort && self.found.len() < MOST {
                         self.aborted(at, (nth, trigger), judged);
                     }
                 }
@@ -110,7 +145,7 @@ impl Search<'_, '_> {
         }
     }
 
-    /// An abort before the branch itself has changed anything: others may have.
+    /// An abort: others may have changed something, whether or not the branch itself has.
     fn aborted(&mut self, at: Point, trigger: (usize, &Trigger), judged: super::course::Judged) {
         for (other, it) in self.group.shapes.iter().enumerate() {
             if other == at.shape && it.members.len() < 2 {
@@ -120,7 +155,7 @@ impl Search<'_, '_> {
             if let Some(q) = self.group.first_together(other, first, (at.shape, at.at))
                 && let Some(step) = it.course.stays(q, Verdict::Abort)
             {
-                self.add(at, trigger, vec![Point { shape: other, at: q }], judged, step);
+                self.add(at, trigger, vec![Point { shape: other, at: q }], judged, (1, step));
             }
         }
     }
@@ -144,7 +179,7 @@ impl Search<'_, '_> {
                     continue;
                 }
                 for (other, faults) in faults.iter().enumerate() {
-                    if other == shape && it.members.len() < 2 {
+                    if other == shape && it.members.len() < 2 || !self.may_fail(other) {
                         continue;
                     }
                     for r in faults {
@@ -198,11 +233,11 @@ impl Search<'_, '_> {
             let trigger = (nth, trigger);
             let judged = course.doom(q.at, &group.breaking(r.shape, r.at, &trigger.1.fault));
             if let Some(step) = course.stays(q.at, judged.0) {
-                self.add(r, trigger, vec![q], judged, step);
-            } else if judged.0 == Verdict::Abort {
-                // Neither has changed anything yet, or only the one that failed has.
+                self.add(r, trigger, vec![q], judged, (1, step));
+            }
+            if judged.0 == Verdict::Abort {
                 if let Some(step) = theirs.stays(r.at, Verdict::Abort) {
-                    self.add(r, trigger, vec![q], judged, step);
+                    self.add(r, trigger, vec![q], judged, (0, step));
                 }
                 self.third(q, r, trigger, judged);
             }
@@ -221,7 +256,7 @@ impl Search<'_, '_> {
                 && group.together((shape, at), (q.shape, q.at))
                 && let Some(step) = it.course.stays(at, Verdict::Abort)
             {
-                self.add(r, trigger, vec![q, Point { shape, at }], judged, step);
+                self.add(r, trigger, vec![q, Point { shape, at }], judged, (2, step));
             }
         }
     }
@@ -234,7 +269,6 @@ impl Search<'_, '_> {
             Some((Point { shape, at }, it.course.stays(at, Verdict::Rollback)?))
         });
         let Some((at, stays)) = left else { return };
-        let truth = known(&plan.conditions);
         let takes_back = |kind: Kind| {
             let failure = Failure::new(kind, "");
             let rule = plan.rules.iter().position(|rule| matches(rule, &failure))?;
@@ -243,7 +277,7 @@ impl Search<'_, '_> {
         for (index, item) in plan.items.iter().enumerate().skip(self.group.item.index() + 1) {
             for part in item.branches.iter().flat_map(|branch| &branch.parts) {
                 let faults: Vec<Trigger> = match part {
-                    Part::Stage(stage) => stage_triggers(plan, *stage, &truth),
+                    Part::Stage(stage) => stage_triggers(plan, *stage, &self.group.truth),
                     Part::Approval(approval) => [Kind::ApprovalRejected, Kind::Timeout]
                         .map(|kind| Trigger {
                             fault: Fault::Approval(*approval, kind),
@@ -264,6 +298,7 @@ impl Search<'_, '_> {
                         verdict: Verdict::Rollback,
                         rule: None,
                         stays,
+                        whose: 0,
                         nth: 0,
                         later: Some((ItemId(index as u32), rule)),
                     });
@@ -281,10 +316,29 @@ impl Search<'_, '_> {
         (nth, trigger): (usize, &Trigger),
         others: Vec<Point>,
         (verdict, rule): super::course::Judged,
-        stays: StepId,
+        (whose, stays): (usize, StepId),
     ) {
         let trigger = trigger.clone();
-        self.found.push(Candidate { at, trigger, others, verdict, rule, stays, nth, later: None });
+        let candidate = Candidate { at, trigger, others, verdict, rule, stays, whose, nth, later: None };
+        let wanted = match self.focus {
+            Focus::All => true,
+            Focus::Pair { fails, stays } if fails == stays => whose == 0,
+            Focus::Pair { stays, .. } => {
+                whose > 0 && candidate.stays_in().shape == self.group.branches[stays].0
+            }
+            Focus::Later => false,
+        };
+        if wanted {
+            self.found.push(candidate);
+        }
+    }
+
+    /// Whether faults of branches of a shape are looked for.
+    fn may_fail(&self, shape: usize) -> bool {
+        match self.focus {
+            Focus::Pair { fails, .. } => self.group.branches[fails].0 == shape,
+            Focus::All | Focus::Later => true,
+        }
     }
 }
 

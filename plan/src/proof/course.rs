@@ -3,11 +3,12 @@
 //! Nothing here says what a rule means: which rule matches, what a broken barrier leads to, which answers people have
 //! and what a rollback undoes are asked of the machine's own functions.
 
+use super::worlds::{Known, known};
 use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
 use crate::{
     Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
-    Reaction, ScopeId, StageId, StepId, Value, Verdict, Work,
+    Reaction, ScopeId, StageId, StepId, Verdict, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +25,46 @@ const STEP_KINDS: [Kind; 7] = [
 /// What an approval can fail with.
 const APPROVAL_KINDS: [Kind; 2] = [Kind::ApprovalRejected, Kind::Timeout];
 
-/// What is known of each condition of a plan; nothing known: it may come to either.
-pub(super) type Truth = [Option<bool>];
+/// What is known of each condition of a plan.
+#[derive(Debug)]
+pub(super) struct Truth {
+    known: Vec<Known>,
+    /// Whether deciding it may go wrong.
+    may_fail: Vec<bool>,
+}
 
-/// What is known of each condition.
-pub(super) fn known(conditions: &[Expr]) -> Vec<Option<bool>> {
-    conditions.iter().map(|condition| condition.as_value().and_then(Value::as_bool)).collect()
+impl Truth {
+    /// Before anything is asked.
+    pub fn of(plan: &Plan) -> Self {
+        Truth::new(plan, known(&plan.conditions))
+    }
+
+    /// In a world.
+    pub fn new(plan: &Plan, known: Vec<Known>) -> Self {
+        let may_fail = |(condition, known): (&Expr, &Known)| {
+            !matches!(known, Known::Comes { surely: true, .. }) && may_fail(condition)
+        };
+        let may_fail = plan.conditions.iter().zip(&known).map(may_fail).collect();
+        Truth { known, may_fail }
+    }
+
+    /// What is known of one.
+    pub fn known(&self, condition: ConditionId) -> &Known {
+        &self.known[condition.index()]
+    }
+
+    /// What is known of all.
+    pub fn all(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// Whether it holds; nothing: it may come to either.
+    fn holds(&self, condition: ConditionId) -> Option<bool> {
+        match self.known(condition) {
+            Known::Comes { to, .. } => Some(*to),
+            Known::Open | Known::Fails | Known::Asks(_) => None,
+        }
+    }
 }
 
 /// Something that can go wrong.
@@ -116,6 +151,8 @@ pub(super) struct Course {
     pub first_left: Option<usize>,
     /// Whether a broken barrier may lead to anything but rolling everything back.
     pub judges: bool,
+    /// Whether it ends before its last place, because a condition there can surely not be decided.
+    ends: bool,
     /// Whether what undoes some step asks how the stage failed: then names matter, and no branch is like another.
     pub asks: bool,
 }
@@ -124,7 +161,7 @@ pub(super) struct Course {
 fn all_hold<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) -> Option<bool> {
     let mut sure = true;
     for condition in when {
-        match truth[condition.index()] {
+        match truth.holds(*condition) {
             Some(false) => return Some(false),
             Some(true) => {}
             None => sure = false,
@@ -134,7 +171,7 @@ fn all_hold<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) 
 }
 
 /// Whether deciding an expression may itself go wrong: it reads what a step has to give first, or tries a pattern.
-pub(super) fn may_fail(expr: &Expr) -> bool {
+fn may_fail(expr: &Expr) -> bool {
     let mut found = false;
     expr.walk(&mut |part| {
         found |=
@@ -197,6 +234,9 @@ pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> Soft {
 pub(super) fn course(plan: &Plan, item: ItemId, branch: usize, truth: &Truth, soft: &Soft) -> Course {
     let mut course = Course::default();
     for (part, it) in plan.items[item.index()].branches[branch].parts.iter().enumerate() {
+        if course.ends {
+            break;
+        }
         match it {
             Part::Stage(stage) => add_stage(plan, *stage, part, truth, soft, &mut course),
             Part::Approval(approval) => course.elements.push(Element {
@@ -233,7 +273,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
     let stage = &plan.stages[id.index()];
     let around = all_hold(truth, &stage.when);
     let mut undone = Undone::new(plan, id);
-    let mut undecided = fallible(plan, truth, stage.when.iter().copied());
+    let mut undecided = fallible(truth, stage.when.iter().copied());
     for (at, position) in stage.positions.iter().enumerate() {
         let when = stage.when.iter().chain(&position.when);
         let holds = all_hold(truth, when.clone());
@@ -249,11 +289,22 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
         if around != Some(false) {
             asked.extend(&position.when);
         }
+        let mut never_passed = false;
+        let stops = surely_fails(truth, when.clone());
         match &position.work {
             Work::Steps(steps) => {
                 for step in steps.iter().copied() {
                     let data = &plan.steps[step.index()];
-                    if holds == Some(false) || all_hold(truth, &data.when) == Some(false) {
+                    if stops || holds == Some(false) || all_hold(truth, &data.when) == Some(false) {
+                        continue;
+                    }
+                    if surely_fails(truth, &data.when) {
+                        // It never starts.
+                        let fails = |it: &Trigger| {
+                            matches!(it.fault, Fault::Step { kind: Kind::Application, hosts: None, .. })
+                        };
+                        element.triggers.extend(triggers(plan, step).into_iter().filter(fails));
+                        never_passed |= holds == Some(true) && !passes_over(plan, step);
                         continue;
                     }
                     element.triggers.extend(triggers(plan, step));
@@ -298,7 +349,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
         }
         // The stage's own conditions are decided where it begins.
         element.triggers.extend(undecided.take());
-        element.triggers.extend(fallible(plan, truth, asked));
+        element.triggers.extend(fallible(truth, asked));
         let rests = !matches!(element.what, What::Steps)
             || !element.triggers.is_empty()
             || !element.changes.is_empty()
@@ -307,18 +358,40 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
         if rests {
             course.elements.push(element);
         }
+        // The branch ends here, whatever happens: nothing behind is come to.
+        if stops || never_passed {
+            course.ends = true;
+            return;
+        }
     }
 }
 
+/// Whether conditions can surely not be decided.
+fn surely_fails<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) -> bool {
+    let mut fails = false;
+    let decided = when.into_iter().all(|condition| match truth.known(*condition) {
+        Known::Fails => {
+            fails = true;
+            true
+        }
+        Known::Comes { to, .. } => *to,
+        Known::Open | Known::Asks(_) => false,
+    });
+    decided && fails
+}
+
+/// Whether the stage may go on when a step fails because its own condition cannot be decided.
+fn passes_over(plan: &Plan, step: StepId) -> bool {
+    let failure = Failure::new(Kind::Application, "");
+    let Some((_, rule)) = rule_for(plan, &plan.steps[step.index()].scopes, &failure) else { return false };
+    let mut ends = ends(plan, step, &rule.reaction).into_iter();
+    ends.any(|(_, verdict)| matches!(verdict, Verdict::Ignore | Verdict::Succeed))
+}
+
 /// The first of some conditions that may be impossible to decide: then the stage rolls back, whatever its rules say.
-fn fallible(
-    plan: &Plan,
-    truth: &Truth,
-    conditions: impl IntoIterator<Item = ConditionId>,
-) -> Option<Trigger> {
-    let condition = conditions
-        .into_iter()
-        .find(|id| truth[id.index()] != Some(false) && may_fail(&plan.conditions[id.index()]))?;
+fn fallible(truth: &Truth, conditions: impl IntoIterator<Item = ConditionId>) -> Option<Trigger> {
+    let condition =
+        conditions.into_iter().find(|id| truth.holds(*id) != Some(false) && truth.may_fail[id.index()])?;
     Some(Trigger { fault: Fault::Condition(condition), verdict: Verdict::Rollback, rule: None })
 }
 
@@ -365,7 +438,7 @@ impl<'a> Undone<'a> {
 fn undo_asks(plan: &Plan, step: StepId, truth: &Truth) -> bool {
     let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
     plan.steps[undo.index()].when.iter().any(|id| {
-        truth[id.index()].is_none() && plan.conditions[id.index()].asks_of_failure(&crate::FailureFact::ALL)
+        truth.holds(*id).is_none() && plan.conditions[id.index()].asks_of_failure(&crate::FailureFact::ALL)
     })
 }
 
@@ -405,19 +478,23 @@ pub(super) fn triggers(plan: &Plan, step: StepId) -> Vec<Trigger> {
 pub(super) fn stage_triggers(plan: &Plan, stage: StageId, truth: &Truth) -> Vec<Trigger> {
     let data = &plan.stages[stage.index()];
     let mut found = Vec::new();
-    found.extend(fallible(plan, truth, data.when.iter().copied()));
+    found.extend(fallible(truth, data.when.iter().copied()));
     for position in &data.positions {
-        found.extend(fallible(plan, truth, position.when.iter().copied()));
+        found.extend(fallible(truth, position.when.iter().copied()));
         match &position.work {
             Work::Steps(steps) => {
                 for step in steps {
-                    found.extend(fallible(plan, truth, plan.steps[step.index()].when.iter().copied()));
-                    found.extend(triggers(plan, *step));
+                    let when = &plan.steps[step.index()].when;
+                    let around = data.when.iter().chain(&position.when);
+                    if all_hold(truth, around.chain(when)) != Some(false) {
+                        found.extend(fallible(truth, when.iter().copied()));
+                        found.extend(triggers(plan, *step));
+                    }
                 }
             }
             Work::Barrier(place) => {
                 let it = &plan.places[place.index()];
-                found.extend(fallible(plan, truth, it.when.iter().copied()));
+                found.extend(fallible(truth, it.when.iter().copied()));
                 let alone = plan.barriers[it.barrier.index()].places.len() < 2;
                 let (settled, decision) = judge_barrier(plan, *place);
                 let verdict = match settled {

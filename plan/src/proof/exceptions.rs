@@ -5,7 +5,7 @@
 //! back, each executed step's undo commanded, unless a rule said `fail`, `abort` or `rollback phase`, or a step went on
 //! with `ignore`. So it is enough to list these.
 
-use super::course::{Course, Fault, Judged, What, course, known, soft_barriers};
+use super::course::{Course, Fault, Judged, Truth, What, course, soft_barriers};
 use crate::machine::{Settled, final_verdict, judge_barrier};
 use crate::{ItemId, PlaceId, Plan, Reaction, ScopeId, StepId, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ pub struct Exception {
 
 /// Every exception of a plan, one for each rule and what it comes to, in source order.
 pub fn exceptions(plan: &Plan) -> Vec<Exception> {
-    let truth = known(&plan.conditions);
+    let truth = Truth::of(plan);
     let mut found = Exceptions::default();
     // Where any failure takes the whole pipeline back, what a rule left before goes back with it.
     let taken_back = plan

@@ -35,6 +35,7 @@ pub(super) struct Shape {
 pub(super) struct Group<'a> {
     pub plan: &'a Plan,
     pub item: ItemId,
+    pub truth: Truth,
     pub shapes: Vec<Shape>,
     /// For each branch its shape and its own course.
     pub branches: Vec<(usize, Course)>,
@@ -46,14 +47,14 @@ type Key =
     Vec<(usize, u32, Option<(BarrierId, bool, bool)>, Option<crate::Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
 
 impl<'a> Group<'a> {
-    pub fn new(plan: &'a Plan, item: ItemId, truth: &Truth) -> Self {
-        let soft = soft_barriers(plan, item, truth);
+    pub fn new(plan: &'a Plan, item: ItemId, truth: Truth) -> Self {
+        let soft = soft_barriers(plan, item, &truth);
         let count = plan.items[item.index()].branches.len();
         let mut shapes: Vec<Shape> = Vec::new();
         let mut known: HashMap<(Option<usize>, Key), usize> = HashMap::new();
         let mut branches = Vec::new();
         for branch in 0..count {
-            let course = course(plan, item, branch, truth, &soft);
+            let course = course(plan, item, branch, &truth, &soft);
             let own = course.asks.then_some(branch);
             let shape = *known.entry((own, key(&course))).or_insert_with(|| {
                 let behind = behind(&course);
@@ -64,7 +65,7 @@ impl<'a> Group<'a> {
             branches.push((shape, course));
         }
         let crossings = crossings(&shapes);
-        Group { plan, item, shapes, branches, crossings }
+        Group { plan, item, truth, shapes, branches, crossings }
     }
 
     /// Whether a branch of one shape can be at `q` while another branch, of the other shape, is at `r`.

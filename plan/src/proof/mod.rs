@@ -10,6 +10,7 @@
 //! | `course` | what a branch can go through, and the faults that end it for good |
 //! | `group` | symmetry and epochs: who can be where at the same time |
 //! | `candidates` | the decision procedure, with its argument |
+//! | `worlds` | open conditions: what they come to together |
 //! | `replay` | playing a counterexample on the machine |
 //! | `exceptions` | what rules may leave changed, in any pipeline |
 
@@ -19,22 +20,30 @@ mod exceptions;
 mod group;
 mod replay;
 mod standing;
+mod worlds;
 
 pub use course::Fault;
 pub(crate) use course::limits;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
+pub use worlds::{Known, World, Worlds};
 
 use crate::machine::{StepStatus, judge_barrier, passes};
-use crate::{ConditionId, Expr, FailureFact, Happening, ItemId, Plan, Role, ScopeId, StepId, Verdict, Work};
-use candidates::{Candidate, candidates};
-use course::known;
+use crate::{
+    ConditionId, Expr, FailureFact, Happening, ItemId, Plan, Role, ScopeId, StageId, StepId, Verdict,
+};
+use candidates::{Candidate, Focus, candidates};
+use course::Truth;
 use group::Group;
 use replay::{Replay, assignments, replay, skeleton, undecidable};
-use std::collections::BTreeSet;
+use worlds::{nearest, open_conditions, pairs};
 
 /// More replays than this are not made for one group and one set of answers.
 const MOST_REPLAYS: usize = 512;
+/// More worlds than this are not looked at for all branches at once.
+const MOST_AT_ONCE: usize = 256;
+/// More worlds than this are not looked at for one group.
+const MOST_WORLDS: usize = 4096;
 
 /// What is known of a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +67,8 @@ pub struct Counterexample {
     pub suspicion: Suspicion,
     /// How each branch stands in the end.
     pub standings: Vec<Standing>,
+    /// Where other branches are at that moment, as far as it matters: a stage, and an index into its positions.
+    pub meanwhile: Vec<(StageId, u32)>,
     /// Everything that the machine announced, in order.
     pub story: Vec<Happening>,
     /// Steps whose changes stay although their branch did not succeed, or although others went back.
@@ -92,7 +103,7 @@ pub struct Coverage {
     pub epochs: u64,
     /// Faults and pairs that were looked at, for all scenarios.
     pub checked: u64,
-    /// Sets of answers to the open conditions that were looked at one by one.
+    /// Sets of answers to some of the open conditions that were looked at.
     pub worlds: u64,
     /// Executions of the machine that were played.
     pub replays: u64,
@@ -111,11 +122,6 @@ pub struct Proof {
     pub coverage: Coverage,
 }
 
-/// What open conditions can come to together: for each set of answers every condition of the plan, decided but for what
-/// it asks about a failure, which the machine knows best; or nothing when there are too many sets. Asked only when the
-/// conditions matter.
-pub type Worlds<'a> = dyn Fn(&[ConditionId]) -> Option<Vec<Vec<Expr>>> + 'a;
-
 /// Looks at every `all_or_nothing` group of a plan.
 pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
     let promised = |item: &crate::Item| item.group.is_some_and(|group| group.all_or_nothing);
@@ -124,60 +130,125 @@ pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
 }
 
 fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
-    let truth = known(&plan.conditions);
     // First with every condition open: that allows more executions than there are.
-    let group = Group::new(plan, item, &truth);
-    let found = candidates(&group);
+    let group = Group::new(plan, item, Truth::of(plan));
+    let found = candidates(&group, Focus::All);
     let mut coverage = cover(&group);
     coverage.checked = found.checked;
-    let mut promise = Promise::Kept;
-    if let Some(first) = found.candidates.first() {
-        let open = open_conditions(plan, item, &truth);
-        promise = if open.is_empty() {
-            try_out(plan, &group, &plan.conditions, &found, &mut coverage)
-        } else if let Some(mut all) = worlds(&open) {
-            // As little as possible is skipped in the first that is found.
-            all.sort_by_key(|world| known(world).iter().filter(|known| **known == Some(false)).count());
-            let mut promise = Promise::Kept;
-            for world in all {
-                let group = Group::new(plan, item, &known(&world));
-                let found = candidates(&group);
-                coverage.worlds += 1;
-                coverage.checked += found.checked;
-                match try_out(plan, &group, &world, &found, &mut coverage) {
-                    Promise::Kept => {}
-                    Promise::Unproved(suspicion) => promise = Promise::Unproved(suspicion),
-                    broken => {
-                        promise = broken;
-                        break;
-                    }
-                }
-            }
-            promise
-        } else {
-            // Which answers can be given together is not known: what is found with some of them may never happen.
-            suspect(first)
-        };
+    let Some(first) = found.candidates.first() else {
+        return Proof { item, promise: Promise::Kept, coverage };
+    };
+    let mut open = open_conditions(plan, item);
+    // A later item's conditions say whether it can fail at all.
+    if found.candidates.iter().any(|it| it.later.is_some()) {
+        let later = item.index() + 1..plan.items.len();
+        open.extend(later.flat_map(|item| open_conditions(plan, ItemId(item as u32))));
     }
+    let promise = if open.is_empty() {
+        try_out(plan, &group, &found, &mut coverage)
+    } else if let Some(world) = worlds(&open) {
+        let mut search = Search { plan, item, open: &open, coverage, left: MOST_AT_ONCE };
+        let mut promise = search.look(&*world, Focus::All);
+        if promise.is_none() {
+            search.left = MOST_WORLDS;
+            let foci = match found.complete {
+                true => pairs(&group, &found.candidates),
+                false => vec![Focus::All],
+            };
+            promise = search.all(foci.iter().map(|focus| (&*world, *focus)));
+        }
+        coverage = search.coverage;
+        promise.unwrap_or_else(|| suspect(first))
+    } else {
+        // Which answers can be given together is not known: what is found with some of them may never happen.
+        suspect(first)
+    };
     Proof { item, promise, coverage }
 }
 
+/// The search for a world in which a suspicion is true; its argument is in [`worlds`].
+struct Search<'a> {
+    plan: &'a Plan,
+    item: ItemId,
+    open: &'a [ConditionId],
+    coverage: Coverage,
+    /// How many more worlds may be looked at.
+    left: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Whether the promise is kept in a world and all those that differ only in what is still open. Nothing where that would
+    /// take too long to say.
+    fn look(&mut self, world: &dyn World, focus: Focus) -> Option<Promise> {
+        let nearest = {
+            let group = self.group(world)?;
+            let found = self.candidates(&group, focus);
+            match found.candidates.first() {
+                Some(first) => nearest(&group, first, focus),
+                None if found.complete => return Some(Promise::Kept),
+                None => Vec::new(),
+            }
+        };
+        if let Some(worlds) = split(world, &nearest) {
+            return self.all(worlds.iter().map(|world| (&**world, focus)));
+        }
+        // All that the suspicion hangs on is known.
+        let full = world.complete();
+        let group = self.group(&*full)?;
+        let found = self.candidates(&group, focus);
+        let tried = try_out(self.plan, &group, &found, &mut self.coverage);
+        if matches!(tried, Promise::Broken(_)) {
+            return Some(tried);
+        }
+        match split(world, self.open) {
+            Some(worlds) => self.all(worlds.iter().map(|world| (&**world, focus))),
+            None => Some(tried),
+        }
+    }
+
+    /// Whether it is kept in all of these.
+    fn all<'w>(&mut self, worlds: impl Iterator<Item = (&'w dyn World, Focus)>) -> Option<Promise> {
+        let mut promise = Promise::Kept;
+        for (world, focus) in worlds {
+            match self.look(world, focus)? {
+                Promise::Kept => {}
+                broken @ Promise::Broken(_) => return Some(broken),
+                unproved @ Promise::Unproved(_) => promise = unproved,
+            }
+        }
+        Some(promise)
+    }
+
+    fn group(&mut self, world: &dyn World) -> Option<Group<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        self.coverage.worlds += 1;
+        Some(Group::new(self.plan, self.item, Truth::new(self.plan, world.known().to_vec())))
+    }
+
+    fn candidates(&mut self, group: &Group<'_>, focus: Focus) -> candidates::Found {
+        let found = candidates(group, focus);
+        self.coverage.checked += found.checked;
+        found
+    }
+}
+
+/// The worlds that differ in the first question that any of these conditions still asks.
+fn split(world: &dyn World, conditions: &[ConditionId]) -> Option<Vec<Box<dyn World>>> {
+    conditions.iter().map(|condition| world.split(*condition)).find(|worlds| !worlds.is_empty())
+}
+
 /// Tries candidates on the machine, shortest first.
-fn try_out(
-    plan: &Plan,
-    group: &Group<'_>,
-    conditions: &[Expr],
-    found: &candidates::Found,
-    coverage: &mut Coverage,
-) -> Promise {
+fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: &mut Coverage) -> Promise {
     let mut bare: Option<(Option<ConditionId>, Plan)> = None;
     let mut unsure: Option<&Candidate> = None;
     let mut replays = 0;
-    let messages = replay::messages(conditions);
+    let mut messages = Vec::new();
     for candidate in &found.candidates {
         let undecidable = undecidable(candidate);
         if bare.as_ref().is_none_or(|(of, _)| *of != undecidable) {
-            bare = Some((undecidable, skeleton(plan, conditions, undecidable)));
+            let plan = skeleton(plan, group.truth.all(), undecidable);
+            messages = replay::messages(&plan);
+            bare = Some((undecidable, plan));
         }
         let Some((_, bare)) = &bare else { continue };
         coverage.refuted += 1;
@@ -199,7 +270,7 @@ fn try_out(
             coverage.replays += 1;
             let Some(run) = replay(bare, group, candidate, branches, message) else { continue };
             if is_mixed(bare, &run.state, group.item) {
-                return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches[0], run)));
+                return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
             }
         }
     }
@@ -214,7 +285,7 @@ fn counterexample(
     plan: &Plan,
     group: &Group<'_>,
     candidate: &Candidate,
-    branch: usize,
+    branches: &[usize],
     run: Replay<'_>,
 ) -> Counterexample {
     let count = plan.items[group.item.index()].branches.len() as u32;
@@ -223,10 +294,19 @@ fn counterexample(
     let fault = match candidate.later {
         Some(_) => candidate.trigger.fault.clone(),
         None => {
-            let at = &group.branches[branch].1.elements[candidate.at.at];
+            let at = &group.branches[branches[0]].1.elements[candidate.at.at];
             at.triggers[candidate.nth].fault.clone()
         }
     };
+    let others = candidate.others.iter().zip(branches.get(1..).unwrap_or_default());
+    let meanwhile = others.filter_map(|(point, branch)| {
+        let element = group.branches[*branch].1.elements.get(point.at)?;
+        match plan.items[group.item.index()].branches[*branch].parts.get(element.part)? {
+            crate::Part::Stage(stage) => Some((*stage, element.at as u32)),
+            crate::Part::Approval(_) => None,
+        }
+    });
+    let meanwhile = meanwhile.collect();
     let mut suspicion = suspicion(candidate);
     if !left.contains(&suspicion.stays)
         && let Some(step) = left.first()
@@ -238,6 +318,7 @@ fn counterexample(
         conditions: came_to(plan, &run.state),
         suspicion,
         standings,
+        meanwhile,
         story: run.told,
         left,
     }
@@ -246,7 +327,8 @@ fn counterexample(
 /// What the conditions came to in an ended run. One that asks how something failed may come to both, in different
 /// stages: then it counts where it skipped something.
 fn came_to(plan: &Plan, state: &crate::machine::State) -> Vec<bool> {
-    let mut holds: Vec<bool> = known(&plan.conditions).iter().map(|known| known.unwrap_or(true)).collect();
+    let value = |condition: &Expr| condition.as_value().and_then(crate::Value::as_bool).unwrap_or(true);
+    let mut holds: Vec<bool> = plan.conditions.iter().map(value).collect();
     for (step, now) in plan.steps.iter().zip(&state.steps) {
         if step.role == Role::Forward || now.status != StepStatus::Skipped {
             continue;
@@ -306,21 +388,4 @@ fn cover(group: &Group<'_>) -> Coverage {
         coverage.scenarios = coverage.scenarios.saturating_add(faults.saturating_mul(elsewhere.max(1)));
     }
     coverage
-}
-
-/// The conditions of a group that are not decided before the run, in their order.
-fn open_conditions(plan: &Plan, item: ItemId, truth: &[Option<bool>]) -> Vec<ConditionId> {
-    let mut open: BTreeSet<ConditionId> = BTreeSet::new();
-    for data in plan.stages.iter().filter(|stage| stage.item == item) {
-        open.extend(&data.when);
-        for position in &data.positions {
-            open.extend(&position.when);
-            if let Work::Barrier(place) = position.work {
-                open.extend(&plan.places[place.index()].when);
-            }
-        }
-    }
-    let here = |step: &&crate::Step| plan.stages[step.stage.index()].item == item;
-    open.extend(plan.steps.iter().filter(here).flat_map(|step| &step.when));
-    open.into_iter().filter(|condition| truth[condition.index()].is_none()).collect()
 }

@@ -8,6 +8,7 @@
 use super::candidates::Candidate;
 use super::course::Fault;
 use super::group::Group;
+use super::worlds::Known;
 use crate::machine::{
     self, ApprovalState, BranchMode, PlaceState, RunMode, StageMode, State, StepStatus, judge_barrier, passes,
 };
@@ -47,14 +48,16 @@ pub(super) struct Replay<'a> {
 }
 
 /// The plan without what does not matter to who waits for whom: arguments, which may be open, and claims. Conditions are
-/// as given; one that asks how something failed is the machine's to decide, any other open one holds.
-pub(super) fn skeleton(plan: &Plan, conditions: &[Expr], undecidable: Option<crate::ConditionId>) -> Plan {
+/// as known; one that asks how something failed is the machine's to decide, any other open one holds.
+pub(super) fn skeleton(plan: &Plan, conditions: &[Known], undecidable: Option<crate::ConditionId>) -> Plan {
     let mut plan = plan.clone();
-    for (condition, given) in plan.conditions.iter_mut().zip(conditions) {
-        *condition = match given {
-            Expr::Value(_) => given.clone(),
-            asks if asks.asks_of_failure(&FailureFact::ALL) => given.clone(),
-            _ => Expr::Value(Value::Bool(true)),
+    for (condition, known) in plan.conditions.iter_mut().zip(conditions) {
+        *condition = match known {
+            Known::Comes { to, .. } => Expr::Value(Value::Bool(*to)),
+            Known::Fails => Expr::Param("?".into()),
+            Known::Asks(asks) => asks.clone(),
+            Known::Open if condition.asks_of_failure(&FailureFact::ALL) => continue,
+            Known::Open => Expr::Value(Value::Bool(true)),
         };
     }
     if let Some(id) = undecidable {
@@ -78,10 +81,10 @@ pub(super) fn skeleton(plan: &Plan, conditions: &[Expr], undecidable: Option<cra
 }
 
 /// What steps are tried to say when they fail: nothing special, and whatever conditions look for in it.
-pub(super) fn messages(conditions: &[Expr]) -> Vec<String> {
+pub(super) fn messages(bare: &Plan) -> Vec<String> {
     const MOST: usize = 8;
     let mut found = vec!["it fails here".to_owned()];
-    for condition in conditions.iter().filter(|it| it.asks_of_failure(&[FailureFact::Message])) {
+    for condition in bare.conditions.iter().filter(|it| it.asks_of_failure(&[FailureFact::Message])) {
         condition.walk(&mut |part| match part {
             Expr::Value(Value::Text(text)) if !found.contains(text) && found.len() < MOST => {
                 found.push(text.clone());
@@ -118,7 +121,15 @@ pub(super) fn replay<'a>(
             goals.push(goal(branches[0], candidate.at.at));
             let fault =
                 &group.branches[branches[0]].1.elements[candidate.at.at].triggers[candidate.nth].fault;
-            replay.bring(group.item, &goals, matches!(fault, Fault::Condition(_)))?;
+            let falls = match fault {
+                Fault::Condition(_) => true,
+                Fault::Step { step, kind: Kind::Application, .. } => {
+                    let mut when = plan.steps[step.index()].when.iter();
+                    when.any(|condition| *group.truth.known(*condition) == Known::Fails)
+                }
+                _ => false,
+            };
+            replay.bring(group.item, &goals, falls)?;
             replay.fire(fault);
         }
     }
@@ -210,7 +221,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Moves branches of the item on until each is where it should be. Where the last one's fault is a condition that it
-    /// cannot decide, it is enough that the others are, and that it comes there.
+    /// cannot decide, so that it `falls` by itself, it is enough that the others are, and that it comes there.
     fn bring(&mut self, item: ItemId, goals: &[Goal], falls: bool) -> Option<()> {
         while self.state.item < item.index() {
             self.one_success()?;

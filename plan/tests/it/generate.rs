@@ -2,6 +2,7 @@
 
 use crate::build::{Builder, Shape, ask, retry, rule};
 use crate::explore::Adversary;
+use lockstep_plan::proof::{Known, World};
 use lockstep_plan::*;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::strategy::BoxedStrategy;
@@ -554,4 +555,47 @@ pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
 /// The plan in one of them.
 pub fn decided(plan: &Plan, world: &[Expr]) -> Plan {
     Plan { conditions: world.to_vec(), ..plan.clone() }
+}
+
+/// Some of these worlds: what they agree on is known.
+pub struct Listed {
+    worlds: Vec<Vec<Expr>>,
+    known: Vec<Known>,
+}
+
+impl Listed {
+    /// Of all worlds of a plan.
+    pub fn of(worlds: Vec<Vec<Expr>>) -> Self {
+        let known = (0..worlds[0].len()).map(|at| {
+            let first = &worlds[0][at];
+            match first.as_value().and_then(Value::as_bool) {
+                _ if worlds.iter().any(|world| world[at] != *first) => Known::Open,
+                Some(to) => Known::Comes { to, surely: false },
+                None => Known::Asks(first.clone()),
+            }
+        });
+        let known = known.collect();
+        Listed { worlds, known }
+    }
+}
+
+impl World for Listed {
+    fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    fn split(&self, condition: ConditionId) -> Vec<Box<dyn World>> {
+        let holds = |world: &&Vec<Expr>| world[condition.index()] == Expr::Value(Value::Bool(true));
+        let (hold, skip): (Vec<_>, Vec<_>) = self.worlds.iter().partition(holds);
+        match hold.is_empty() || skip.is_empty() {
+            true => Vec::new(),
+            false => [hold, skip]
+                .map(|worlds| Box::new(Listed::of(worlds.into_iter().cloned().collect())) as Box<dyn World>)
+                .into(),
+        }
+    }
+
+    fn complete(&self) -> Box<dyn World> {
+        Box::new(Listed::of(vec![self.worlds[0].clone()]))
+    }
 }

@@ -6,9 +6,9 @@
 //! others.
 
 use crate::explore::{Adversary, World};
-use crate::generate::{Spec, decided, open_conditions, spec, worlds};
+use crate::generate::{Listed, Spec, decided, open_conditions, spec, worlds};
 use lockstep_plan::machine::{State, StepStatus};
-use lockstep_plan::proof::{Promise, is_mixed, prove};
+use lockstep_plan::proof::{self, Promise, is_mixed, prove};
 use lockstep_plan::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -177,7 +177,8 @@ fn judge(spec: &Spec, tally: &mut Tally) -> Result<(), TestCaseError> {
         tally.left_out += 1;
         return Ok(());
     };
-    let all = |_: &[ConditionId]| Some(worlds(&plan));
+    let all =
+        |_: &[ConditionId]| -> Option<Box<dyn proof::World>> { Some(Box::new(Listed::of(worlds(&plan)))) };
     let proofs = prove(&plan, &all);
     prop_assert_eq!(proofs.len(), 1);
     if !forced && matches!(proofs[0].promise, Promise::Broken(_)) {
