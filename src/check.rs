@@ -5,7 +5,7 @@ use crate::failure::{Failure, print, say, to_json};
 use crate::fix::{self, Fixed};
 use crate::source::{readable, render, select, summary};
 use crate::{github, sarif};
-use lockstep_compiler::{Program, Severity};
+use lockstep_compiler::{Found, Program, Severity};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -82,12 +82,32 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// How often short proofs are measured at most, and for how long.
+const ROUNDS: u32 = 5;
+const ENOUGH: Duration = Duration::from_millis(200);
+
 /// What was proved of each pipeline, how much that covered, and how long it took beside the whole check.
 fn proof_text(program: &Program) -> String {
     let start = Instant::now();
-    lockstep_compiler::check(program);
-    let whole = start.elapsed();
-    let proofs = lockstep_compiler::proofs(program, &|| start.elapsed());
+    let diagnostics = lockstep_compiler::check(program);
+    let mut whole = start.elapsed();
+    let mut proofs = lockstep_compiler::proofs(program, &|| start.elapsed());
+    // What takes next to no time is measured some times more: the least is nearest to what it takes.
+    let mut rounds = 1;
+    while rounds < ROUNDS && start.elapsed() < ENOUGH {
+        rounds += 1;
+        let before = start.elapsed();
+        lockstep_compiler::check(program);
+        whole = whole.min(start.elapsed().saturating_sub(before));
+        let again = lockstep_compiler::proofs(program, &|| start.elapsed());
+        for (proof, again) in proofs.iter_mut().zip(again) {
+            proof.took = proof.took.min(again.took);
+        }
+    }
+    // A check proves too, and so takes at least as long.
+    whole = whole.max(proofs.iter().map(|proof| proof.took).sum());
+    let other_errors =
+        diagnostics.iter().any(|it| it.severity == Severity::Error && it.rule != "all-or-nothing/violated");
     let place = |at: lockstep_compiler::Location| {
         let file = program.file(at.file);
         let position = file.lines.position(at.span.start);
@@ -101,7 +121,12 @@ fn proof_text(program: &Program) -> String {
         let _ = writeln!(text, "  every run of it ends, and no stage waits for ever");
         for promise in &proof.promises {
             let covered = &promise.coverage;
-            let holds = if promise.kept { "holds" } else { "DOES NOT HOLD" };
+            let holds = match promise.found {
+                _ if other_errors => "not judged, there are other errors",
+                Found::Kept => "holds",
+                Found::Broken => "DOES NOT HOLD",
+                Found::Unproved => "could not be proved",
+            };
             let _ = writeln!(text, "  all_or_nothing at {}: {holds}", place(promise.at));
             let _ = writeln!(
                 text,

@@ -30,7 +30,7 @@ pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
 };
 pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
-pub use proofs::{Left, PipelineProof, PromiseProof, proofs};
+pub use proofs::{Found, Left, PipelineProof, PromiseProof, proofs};
 pub use report::report;
 pub use rules::{Rule, rules, rules_near};
 pub use suggest::nearest;

@@ -7,7 +7,7 @@ use crate::lower::{Budget, Lowered, lower_open};
 use crate::model::Model;
 use crate::program::{ModuleId, Program};
 use lockstep_grammar::ast::DeclarationKind;
-use lockstep_plan::proof::{Coverage, Promise, exceptions};
+use lockstep_plan::proof::{Coverage, Promise, Proof, exceptions};
 use lockstep_plan::{StepId, Undo, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,10 +35,21 @@ pub struct PipelineProof {
 pub struct PromiseProof {
     /// The word `parallel`.
     pub at: Location,
-    /// Whether it is kept in every execution.
-    pub kept: bool,
+    /// What was found.
+    pub found: Found,
     /// How much was looked at.
     pub coverage: Coverage,
+}
+
+/// What is known of a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is kept in every execution.
+    Kept,
+    /// An execution breaks it.
+    Broken,
+    /// Neither could be shown.
+    Unproved,
 }
 
 /// Something that may stay changed.
@@ -64,23 +75,27 @@ pub fn proofs(program: &Program, clock: &dyn Fn() -> Duration) -> Vec<PipelinePr
         let before = clock();
         let proofs = all_or_nothing_violated::proofs(&lowered.plan, &|| Domains::of(&model, id));
         let took = clock().saturating_sub(before);
-        let promise = |proof: &lockstep_plan::proof::Proof| PromiseProof {
+        let promise = |proof: &Proof| PromiseProof {
             at: lowered.origins.items[proof.item.index()],
-            kept: proof.promise == Promise::Kept,
+            found: match proof.promise {
+                Promise::Kept => Found::Kept,
+                Promise::Broken(_) => Found::Broken,
+                Promise::Unproved(_) => Found::Unproved,
+            },
             coverage: proof.coverage,
         };
         all.push(PipelineProof {
             pipeline: model.name(id).to_string(),
             at: model.location(id),
             promises: proofs.iter().map(promise).collect(),
-            left: left(&lowered),
+            left: left(&lowered, &proofs),
             took,
         });
     }
     all
 }
 
-fn left(lowered: &Lowered) -> Vec<Left> {
+fn left(lowered: &Lowered, proofs: &[Proof]) -> Vec<Left> {
     let (plan, origins) = (&lowered.plan, &lowered.origins);
     // Instances of one workflow share its rules and steps: each place once.
     let mut all: Vec<(Location, Verdict, Vec<&str>)> = Vec::new();
@@ -95,6 +110,12 @@ fn left(lowered: &Lowered) -> Vec<Left> {
         let names = &mut all[index].2;
         names.extend(name.filter(|name| !names.contains(name)));
     };
+    // What undoes a step runs after all where that has just been proved.
+    let is_kept = |step: StepId| {
+        let item = plan.stages[plan.steps[step.index()].stage.index()].item;
+        let undone = matches!(plan.steps[step.index()].undo, Undo::Derived(_) | Undo::Block(_));
+        undone && proofs.iter().any(|proof| proof.item == item && proof.promise == Promise::Kept)
+    };
     for exception in exceptions(plan) {
         let rule = exception.rule.and_then(|(scope, at)| origins.scopes.get(scope.index())?.get(at as usize));
         match rule {
@@ -103,7 +124,7 @@ fn left(lowered: &Lowered) -> Vec<Left> {
                 exception.steps.iter().for_each(|step| add(*at, exception.verdict, Some(*step)));
             }
             None => {
-                for step in &exception.steps {
+                for step in exception.steps.iter().filter(|step| !is_kept(**step)) {
                     let at = origins.steps[step.index()];
                     add(at, exception.verdict, Some(*step));
                     if matches!(plan.steps[step.index()].undo, Undo::Derived(_) | Undo::Block(_)) {
