@@ -307,22 +307,45 @@ impl Expr {
     /// Calls `visit` for this expression and every part of it.
     pub fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
+        self.each_part(&mut |part| part.walk(visit));
+    }
+
+    /// Visits what it is made of, without what that is made of.
+    pub fn each_part(&self, visit: &mut dyn FnMut(&Expr)) {
         match self {
-            Expr::Not(inner) => inner.walk(visit),
+            Expr::Not(inner) => visit(inner),
             Expr::Binary(_, left, right) => {
-                left.walk(visit);
-                right.walk(visit);
+                visit(left);
+                visit(right);
             }
             Expr::If(condition, then, otherwise) => {
-                condition.walk(visit);
-                then.walk(visit);
-                otherwise.walk(visit);
+                visit(condition);
+                visit(then);
+                visit(otherwise);
             }
-            Expr::Call(_, items) | Expr::Text(items) | Expr::List(items) => {
-                items.iter().for_each(|item| item.walk(visit));
-            }
-            Expr::Map(entries) => entries.values().for_each(|item| item.walk(visit)),
+            Expr::Call(_, items) | Expr::Text(items) | Expr::List(items) => items.iter().for_each(visit),
+            Expr::Map(entries) => entries.values().for_each(visit),
             Expr::Value(_) | Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => {}
+        }
+    }
+
+    /// The same, made of what `change` makes of each part.
+    pub fn with_parts(&self, change: &dyn Fn(&Expr) -> Expr) -> Expr {
+        let one = |part: &Expr| Box::new(change(part));
+        let all = |items: &[Expr]| items.iter().map(change).collect();
+        match self {
+            Expr::Not(inner) => Expr::Not(one(inner)),
+            Expr::Binary(operator, left, right) => Expr::Binary(*operator, one(left), one(right)),
+            Expr::If(condition, then, otherwise) => Expr::If(one(condition), one(then), one(otherwise)),
+            Expr::Call(function, items) => Expr::Call(*function, all(items)),
+            Expr::Text(items) => Expr::Text(all(items)),
+            Expr::List(items) => Expr::List(all(items)),
+            Expr::Map(entries) => {
+                Expr::Map(entries.iter().map(|(key, part)| (key.clone(), change(part))).collect())
+            }
+            Expr::Value(_) | Expr::Param(_) | Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_) => {
+                self.clone()
+            }
         }
     }
 

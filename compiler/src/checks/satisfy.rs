@@ -347,17 +347,10 @@ fn around(value: &Value) -> Vec<Value> {
 
 /// The expression with a value in place of a parameter.
 pub fn substitute(expr: &Expr, name: &str, value: &Value) -> Expr {
-    let again = |expr: &Expr| Box::new(substitute(expr, name, value));
-    let all = |items: &[Expr]| items.iter().map(|item| substitute(item, name, value)).collect();
     match expr {
         Expr::Param(param) if param == name => Expr::Value(value.clone()),
-        Expr::Not(inner) => Expr::Not(again(inner)),
-        Expr::Binary(operator, left, right) => Expr::Binary(*operator, again(left), again(right)),
-        Expr::If(condition, then, otherwise) => Expr::If(again(condition), again(then), again(otherwise)),
-        Expr::Call(function, items) => Expr::Call(*function, all(items)),
-        Expr::Text(items) => Expr::Text(all(items)),
-        Expr::List(items) => Expr::List(all(items)),
-        other => other.clone(),
+        Expr::Map(_) => expr.clone(),
+        other => other.with_parts(&|part| substitute(part, name, value)),
     }
 }
 

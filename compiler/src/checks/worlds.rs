@@ -89,16 +89,7 @@ fn outputs(expr: &Expr, all: bool) -> Vec<(StepId, String)> {
         match expr {
             Expr::Output { step, name } => found.push((*step, name.clone())),
             Expr::Call(Function::Default, _) if !all => {}
-            Expr::Not(inner) => read(inner, all, found),
-            Expr::Binary(_, left, right) => [left, right].iter().for_each(|part| read(part, all, found)),
-            Expr::If(condition, then, otherwise) => {
-                [condition, then, otherwise].iter().for_each(|part| read(part, all, found));
-            }
-            Expr::Call(_, items) | Expr::Text(items) | Expr::List(items) => {
-                items.iter().for_each(|part| read(part, all, found));
-            }
-            Expr::Map(entries) => entries.values().for_each(|part| read(part, all, found)),
-            Expr::Value(_) | Expr::Param(_) | Expr::Run(_) | Expr::Failure(_) => {}
+            other => other.each_part(&mut |part| read(part, all, found)),
         }
     }
     let mut found = Vec::new();

@@ -256,20 +256,9 @@ fn kinds(group: &Group<'_>) -> Vec<usize> {
 
 /// An expression, whichever steps it reads: these are compared by their places.
 fn without_steps(expr: &Expr) -> Expr {
-    let again = |expr: &Expr| Box::new(without_steps(expr));
-    let all = |items: &[Expr]| items.iter().map(without_steps).collect();
     match expr {
         Expr::Output { name, .. } => Expr::Output { step: StepId(0), name: name.clone() },
-        Expr::Not(inner) => Expr::Not(again(inner)),
-        Expr::Binary(operator, left, right) => Expr::Binary(*operator, again(left), again(right)),
-        Expr::If(condition, then, otherwise) => Expr::If(again(condition), again(then), again(otherwise)),
-        Expr::Call(function, items) => Expr::Call(*function, all(items)),
-        Expr::Text(items) => Expr::Text(all(items)),
-        Expr::List(items) => Expr::List(all(items)),
-        Expr::Map(entries) => {
-            Expr::Map(entries.iter().map(|(key, it)| (key.clone(), without_steps(it))).collect())
-        }
-        Expr::Value(_) | Expr::Param(_) | Expr::Run(_) | Expr::Failure(_) => expr.clone(),
+        other => other.with_parts(&without_steps),
     }
 }
 

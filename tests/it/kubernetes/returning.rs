@@ -1,6 +1,6 @@
 //! What a rollback gives back, and to whom: others write to the same objects.
 
-use super::support::{IMAGE, MANIFEST, World, world};
+use super::support::{IMAGE, MANIFEST, World, by_hand, world};
 use crate::support::said;
 use serde_json::{Value as Json, json};
 
@@ -107,18 +107,8 @@ fn what_a_forced_step_took_over_is_given_back() {
 #[test]
 fn what_others_had_put_there_keeps_none_of_our_marks() {
     let Some(world) = world("unmarked", "rolling", &forced()) else { return };
-    let by_hand = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "shop", "labels": { "app.kubernetes.io/managed-by": "hand" } },
-        "spec": {
-            "replicas": 2,
-            "selector": { "matchLabels": { "app": "shop" } },
-            "template": {
-                "metadata": { "labels": { "app": "shop" } },
-                "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.9"), "args": ["by-hand"] }] },
-            },
-        },
-    });
+    let mut by_hand = by_hand();
+    by_hand["metadata"]["labels"] = json!({ "app.kubernetes.io/managed-by": "hand" });
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" },
         "spec": { "selector": { "app": "shop" }, "ports": [{ "port": 80 }] },

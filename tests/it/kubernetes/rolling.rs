@@ -1,6 +1,6 @@
 //! Rolling updates of two regions: both new, or both as they were.
 
-use super::support::{IMAGE, MANIFEST, world};
+use super::support::{IMAGE, MANIFEST, by_hand, world};
 use crate::support::said;
 use serde_json::json;
 
@@ -60,17 +60,7 @@ fn a_first_deployment_that_fails_leaves_nothing() {
 #[test]
 fn what_somebody_else_deployed_before_is_returned_to() {
     let Some(world) = world("adopted", "rolling", STORY) else { return };
-    let by_hand = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
-        "spec": {
-            "replicas": 2,
-            "selector": { "matchLabels": { "app": "shop" } },
-            "template": {
-                "metadata": { "labels": { "app": "shop" } },
-                "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.9"), "args": ["by-hand"] }] },
-            },
-        },
-    });
+    let by_hand = by_hand();
     for region in [1, 2] {
         world.apply_as(region, "somebody", &by_hand);
     }

@@ -581,3 +581,18 @@ pub fn documented_role() -> String {
     let block = page.split("```yaml\n").find(|block| block.contains("kind: Role")).unwrap();
     block.split("```").next().unwrap().to_string()
 }
+
+/// A Deployment `shop` as somebody writes it who knows nothing of Lockstep.
+pub fn by_hand() -> Json {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
+        "spec": {
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": "shop" } },
+            "template": {
+                "metadata": { "labels": { "app": "shop" } },
+                "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.9"), "args": ["by-hand"] }] },
+            },
+        },
+    })
+}
