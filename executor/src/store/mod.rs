@@ -5,6 +5,7 @@
 
 mod claims;
 mod holder;
+mod intact;
 mod journal;
 mod notices;
 mod output;
@@ -133,6 +134,8 @@ impl Store {
         let opening = directory.join("opening.lock");
         let opening =
             File::create(&opening).and_then(|file| file.lock().map(|()| file)).at("lock", &opening)?;
+        intact::check(&database)?;
+        private_file(&database)?;
         let wrap = |source| Error::Journal { path: database.clone(), source };
         let connection = Connection::open(&database).map_err(wrap)?;
         prepare(&connection, durability).map_err(wrap)?;
@@ -140,6 +143,9 @@ impl Store {
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(wrap)?;
         if found > SCHEMA {
             return Err(Error::NewerSchema { path: database, found, known: SCHEMA });
+        }
+        if found == 0 {
+            intact::check_new(&database)?;
         }
         if found < SCHEMA {
             migrate(&connection).map_err(wrap)?;
@@ -367,4 +373,14 @@ fn damaged(what: &str, error: &serde_json::Error) -> Error {
 pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create the directory", path)
+}
+
+/// Makes a file that only its owner may read, as SQLite then makes what it keeps beside it; leaves one that is there as it is.
+fn private_file(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error).at("create", path),
+        _ => Ok(()),
+    }
 }

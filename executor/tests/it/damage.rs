@@ -65,6 +65,75 @@ async fn a_truncated_journal_is_refused_and_left_alone() {
     fs::write(world.path("open"), "").unwrap();
 }
 
+/// A copy of a state directory whose last entries are in the write-ahead log, as a `kill -9` leaves it.
+fn left_behind(world: &World, to: &str) -> PathBuf {
+    let from = world.store().directory().to_owned();
+    let to = world.path(to);
+    fs::create_dir_all(to.join("runs")).unwrap();
+    for name in ["journal.db", "journal.db-wal"] {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+    to
+}
+
+/// SQLite would begin a new journal, and remove the log that holds the old one.
+#[tokio::test]
+async fn an_emptied_journal_is_not_a_new_one() {
+    let world = World::new();
+    let open = world.store();
+    let works = vec![shell("one", "true"), shell("two", "true")];
+    world.run(plan(vec![stage("a", works)])).await;
+    for (name, bytes) in [("gone", None), ("empty", Some(&b""[..])), ("one", Some(b"S"))] {
+        let state = left_behind(&world, name);
+        match bytes {
+            Some(bytes) => fs::write(state.join("journal.db"), bytes).unwrap(),
+            None => fs::remove_file(state.join("journal.db")).unwrap(),
+        }
+        let log = fs::read(state.join("journal.db-wal")).unwrap();
+        says_what_to_do(&Store::open(&state).map(drop).expect_err(name));
+        assert_eq!(fs::read(state.join("journal.db-wal")).unwrap(), log, "{name}: the log was touched");
+        // Without the log, there still are the runs.
+        fs::remove_file(state.join("journal.db-wal")).unwrap();
+        fs::write(state.join("runs/1.lock"), "").unwrap();
+        says_what_to_do(&Store::open(&state).map(drop).expect_err(name));
+    }
+    drop(open);
+    Store::open(&world.path("new")).unwrap();
+}
+
+/// Of what stands behind a damaged frame of the write-ahead log SQLite would say that it was never written.
+#[tokio::test]
+async fn a_damaged_log_is_refused_and_left_alone() {
+    const HEADER: usize = 32;
+    const FRAME: usize = 24 + 4096;
+    let world = World::new();
+    let open = world.store();
+    let works = vec![shell("one", "true"), shell("two", "true"), shell("three", "true")];
+    world.run(plan(vec![stage("a", works)])).await;
+    let runs = open.runs().unwrap().len();
+    let state = left_behind(&world, "left");
+    let log = state.join("journal.db-wal");
+    let whole = fs::read(&log).unwrap();
+    let is_commit = |frame: usize| whole[HEADER + frame * FRAME + 4..][..4] != [0; 4];
+    let frames = (whole.len() - HEADER) / FRAME;
+    let last = (0..frames - 1).rev().find(|frame| is_commit(*frame)).unwrap();
+    assert!(last > 5, "{frames} frames, the last transaction begins behind {last}");
+    for frame in 0..=last {
+        for at in [0, 9, 17, 24 + 2000] {
+            let mut bytes = whole.clone();
+            bytes[HEADER + frame * FRAME + at] ^= 0x5a;
+            fs::write(&log, &bytes).unwrap();
+            let error = Store::open(&state).map(drop).expect_err(&format!("frame {frame}, byte {at}"));
+            says_what_to_do(&error);
+            assert!(error.to_string().contains(&format!("frame {} of", frame + 1)), "{frame}, {at}: {error}");
+            assert_eq!(fs::read(&log).unwrap(), bytes, "it was changed: {error}");
+        }
+    }
+    // What a power cut leaves of the last transaction is not there, as if it had never been written.
+    fs::write(&log, &whole[..whole.len() - 100]).unwrap();
+    assert_eq!(Store::open(&state).unwrap().runs().unwrap().len(), runs);
+}
+
 /// Bytes in the middle and at the beginning of every page in turn.
 #[tokio::test]
 async fn a_corrupted_page_is_noticed_or_does_no_harm() {
