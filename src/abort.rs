@@ -4,7 +4,7 @@ use crate::args::RequestArgs;
 use crate::failure::{Failure, say};
 use crate::run::{carry_out, runtime};
 use crate::{request, state};
-use lockstep_executor::{Drivers, Runner};
+use lockstep_executor::{Drivers, Error, Runner};
 use lockstep_plan::{Deed, Event, RunOutcome};
 use std::sync::Arc;
 
@@ -24,7 +24,11 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
         return Ok(code);
     }
     // Nobody carries it out: it is taken up here, and the request first thing.
-    let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;
+    let runner = Runner::resume(store.clone(), Drivers::built_in(), &run).map_err(|error| match error {
+        error @ Error::Secrets(_) => Failure::from(error)
+            .help("the abort is noted, and is the first thing that whoever goes on with the run does; once they are set, `dsl resume` is one"),
+        error => error.into(),
+    })?;
     carry_out(runtime()?, &store, runner, None)?;
     match store.run(&run)?.outcome {
         Some(RunOutcome::Aborted) => Ok(0),

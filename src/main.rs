@@ -37,6 +37,7 @@ mod text;
 use args::{Args, Subcommand};
 use clap::Parser;
 use failure::Failure;
+use nix::sys::signal::{SigSet, Signal};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -45,6 +46,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The limit on file sizes is an error of the write that meets it, which is told of; the signal would end the process.
+    let limit = SigSet::from(Signal::SIGXFSZ);
+    // Where that cannot be, the signal does what it does.
+    let _ = limit.thread_block();
     match lockstep_executor::supervise() {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use crate::{request, state, table};
 use lockstep_executor::{Replay, Request, RunInfo, replay};
 use lockstep_plan::export::{EventLine, barrier_names, event_line};
 use lockstep_plan::machine::BarrierState;
-use lockstep_plan::{Plan, question_name};
+use lockstep_plan::{Happening, Plan, RunOutcome, question_name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -197,9 +197,15 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdi
     }
     let _ = writeln!(text);
     let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
+    let mut asked = false;
     for (at, happening) in replay.happenings.iter().filter(|(_, happening)| !is_said_already(happening)) {
         let stage = happening.stage(plan).unwrap_or_default();
-        let said = harmless(&happening.describe(plan)).replace('\n', "\n    ");
+        asked |= matches!(happening, Happening::RollbackRequested(_));
+        let said = match happening {
+            // Nothing failed: it is what was asked for.
+            Happening::RunEnded(RunOutcome::RolledBack) if asked => "run was rolled back".into(),
+            happening => harmless(&happening.describe(plan)).replace('\n', "\n    "),
+        };
         let _ = writeln!(text, "{}  {stage:width$}  {said}", time_of_day(*at));
     }
     text

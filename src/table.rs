@@ -37,9 +37,12 @@ pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<
         let cause = state.stages[index].cause.as_ref();
         let mut why: Vec<String> = cause.map(|cause| why(plan, cause, happenings)).into_iter().collect();
         why.extend(told.besides.iter().map(|text| one_line(text)));
+        let outcome = outcome(state, StageId(index as u32));
+        // A rollback that was gone on with since has not stopped.
+        why.extend(told.stopped.iter().filter(|_| outcome == "rollback_failed").map(|text| one_line(text)));
         Row {
             stage: plan.stages[index].name.clone(),
-            outcome: outcome(state, StageId(index as u32)),
+            outcome,
             did: told.did(plan),
             why: (!why.is_empty()).then(|| why.join("; ")),
         }
@@ -47,6 +50,8 @@ pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<
     let approvals = plan.approvals.iter().enumerate().map(|(index, approval)| Row {
         stage: approval.name.clone(),
         outcome: match state.approvals[index] {
+            // Nobody will be asked any more once the run is over.
+            ApprovalState::Waiting if state.is_finished() => "not_asked",
             ApprovalState::Waiting => "waiting",
             ApprovalState::Asked => "asking",
             ApprovalState::Approved => "approved",
@@ -66,8 +71,10 @@ pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<
 struct Told {
     ran: Once,
     undone: Once,
-    /// What failed without the stage failing, and what went wrong in the rollback.
+    /// What failed without the stage failing.
     besides: Vec<String>,
+    /// What stopped the rollback last.
+    stopped: Option<String>,
 }
 
 /// Steps in the order in which they first came.
@@ -106,7 +113,7 @@ fn note(plan: &Plan, happening: &Happening, told: &mut [Told]) {
         Happening::RollbackFailed(stage, step, failure) => {
             let name = &plan.steps[step.index()].name;
             let text = format!("rollback stopped: {name} failed ({}): {}", failure.kind, failure.message);
-            told[stage.index()].besides.push(text);
+            told[stage.index()].stopped = Some(text);
         }
         Happening::BarrierPassed(place, _) => {
             if let Some(stage) = plan.places[place.index()].stage {

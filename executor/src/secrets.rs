@@ -98,6 +98,22 @@ impl Redactor {
         self.pieces.iter().map(String::as_str)
     }
 
+    /// Strikes them out of all texts of a value.
+    pub fn strike(&self, value: &mut Value) {
+        match value {
+            Value::Text(text) | Value::Path(text) => *text = self.redact(text),
+            Value::List(items) => items.iter_mut().for_each(|item| self.strike(item)),
+            Value::Map(entries) => {
+                let struck = std::mem::take(entries).into_iter().map(|(name, mut value)| {
+                    self.strike(&mut value);
+                    (self.redact(&name), value)
+                });
+                *entries = struck.collect();
+            }
+            _ => {}
+        }
+    }
+
     pub fn redact(&self, text: &str) -> String {
         self.pieces.iter().fold(text.to_string(), |text, piece| text.replace(piece.as_str(), "***"))
     }

@@ -147,14 +147,19 @@ impl RunOutcome {
 
 impl State {
     /// What goes on after "run X", once it has ended. Of a run of which nothing had been begun when it failed, or only what
-    /// had succeeded, nobody should read that it was rolled back.
+    /// had succeeded and stays, nobody should read that it was rolled back.
     pub fn phrase(&self) -> Option<&'static str> {
         let outcome = self.outcome()?;
-        let mut stages = (0..self.stages.len()).map(|index| self.stage_outcome(StageId(index as u32)));
+        let any = |wanted| {
+            let mut stages = (0..self.stages.len()).map(|index| self.stage_outcome(StageId(index as u32)));
+            stages.any(|it| it == Some(wanted))
+        };
         Some(match outcome {
-            RunOutcome::RolledBack if stages.all(|it| it != Some(StageOutcome::RolledBack)) => {
-                "failed, with nothing to roll back"
+            RunOutcome::RolledBack if any(StageOutcome::RolledBack) => outcome.phrase(),
+            RunOutcome::RolledBack if any(StageOutcome::Succeeded) => {
+                "failed; the stages that had succeeded stay"
             }
+            RunOutcome::RolledBack => "failed, with nothing to roll back",
             other => other.phrase(),
         })
     }

@@ -53,6 +53,49 @@ async fn it_is_told_what_to_do_and_tells_how_it_went() {
     assert_eq!((&seen["files"], &seen["service"]["files"]), (&file("host: one;"), &file("host: two;")));
 }
 
+/// A plan whose program is given a secret.
+fn secretive(program: &str, changes: bool) -> (World, Plan) {
+    let (world, mut made) = world(program, changes);
+    std::fs::write(world.path("token"), "PlainSecret12345\n").unwrap();
+    let settings = Fields::from_iter([("path".to_string(), Expr::Value(Value::Path("token".into())))]);
+    made.secrets.insert("token".into(), Source { kind: "file".into(), settings });
+    made.steps[0].action.arguments.insert("text".into(), Expr::Value(Value::Secret("token".into())));
+    made.steps[0].outputs = Fields::from_iter([("said".into(), ValueType::Text)]);
+    (world, made)
+}
+
+/// Neither in what it printed on standard error, nor in its outputs, nor in what the journal keeps.
+#[tokio::test]
+async fn a_secret_that_it_tells_reaches_no_file() {
+    let program = r#"read -r line; token=$(echo "$line" | sed 's/.*"text":"\([^"]*\)".*/\1/')
+echo "it is $token" >&2; printf 'and %s' "$token" >&2
+echo "{\"result\":{\"outputs\":{\"said\":\"tok $token\"}}}""#;
+    let (world, plan) = secretive(program, false);
+    let ended = world.run(plan).await;
+    let outputs = BTreeMap::from([("said".into(), text("tok ***"))]);
+    assert_eq!(ended.outcome(), Outcome::Succeeded { outputs });
+    let printed = world.store().output(&ended.run, "a.main.go", 1).unwrap();
+    assert_eq!(printed, "it is ***\nand ***");
+    let kept = std::process::Command::new("grep")
+        .args(["-r", "-l", "PlainSecret12345"])
+        .arg(world.store().directory())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(kept.stdout).unwrap(), "");
+}
+
+/// It would be journalled, or be given back without it.
+#[tokio::test]
+async fn a_record_that_holds_a_secret_is_refused() {
+    let program = r#"read -r line; case $line in *inspect*) echo '{"record":{"live":"with PlainSecret12345"}}';; *) echo x >ran;; esac"#;
+    let (world, mut plan) = secretive(program, true);
+    plan.targets[0].provider = "edge".into();
+    let ended = world.run(plan).await;
+    let told = format!("{:?}", ended.memory.happenings.lock().unwrap());
+    assert!(told.contains("holds a secret, which must not be journalled"), "{told}");
+    assert!(!world.path("ran").exists());
+}
+
 #[tokio::test]
 async fn its_failures_have_their_kinds() {
     let failed = failure(

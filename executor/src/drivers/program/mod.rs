@@ -46,7 +46,7 @@ impl Program {
     }
 
     fn begin(&self, context: &Context, directory: &Path) -> Result<Talk, Failure> {
-        Talk::begin(&self.program, &context.module, directory, context.secrets.variables())
+        Talk::begin(&self.program, &context.module, directory, &context.secrets)
             .map_err(|error| wrong(format!("`{}` cannot be started: {error}", self.program)))
     }
 
@@ -151,7 +151,7 @@ impl Program {
         };
         let record = loop {
             match tokio::time::timeout(LOOK, talk.next()).await {
-                Ok(Ok(Next::Said(Said::Record(record)))) => break Ok(untyped(&record)),
+                Ok(Ok(Next::Said(Said::Record(record)))) => break record_of(&record, &context),
                 Ok(Ok(Next::Said(Said::Failure(failed)))) => break Err(failed.failure()),
                 Ok(Ok(Next::Said(Said::Progress(_)))) => {}
                 Ok(Ok(Next::Said(_))) => break Err(wrong("it does not say what the target runs")),
@@ -170,6 +170,20 @@ impl Program {
     }
 }
 
+/// What a target runs, as it is journalled and given back to whoever undoes. Struck out, a secret would be missing there.
+fn record_of(record: &Json, context: &Context) -> Result<Value, Failure> {
+    let record = untyped(record);
+    let mut struck = record.clone();
+    context.secrets.redactor(context.secrets.names()).strike(&mut struck);
+    if struck == record {
+        return Ok(record);
+    }
+    Err(wrong(
+        "its record of what the target runs holds a secret, which must not be journalled: let it say where the secret lies, or a \
+         hash of it",
+    ))
+}
+
 /// A request about an attempt.
 fn about(what: &str, attempt: &Attempt) -> Json {
     let mut request = request(what, &attempt.call, &attempt.context);
@@ -186,7 +200,10 @@ async fn listen(talk: &mut Talk, attempt: &Attempt) -> Result<Option<Outcome>, F
         match talk.next().await? {
             Next::Said(Said::Progress(text)) => attempt.output.say(&text),
             Next::Said(Said::Result(result)) => {
-                let outputs = outputs(&result.outputs, &attempt.outputs).map_err(wrong)?;
+                let mut outputs = outputs(&result.outputs, &attempt.outputs).map_err(wrong)?;
+                let secrets = &attempt.context.secrets;
+                let redactor = secrets.redactor(secrets.names());
+                outputs.values_mut().for_each(|value| redactor.strike(value));
                 return Ok(Some(Outcome::Succeeded { outputs }));
             }
             Next::Said(Said::Failure(failed)) => {

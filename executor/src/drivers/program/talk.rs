@@ -3,10 +3,13 @@
 use super::message::Said;
 use crate::process::{self, Identity};
 use crate::script::{describe_exit, exit_code, last_lines};
+use crate::secrets::Secrets;
+use crate::store::private_directory;
+use crate::strike::Striker;
 use lockstep_plan::{Failure, Kind};
 use serde_json::Value as Json;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -14,6 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// No line of a program is longer than this, in bytes.
 const LINE_LIMIT: u64 = 1024 * 1024;
@@ -24,6 +28,9 @@ const MOST_LINES: u64 = 100_000;
 /// How long a program may take to end once it has said its result.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long its last words on standard error may take to come once it has ended: others may hold that open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A program that is being talked to. Dropping it closes the pipes, and leaves the process.
 pub(super) struct Talk {
     pid: u32,
@@ -31,6 +38,8 @@ pub(super) struct Talk {
     input: Option<Sender>,
     output: BufReader<Receiver>,
     errors: std::path::PathBuf,
+    /// Ends when nobody can write to standard error any more.
+    keeping: JoinHandle<()>,
     lines: u64,
 }
 
@@ -42,30 +51,33 @@ pub(super) enum Next {
 }
 
 impl Talk {
-    /// Starts the program in `module`; what it writes to standard error goes to a file in `directory`, and by whom it is
-    /// known to a later process to another.
-    pub fn begin(program: &str, module: &Path, directory: &Path, without: &[String]) -> io::Result<Talk> {
-        fs::create_dir_all(directory)?;
+    /// Starts the program in `module`; what it writes to standard error goes to a file in `directory`, without the secrets,
+    /// and by whom it is known to a later process to another.
+    pub fn begin(program: &str, module: &Path, directory: &Path, secrets: &Secrets) -> io::Result<Talk> {
+        private_directory(directory).map_err(io::Error::other)?;
         let errors = directory.join("stderr");
+        let file = File::options().create(true).append(true).open(&errors)?;
         let (theirs_in, ours_in) = io::pipe()?;
         let (ours_out, theirs_out) = io::pipe()?;
+        let (ours_errors, theirs_errors) = io::pipe()?;
         let mut command = Command::new(process::SHELL);
         let script = format!("{{ {}\n}} >\"$1/program\"; exec \"$2\"", process::PRINT_IDENTITY);
         command.args(["-c", &script, "lockstep"]).arg(directory).arg(program).current_dir(module);
-        for name in without {
+        for name in secrets.variables() {
             command.env_remove(name);
         }
-        command
-            .stdin(theirs_in)
-            .stdout(theirs_out)
-            .stderr(File::options().create(true).append(true).open(&errors)?);
+        command.stdin(theirs_in).stdout(theirs_out).stderr(theirs_errors);
         let process::Spawned { pid, ended } = process::spawn(command)?;
+        let pieces: Vec<String> = secrets.redactor(secrets.names()).pieces().map(str::to_owned).collect();
+        let pipe = Receiver::from_owned_fd(OwnedFd::from(ours_errors))?;
+        let keeping = tokio::spawn(keep(pipe, file, Striker::new(&pieces)));
         Ok(Talk {
             pid,
             ended,
             input: Some(Sender::from_owned_fd(OwnedFd::from(ours_in))?),
             output: BufReader::new(Receiver::from_owned_fd(OwnedFd::from(ours_out))?),
             errors,
+            keeping,
             lines: 0,
         })
     }
@@ -123,6 +135,7 @@ impl Talk {
                 "it closed its standard output without a result, and did not end".to_owned()
             }
         };
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.keeping).await;
         let errors = last_lines(&String::from_utf8_lossy(&fs::read(&self.errors).unwrap_or_default()));
         if !errors.is_empty() {
             message.push_str(": ");
@@ -136,6 +149,7 @@ impl Talk {
         self.input = None;
         let more = tokio::time::timeout(FAREWELL, self.next()).await;
         process::stop_group(self.pid).await;
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.keeping).await;
         match more {
             Ok(Ok(Next::Said(Said::Progress(_)))) | Ok(Ok(Next::End)) | Err(_) => Ok(()),
             Ok(Ok(Next::Said(_))) => Err(wrong("it gave two results")),
@@ -146,8 +160,20 @@ impl Talk {
     /// Ends the program at once. Whether nothing of it is left.
     pub async fn stop(mut self) -> bool {
         self.input = None;
-        process::stop_group(self.pid).await
+        let gone = process::stop_group(self.pid).await;
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.keeping).await;
+        gone
     }
+}
+
+/// Writes what comes to the file, without secrets, until nothing can come any more. What a full disk does not take is lost; the
+/// program is not kept from going on.
+async fn keep(mut pipe: Receiver, mut file: File, mut striker: Striker) {
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        let _ = file.write_all(&striker.strike(&chunk[..count]));
+    }
+    let _ = file.write_all(&striker.rest());
 }
 
 /// Ends a program that an earlier process talked to: nobody hears what it says. Whether nothing of it is left.
