@@ -46,3 +46,39 @@ fn of_runs() {
         conforms("events", line);
     }
 }
+
+/// A stage that succeeds, and can be rolled back once there is a file; nobody answers the approval behind it.
+const ASKED: &str = r#"
+group ops { members = ["nobody-of-that-name"] }
+workflow w() {
+  phase a {
+    step c = shell { script = "true", changes = true, undone_by = u }
+    rollback { step u = shell { script = "test -e undo" } }
+  }
+}
+pipeline p { stage s = w {} approval ok { from = ops, within = 100ms } stage t = w {} approval late { from = ops, within = 1h } }
+"#;
+
+/// What a run without an answer came to, and its rollback: told alike by the closing table, the status and its events.
+#[test]
+fn of_a_run_that_nobody_approved() {
+    let sandbox = Sandbox::of_source(ASKED);
+    let told = said(&mut sandbox.run(&["p"])).exits(1);
+    assert!(told.out.contains("failed; the stages that had succeeded stay"), "{}", told.out);
+    let status = || {
+        let text = said(sandbox.dsl("status").args(["--format", "json"])).exits(0).out;
+        conforms("status", &text);
+        serde_json::from_str::<Value>(&text).expect("JSON")["stages"].clone()
+    };
+    let outcomes = ["s", "ok", "t", "late"].map(|stage| status()[stage]["outcome"].clone());
+    assert_eq!(outcomes, ["succeeded", "rejected", "not_started", "not_asked"]);
+    said(sandbox.dsl("rollback").arg("last")).exits(3);
+    let why = status()["s"]["why"].to_string();
+    assert!(why.contains("rollback stopped: s.a.rollback.u failed"), "{why}");
+    std::fs::write(sandbox.module().join("undo"), "").expect("a file");
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    let why = status()["s"]["why"].to_string();
+    assert!(!why.contains("stopped"), "{why}");
+    let text = said(&mut sandbox.dsl("status")).exits(0).out;
+    assert!(text.trim_end().ends_with("run was rolled back"), "{text}");
+}
