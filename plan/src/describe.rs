@@ -156,9 +156,7 @@ impl State {
         };
         Some(match outcome {
             RunOutcome::RolledBack if any(StageOutcome::RolledBack) => outcome.phrase(),
-            RunOutcome::RolledBack if any(StageOutcome::Succeeded) => {
-                "failed; the stages that had succeeded stay"
-            }
+            RunOutcome::RolledBack if any(StageOutcome::Succeeded) => "failed, and what had succeeded stays",
             RunOutcome::RolledBack => "failed, with nothing to roll back",
             other => other.phrase(),
         })

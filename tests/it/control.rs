@@ -193,6 +193,45 @@ fn abort_from_another_terminal() {
     assert!(told.err.contains("has ended already: it was aborted"), "{}", told.err);
 }
 
+/// Rollbacks stop after their running step; what that did is done.
+#[test]
+fn what_was_undone_when_a_run_was_aborted_is_not_undone_again() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w {
+  phase a {
+    step b = shell { script = "true", changes = true, undone_by = first }
+    step c = shell { script = "true", changes = true, undone_by = last }
+    step d = shell { script = "exit 1" }
+    rollback {
+      parallel {
+        step last = shell { script = "echo last >>log; until [ -e open ]; do sleep 0.01; done" }
+        step beside = shell { script = "echo beside >>log; until [ -e open ]; do sleep 0.01; done; test -e again" }
+      }
+      step first = shell { script = "echo first >>log" }
+    }
+  }
+}
+pipeline p { stage s = w {} }
+"#,
+    );
+    let mut run = Started::of(sandbox, "p");
+    run.until("s.a.rollback.beside started");
+    said(run.sandbox.dsl("abort").arg("last")).exits(0);
+    run.open();
+    let sandbox = run.ends(4);
+    let log = || {
+        let text = std::fs::read_to_string(sandbox.module().join("log")).expect("a log");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(log(), ["beside", "last"]);
+    std::fs::write(sandbox.module().join("again"), "").expect("a file");
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert_eq!(log(), ["beside", "beside", "first", "last"]);
+}
+
 #[test]
 fn a_question_is_answered_from_another_terminal() {
     let mut run = Started::new("two");

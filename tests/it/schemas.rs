@@ -64,7 +64,7 @@ pipeline p { stage s = w {} approval ok { from = ops, within = 100ms } stage t =
 fn of_a_run_that_nobody_approved() {
     let sandbox = Sandbox::of_source(ASKED);
     let told = said(&mut sandbox.run(&["p"])).exits(1);
-    assert!(told.out.contains("failed; the stages that had succeeded stay"), "{}", told.out);
+    assert!(told.out.contains("failed, and what had succeeded stays"), "{}", told.out);
     let status = || {
         let text = said(sandbox.dsl("status").args(["--format", "json"])).exits(0).out;
         conforms("status", &text);

@@ -252,7 +252,10 @@ impl Machine<'_> {
             self.step_lost(step);
             return;
         }
-        if was == StepStatus::Dropping {
+        // An undo whose end nobody waits for any more is done all the same: who goes on with the rollback does not do it again.
+        let undone = self.plan.steps[step.index()].role != Role::Forward
+            && matches!(outcome, Outcome::Succeeded { .. });
+        if was == StepStatus::Dropping && !undone {
             match outcome {
                 Outcome::Succeeded { outputs } => {
                     state.status = StepStatus::Dropped { succeeded: true };

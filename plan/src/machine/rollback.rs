@@ -19,9 +19,10 @@ impl Machine<'_> {
         let mut queue = self.rollback_queue(stage, phase);
         if std::mem::take(&mut self.state.stages[stage.index()].again) {
             // It goes on where it stopped.
-            queue.retain(|item| match item {
+            queue.retain_mut(|item| match item {
                 BlockItem::Steps(steps) => {
-                    !steps.iter().all(|step| self.state.steps[step.index()].status.is_passed())
+                    steps.retain(|step| !self.state.steps[step.index()].status.is_passed());
+                    !steps.is_empty()
                 }
                 BlockItem::Barrier(_) => true,
             });

@@ -105,7 +105,7 @@ fn a_run_of_which_nothing_was_rolled_back_does_not_say_so() {
     let end = simulate(&plan, &refused);
     assert_eq!(end.outcome, Some(RunOutcome::RolledBack));
     let text = simulation_text(&plan, &end);
-    assert!(text.contains("The run failed, with nothing to roll back, after 0s."), "{text}");
+    assert!(text.contains("The run failed, and what had succeeded stays, after 0s."), "{text}");
     let text = simulation_text(&plan, &simulate(&plan, &failing(&plan, "a.p1.x")));
     assert!(text.contains("The run failed and was rolled back"), "{text}");
 }
