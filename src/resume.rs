@@ -18,6 +18,8 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
         let taken_back = was_taken_back(&replay(&store, &run)?);
         let how = if taken_back { "was rolled back" } else { outcome.phrase() };
         say(&format!("run {run} had ended before: it {how}"));
+    } else {
+        state::module_of(&store, &run)?;
     }
     let events = events(&args.watch)?;
     let runner = Runner::resume(store.clone(), Drivers::built_in(), &run)?;

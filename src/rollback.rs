@@ -36,6 +36,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
             Runner::take_back(store.clone(), drivers, &run, &by)?
         }
     };
+    state::module_of(&store, &run)?;
     carry_out(runtime()?, &store, runner, events)?;
     Ok(match store.run(&run)?.outcome {
         // That is what was asked for.

@@ -21,6 +21,15 @@ pub fn if_any(args: &StateArgs) -> Result<Option<Store>, Failure> {
     if directory.exists() { Ok(Some(Store::open(&directory)?)) } else { Ok(None) }
 }
 
+/// Refuses to go on with a run whose module is not where it was: its steps start from there.
+pub fn module_of(store: &Store, run: &str) -> Result<(), Failure> {
+    let module = store.run(run)?.module;
+    std::fs::read_dir(&module).map(drop).map_err(|error| {
+        Failure::new(format!("the module of run {run} cannot be opened: `{}`: {error}", module.display()))
+            .help("put it back where it was: steps, artifacts and paths of the run start from there; none was begun")
+    })
+}
+
 /// Opens the state directory to carry a run out, and makes it when it is not there.
 pub fn open(args: &StateArgs, durability: Durability) -> Result<Store, Failure> {
     let durability = match durability {

@@ -2,6 +2,7 @@
 
 use lockstep_plan::{Expr, NoFacts, Plan, Source, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
@@ -123,7 +124,10 @@ fn resolve(source: &Source, module: &Path) -> Result<String, String> {
     match source.kind.as_str() {
         "env" => {
             let name = setting(source, "name").ok_or("its `name` is not known before the run")?;
-            std::env::var(&name).map_err(|_| format!("set the environment variable `{name}`"))
+            std::env::var(&name).map_err(|error| match error {
+                VarError::NotPresent => format!("set the environment variable `{name}`"),
+                VarError::NotUnicode(_) => format!("the environment variable `{name}` holds no UTF-8 text"),
+            })
         }
         "file" => {
             let path = module.join(setting(source, "path").ok_or("its `path` is not known before the run")?);

@@ -100,6 +100,23 @@ fn a_crash_in_the_middle_is_survived() {
     }
 }
 
+#[test]
+fn nothing_is_begun_where_the_module_is_gone() {
+    let sandbox = Sandbox::of_source(WITHOUT_TARGET);
+    let mut begun = sandbox.run(&["p", "gate=never"]);
+    assert!(sandbox.kill_at(&mut begun, r#""step":"s.a.d","event":"step_started""#));
+    let elsewhere = sandbox.module().with_extension("moved");
+    std::fs::rename(sandbox.module(), &elsewhere).expect("a folder");
+    for subcommand in ["resume", "rollback"] {
+        let told = said(sandbox.dsl(subcommand).arg("last").current_dir("/")).exits(2);
+        assert!(told.err.contains("put it back where it was"), "{}", told.err);
+    }
+    std::fs::rename(&elsewhere, sandbox.module()).expect("a folder");
+    std::fs::write(sandbox.module().join("never"), "").expect("a file");
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert_eq!(std::fs::read_to_string(sandbox.module().join("log")).expect("a log"), "c\nu\n");
+}
+
 /// Steps of no target, which change something all the same.
 const WITHOUT_TARGET: &str = r#"
 workflow w(gate: string) {
