@@ -9,6 +9,7 @@ mod intact;
 mod journal;
 mod notices;
 mod output;
+mod plans;
 mod requests;
 mod runs;
 
@@ -31,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -55,8 +56,14 @@ const CREATE: &str = "
 ";
 
 /// What brings a database of version 1, 2, … to the one after it.
-const MIGRATIONS: [&str; (SCHEMA - 1) as usize] =
-    ["ALTER TABLE requests ADD COLUMN reply TEXT", claims::CREATE, notices::CREATE, journal::ADD_SUMS];
+const MIGRATIONS: [&str; (SCHEMA - 1) as usize] = [
+    "ALTER TABLE requests ADD COLUMN reply TEXT",
+    claims::CREATE,
+    notices::CREATE,
+    journal::ADD_SUMS,
+    // Plans are compressed from here on, those that were there stay as they are: an older program must not look at them.
+    "",
+];
 
 /// Longer events (a step's captured output) go to the blobs.
 const INLINE_EVENT: usize = 4096;

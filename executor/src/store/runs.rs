@@ -1,12 +1,11 @@
 //! Which runs there are, what they carry out, how they ended, and who carried them out when.
 
 use super::requests::answer_all;
-use super::{Pen, Store, damaged, newest_epoch, put_blob, whole_blob};
+use super::{Pen, Store, damaged, newest_epoch, plans, put_blob, whole_blob};
 use crate::error::{At, Error};
 use crate::id;
 use lockstep_plan::{Plan, RunOutcome};
 use rusqlite::{OptionalExtension, params};
-use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +43,7 @@ impl Store {
     /// # Errors
     /// The journal cannot be written.
     pub fn create_run(&self, plan: &Plan, module: &Path, by: &str) -> Result<RunInfo, Error> {
-        let data = serde_json::to_vec(plan).map_err(|error| damaged("the plan", &error))?;
+        let data = plans::packed(plan).map_err(|error| damaged("the plan", &error))?;
         let module = fs::canonicalize(module).at("open", module)?;
         let created_at = id::now();
         let run = id::new_run_id(created_at).at("make a run id in", &self.directory)?;
@@ -143,10 +142,7 @@ impl Store {
         let (hash, data) = found.ok_or_else(|| Error::NoRun(run.into()))?;
         let what = format!("the plan of run {run}");
         let data = whole_blob(&what, &hash, data)?;
-        // Values nest as deep as the compiler lets them, which is more than a reader of anybody's text allows.
-        let mut reader = serde_json::Deserializer::from_slice(&data);
-        reader.disable_recursion_limit();
-        Plan::deserialize(&mut reader).map_err(|error| damaged(&what, &error))
+        plans::unpacked(&data).map_err(|error| damaged(&what, &error))
     }
 
     /// Records how a run ended, and lets go of whatever it held. Requests that are still open came too late, and are told so.

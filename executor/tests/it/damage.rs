@@ -179,7 +179,7 @@ async fn an_entry_that_is_not_what_was_written_is_not_acted_on() {
             "entry 2",
         ),
         (
-            "UPDATE blobs SET data = CAST(replace(data, 'release', 'Release') AS BLOB) WHERE hash IN (SELECT plan FROM runs)",
+            "UPDATE blobs SET data = CAST(substr(data, 1, 99) || X'5a' || substr(data, 101) AS BLOB) WHERE hash IN (SELECT plan FROM runs)",
             "plan",
         ),
     ];

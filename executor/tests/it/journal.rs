@@ -3,6 +3,7 @@
 use crate::support::*;
 use lockstep_executor::{Drivers, End, Error, Nobody, Runner, Store, replay, unsupported};
 use lockstep_plan::*;
+use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ fn a_newer_schema_is_refused() {
     let path = world.store().directory().join("journal.db");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let Err(error) = Store::open(path.parent().unwrap()) else { panic!("opened") };
-    assert!(matches!(error, Error::NewerSchema { found: 99, known: 5, .. }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, known: 6, .. }), "{error}");
 }
 
 #[test]
@@ -165,15 +166,22 @@ fn a_directory_that_cannot_be_written_is_named() {
 #[test]
 fn a_journal_of_an_older_version_is_brought_up_to_date() {
     let world = World::new();
-    let run = world.runner(plan(vec![stage("a", vec![shell("one", "true")])])).info().id.clone();
+    let wanted = plan(vec![stage("a", vec![shell("one", "true")])]);
+    let run = world.runner(wanted.clone()).info().id.clone();
     let path = world.store().directory().join("journal.db");
     let old = rusqlite::Connection::open(&path).unwrap();
+    // Plans were plain text.
+    let text = serde_json::to_vec(&wanted).unwrap();
+    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    old.execute("INSERT INTO blobs (hash, data) VALUES (?1, ?2)", rusqlite::params![hash, text]).unwrap();
+    assert_eq!(old.execute("UPDATE runs SET plan = ?1", [hash]).unwrap(), 1);
     let later = "DROP TABLE notices; DROP TABLE holdings; DROP TABLE needs; DROP TABLE tickets";
     let later = format!("ALTER TABLE journal DROP COLUMN sum; {later}");
     old.execute_batch(&format!("ALTER TABLE requests DROP COLUMN reply; {later}; PRAGMA user_version = 1"))
         .unwrap();
     drop(old);
     let store = world.store();
+    assert_eq!(store.plan(&run).unwrap(), wanted);
     let request = store.request(&run, &Event::AbortRequested { by: "somebody".into() }).unwrap();
     assert_eq!(store.reply(request).unwrap(), None);
     assert!(store.holdings().unwrap().is_empty());
