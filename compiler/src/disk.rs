@@ -59,6 +59,9 @@ impl Loader for DiskLoader {
                 None => Vec::new(),
             });
         }
+        if let Some(found) = usual(dir, pattern) {
+            return Some(found.into_iter().map(read).collect());
+        }
         let escaped = PathBuf::from(glob::Pattern::escape(&dir.to_string_lossy()));
         let found = match glob::glob(&escaped.join(pattern).to_string_lossy()) {
             Ok(found) => found,
@@ -80,6 +83,58 @@ impl Loader for DiskLoader {
     }
 }
 
+/// The files that a pattern of plain names, `*`, `?` and `[…]` finds, as `glob` would, which asks twice for every part of
+/// every path on the way. None where something is out of the ordinary: it knows what to do then.
+fn usual(dir: &Path, pattern: &str) -> Option<Vec<PathBuf>> {
+    let mut found = vec![dir.to_path_buf()];
+    let mut parts = pattern.split('/').peekable();
+    while let Some(part) = parts.next() {
+        if part.is_empty() || matches!(part, "." | "..") || part.contains("**") {
+            return None;
+        }
+        let last = parts.peek().is_none();
+        if !part.contains(['*', '?', '[']) {
+            found.iter_mut().for_each(|path| path.push(part));
+            if last {
+                found.retain(|path| path.is_file());
+            }
+            continue;
+        }
+        let part = glob::Pattern::new(part).ok()?;
+        let mut inside = Vec::new();
+        for folder in found {
+            let place = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+            let entries = match fs::read_dir(place) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => return None,
+            };
+            let mut names = Vec::new();
+            for entry in entries {
+                let entry = entry.ok()?;
+                let name = entry.file_name().into_string().ok()?;
+                if part.matches(&name) {
+                    names.push((name, entry));
+                }
+            }
+            names.sort_by(|(one, _), (two, _)| one.cmp(two));
+            for (name, entry) in names {
+                let path = folder.join(name);
+                // Where a link leads has to be asked for; what else it is came with the name.
+                let (is_file, is_folder) = match entry.file_type().ok()? {
+                    kind if kind.is_symlink() => (path.is_file(), path.is_dir()),
+                    kind => (kind.is_file(), kind.is_dir()),
+                };
+                if if last { is_file } else { is_folder } {
+                    inside.push(path);
+                }
+            }
+        }
+        found = inside;
+    }
+    Some(found)
+}
+
 /// The YAML and JSON files of a folder, sorted: what it stands for where files with placeholders are named.
 fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -92,4 +147,53 @@ fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_is_found_as_by_glob() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for file in [
+            "k8s/b.yaml",
+            "k8s/a.yaml",
+            "k8s/.c.yaml",
+            "k8s/gold/d.yaml",
+            "k8s/e.yaml/f.yaml",
+            "x.yaml",
+            "k8s/[g].yml",
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().expect("it lies in the root")).expect("a folder");
+            fs::write(path, "").expect("a file");
+        }
+        std::os::unix::fs::symlink(root.join("k8s/gold"), root.join("k8s/silver")).expect("a link");
+        std::os::unix::fs::symlink(root.join("none"), root.join("k8s/lost.yaml")).expect("a link");
+        let by_glob = |pattern: &str| -> Vec<PathBuf> {
+            let found = glob::glob(&root.join(pattern).to_string_lossy()).expect("a pattern");
+            found.map(|it| it.expect("it can be read")).filter(|path| path.is_file()).collect()
+        };
+        for pattern in [
+            "k8s/*.yaml",
+            "k8s/*/*.yaml",
+            "*/*",
+            "*",
+            "k8s/?.yaml",
+            "k8s/[ab].yaml",
+            "k8s/[!a].yaml",
+            "*/gold/d.yaml",
+            "k8s/*/d.yaml",
+            "none/*.yaml",
+            "k8s/[[]g].yml",
+            "*/none/*",
+        ] {
+            assert_eq!(usual(root, pattern), Some(by_glob(pattern)), "{pattern}");
+        }
+        for pattern in ["**/*.yaml", "./*.yaml", "k8s/../*.yaml", "/k8s/*", "k8s//*", "k8s/[", "x.yaml/*"] {
+            assert_eq!(usual(root, pattern), None, "{pattern}");
+        }
+    }
 }
