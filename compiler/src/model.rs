@@ -1,7 +1,7 @@
 //! Who is called what: an index from names to declarations, over all modules of a program.
 
 use crate::diagnostic::Location;
-use crate::program::{FileId, ModuleId, Program};
+use crate::program::{FileId, ModuleId, Program, SourceFile, prelude_files};
 use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
 use foldhash::{HashMap, HashSet};
@@ -12,6 +12,7 @@ use lockstep_grammar::ast::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -31,20 +32,35 @@ pub struct Imported {
 /// The names of one module.
 #[derive(Debug, Default)]
 pub struct Names<'p> {
-    pub declarations: BTreeMap<&'p str, DeclId>,
-    by_name: HashMap<&'p str, DeclId>,
+    /// Where a name is declared several times, the first counts.
+    declarations: HashMap<&'p str, DeclId>,
     providers: Vec<DeclId>,
-    /// See [`Model::may_be_lost`].
-    lost: OnceLock<HashSet<&'p str>>,
+    /// Types of artifacts, whose names are known everywhere.
+    artifacts: Vec<&'p ArtifactType>,
     pub imports: BTreeMap<CompactString, Imported>,
 }
 
 /// All names of a program: what its models share.
 #[derive(Debug)]
 pub struct Index<'p> {
+    prelude: &'static Names<'static>,
+    /// Those of the other modules.
     modules: Vec<Names<'p>>,
-    artifacts: HashMap<&'p str, (DeclId, &'p ArtifactType)>,
+    /// By module: see [`Model::declared`] and [`Model::may_be_lost`].
+    asked: Vec<Asked<'p>>,
+    /// Where several modules declare one, the first counts.
+    artifacts: HashMap<&'p str, &'p ArtifactType>,
 }
+
+/// What is only found out of a module where something is to be said.
+#[derive(Debug, Default)]
+struct Asked<'p> {
+    sorted: OnceLock<BTreeMap<&'p str, DeclId>>,
+    lost: OnceLock<HashSet<&'p str>>,
+}
+
+/// The prelude never changes: it is looked through once in a process.
+static PRELUDE_NAMES: OnceLock<Names<'static>> = OnceLock::new();
 
 /// All names of a program, and what one thread has found out about them.
 pub struct Model<'p> {
@@ -71,7 +87,7 @@ const MOST_LOOKS: usize = 400_000;
 impl<'p> Names<'p> {
     /// The declaration of that name.
     pub fn get(&self, name: &str) -> Option<DeclId> {
-        self.by_name.get(name).copied()
+        self.declarations.get(name).copied()
     }
 }
 
@@ -92,38 +108,45 @@ pub struct Lost {
 
 impl<'p> Index<'p> {
     pub fn new(program: &'p Program) -> Self {
-        let mut modules: Vec<Names<'p>> = Vec::new();
+        let prelude = PRELUDE_NAMES.get_or_init(|| names_of(prelude_files()));
+        let ids = (1..program.modules.len() as u32).map(ModuleId);
+        let modules: Vec<Names<'p>> = ids.map(|id| names_of(program.module_files(id))).collect();
         let mut artifacts = HashMap::default();
-        for module in 0..program.modules.len() {
-            let mut names = Names::default();
-            for (file, source) in program.module_files(ModuleId(module as u32)) {
-                for (index, import) in source.parse.file.imports.iter().enumerate() {
-                    let module = source.imports.get(index).and_then(|found| found.as_ref().ok()).copied();
-                    if let Some((name, _)) = import_name(import) {
-                        let imported = Imported { module };
-                        names.imports.entry(name).or_insert(imported);
-                    }
-                }
-                for (index, declaration) in source.parse.file.declarations.iter().enumerate() {
-                    let id = DeclId { file, index: index as u32 };
-                    names.declarations.entry(declaration.name.text.as_str()).or_insert(id);
-                    if let DeclarationKind::Provider(provider) = &declaration.kind {
-                        for artifact in &provider.artifacts {
-                            artifacts.entry(artifact.name.text.as_str()).or_insert((id, artifact));
-                        }
-                    }
-                }
-            }
-            names.by_name = names.declarations.iter().map(|(name, id)| (*name, *id)).collect();
-            let is_provider = |id: &DeclId| {
-                let declaration = &program.declarations(id.file)[id.index as usize];
-                matches!(declaration.kind, DeclarationKind::Provider(_))
-            };
-            names.providers = names.declarations.values().copied().filter(is_provider).collect();
-            modules.push(names);
+        for artifact in modules.iter().flat_map(|names| &names.artifacts) {
+            artifacts.entry(artifact.name.text.as_str()).or_insert(*artifact);
         }
-        Index { modules, artifacts }
+        for artifact in &prelude.artifacts {
+            artifacts.insert(artifact.name.text.as_str(), *artifact);
+        }
+        let asked = program.modules.iter().map(|_| Asked::default()).collect();
+        Index { prelude, modules, asked, artifacts }
     }
+}
+
+/// The names of a module's files.
+fn names_of<'p>(files: impl Iterator<Item = (FileId, &'p SourceFile)>) -> Names<'p> {
+    let mut names = Names::default();
+    for (file, source) in files {
+        for (index, import) in source.parse.file.imports.iter().enumerate() {
+            let module = source.imports.get(index).and_then(|found| found.as_ref().ok()).copied();
+            if let Some((name, _)) = import_name(import) {
+                names.imports.entry(name).or_insert(Imported { module });
+            }
+        }
+        names.declarations.reserve(source.parse.file.declarations.len());
+        for (index, declaration) in source.parse.file.declarations.iter().enumerate() {
+            let id = DeclId { file, index: index as u32 };
+            let first = match names.declarations.entry(declaration.name.text.as_str()) {
+                Entry::Vacant(entry) => *entry.insert(id),
+                Entry::Occupied(entry) => *entry.get(),
+            };
+            if let DeclarationKind::Provider(provider) = &declaration.kind {
+                names.providers.extend((first == id).then_some(id));
+                names.artifacts.extend(&provider.artifacts);
+            }
+        }
+    }
+    names
 }
 
 impl<'p> Model<'p> {
@@ -138,7 +161,18 @@ impl<'p> Model<'p> {
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
-        &self.index.modules[module.0 as usize]
+        match module.0.checked_sub(1) {
+            None => self.index.prelude,
+            Some(other) => &self.index.modules[other as usize],
+        }
+    }
+
+    /// The declarations of a module, sorted by name.
+    pub fn declared(&self, module: ModuleId) -> &BTreeMap<&'p str, DeclId> {
+        let sorted = &self.index.asked[module.0 as usize].sorted;
+        // A map whatever the order.
+        #[allow(clippy::iter_over_hash_type)]
+        sorted.get_or_init(|| self.names(module).declarations.iter().map(|(name, id)| (*name, *id)).collect())
     }
 
     pub fn module(&self, file: FileId) -> ModuleId {
@@ -316,7 +350,7 @@ impl<'p> Model<'p> {
             "pipeline",
             "provider",
         ];
-        let lost = self.names(module).lost.get_or_init(|| {
+        let lost = self.index.asked[module.0 as usize].lost.get_or_init(|| {
             let files = self.program.module_files(module);
             let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
             damaged.flat_map(|(_, file)| names_after(&file.text, &KINDS)).collect()
@@ -352,7 +386,7 @@ impl<'p> Model<'p> {
 
     /// An artifact type, with the provider that declares it.
     pub fn artifact(&self, name: &str) -> Option<&'p ArtifactType> {
-        self.index.artifacts.get(name).map(|(_, artifact)| *artifact)
+        self.index.artifacts.get(name).copied()
     }
 
     /// The names of all artifact types, sorted.

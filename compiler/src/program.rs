@@ -145,6 +145,12 @@ fn prelude_file((name, text): &(&str, &str)) -> SourceFile {
 /// The prelude never changes: it is parsed once in a process.
 static PRELUDE_FILES: OnceLock<Vec<SourceFile>> = OnceLock::new();
 
+/// The files of the prelude, which come first in every program.
+pub(crate) fn prelude_files() -> impl Iterator<Item = (FileId, &'static SourceFile)> {
+    let files = PRELUDE_FILES.get_or_init(|| PRELUDE.iter().map(prelude_file).collect());
+    files.iter().enumerate().map(|(index, file)| (FileId(index as u32), file))
+}
+
 impl Program {
     /// Reads the modules in these directories and everything they import.
     ///
@@ -160,10 +166,9 @@ impl Program {
     pub(crate) fn empty() -> Program {
         let prelude =
             Module { dir: "<prelude>".into(), files: (0..PRELUDE.len() as u32).map(FileId).collect() };
-        let files = PRELUDE_FILES.get_or_init(|| PRELUDE.iter().map(prelude_file).collect());
         Program {
             modules: vec![prelude],
-            files: files.clone(),
+            files: prelude_files().map(|(_, file)| file.clone()).collect(),
             templates: Templates::default(),
             unreadable: Vec::new(),
             identities: HashMap::default(),

@@ -2,13 +2,13 @@
 //! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
 
 use crate::lines::Lines;
-use crate::program::{FileId, Loader, ModuleId, Moved, Program, SourceFile};
+use crate::program::{FileId, Loader, ModuleId, Moved, Program, SourceFile, prelude_files};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
 use lockstep_grammar::{Template, parse_template};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The setting of a provider that lists which of its settings and parameters name such files.
 pub const SETTING: &str = "templates";
@@ -105,19 +105,19 @@ fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: St
 /// Which patterns to look for. Names are not resolved yet: whatever ends like a provider with such settings counts, and
 /// what turns out to be something else is never asked for.
 fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
-    let mut settings: HashMap<&str, HashSet<&str>> = HashMap::default();
-    for declaration in program.files.iter().flat_map(|file| &file.parse.file.declarations) {
-        if let DeclarationKind::Provider(provider) = &declaration.kind {
-            let names = crate::model::words(&provider.settings, SETTING);
-            settings.entry(&declaration.name.text).or_default().extend(names);
-        }
-    }
+    static BUILT_IN: OnceLock<Settings<'static>> = OnceLock::new();
+    let built_in = BUILT_IN.get_or_init(|| settings(prelude_files().map(|(_, file)| file)));
+    let own = || program.files.iter().filter(|file| file.module != ModuleId::PRELUDE);
+    let declared = settings(own());
     let mut wanted = BTreeSet::new();
-    for file in program.files.iter().filter(|file| file.module != ModuleId::PRELUDE) {
+    for file in own() {
         for declaration in &file.parse.file.declarations {
             entries(declaration, &mut |provider, entry| {
-                let provider = provider.and_then(|provider| settings.get(provider));
-                if provider.is_some_and(|names| names.contains(entry.name.text.as_str())) {
+                let Some(provider) = provider else { return };
+                let names = |of: &Settings<'_>| {
+                    of.get(provider).is_some_and(|names| names.contains(entry.name.text.as_str()))
+                };
+                if names(built_in) || names(&declared) {
                     let mut found = Vec::new();
                     patterns(&entry.value, &mut found);
                     wanted.extend(found.into_iter().map(|it| (file.module, it.glob)));
@@ -126,6 +126,20 @@ fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
         }
     }
     wanted
+}
+
+/// By the name of a provider the names of its settings and parameters that name such files.
+type Settings<'p> = HashMap<&'p str, HashSet<&'p str>>;
+
+fn settings<'p>(files: impl Iterator<Item = &'p SourceFile>) -> Settings<'p> {
+    let mut settings: Settings<'p> = HashMap::default();
+    for declaration in files.flat_map(|file| &file.parse.file.declarations) {
+        if let DeclarationKind::Provider(provider) = &declaration.kind {
+            let names = crate::model::words(&provider.settings, SETTING);
+            settings.entry(&declaration.name.text).or_default().extend(names);
+        }
+    }
+    settings
 }
 
 /// The entries of services and steps, each with the name that may be its provider's.

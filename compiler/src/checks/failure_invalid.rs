@@ -24,8 +24,9 @@ pub fn group<'p>(typer: &mut Typer<'_, 'p>, group: &'p Name) {
     if typer.sink.len() > before {
         typer.sink.truncate(before);
         let module = typer.module();
-        let names = &typer.model.names(module).declarations;
-        let known: Vec<&str> = names
+        let known: Vec<&str> = typer
+            .model
+            .declared(module)
             .values()
             .filter(|id| matches!(typer.model.decl(**id).kind, DeclarationKind::Group(_)))
             .map(|id| typer.model.name(*id))

@@ -5,6 +5,7 @@ use crate::model::{DeclId, Model, import_name};
 use crate::program::ModuleId;
 use crate::rules::Rule;
 use foldhash::HashMap;
+use std::borrow::Cow;
 
 pub const RULE: Rule = Rule {
     name: "name/duplicate",
@@ -25,7 +26,7 @@ pub fn report(at: Location, first: Location, what: &str, name: &str) -> Diagnost
 pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     let modules = model.program.modules.len() as u32;
     for module in (1..modules).map(ModuleId) {
-        let mut seen: HashMap<String, (Location, Option<ModuleId>)> = HashMap::default();
+        let mut seen: HashMap<Cow<'_, str>, (Location, Option<ModuleId>)> = HashMap::default();
         for (file, source) in model.program.module_files(module) {
             for (index, import) in source.parse.file.imports.iter().enumerate() {
                 let Some((name, span)) = import_name(import) else { continue };
@@ -38,7 +39,7 @@ pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                     }
                     Some(_) => {}
                     None => {
-                        seen.insert(name.to_string(), (at, target));
+                        seen.insert(Cow::Owned(name.to_string()), (at, target));
                     }
                 }
             }
@@ -51,7 +52,7 @@ pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                 match seen.get(name) {
                     Some((first, _)) => sink.push(report(at, *first, "name", name)),
                     None => {
-                        seen.insert(name.to_string(), (at, None));
+                        seen.insert(Cow::Borrowed(name), (at, None));
                     }
                 }
             }

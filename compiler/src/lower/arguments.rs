@@ -73,7 +73,7 @@ fn not_allowed(model: &Model<'_>, value: &Value, info: &ParamInfo<'_>) -> Option
 fn value(model: &Model<'_>, pipeline: DeclId, text: &str, ty: &Ty) -> Result<Val, String> {
     match ty {
         Ty::Environment => {
-            let names = &model.names(model.module(pipeline.file)).declarations;
+            let names = model.declared(model.module(pipeline.file));
             let found = names.get(text).filter(|id| model.as_environment(**id).is_some());
             found.map(|id| Val::Environment(*id)).ok_or_else(|| {
                 let known = names.values().filter(|id| model.as_environment(**id).is_some());
@@ -94,7 +94,7 @@ fn value(model: &Model<'_>, pipeline: DeclId, text: &str, ty: &Ty) -> Result<Val
         }
         Ty::Optional(inner) => value(model, pipeline, text, inner),
         Ty::Group | Ty::Channel | Ty::Secret => {
-            let names = &model.names(model.module(pipeline.file)).declarations;
+            let names = model.declared(model.module(pipeline.file));
             let fits = |id: &&DeclId| match &model.decl(**id).kind {
                 DeclarationKind::Group(_) => *ty == Ty::Group,
                 DeclarationKind::Channel(_) => *ty == Ty::Channel,

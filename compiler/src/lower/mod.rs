@@ -165,10 +165,10 @@ fn lower_with(
 
 fn find_pipeline(model: &Model<'_>, module: ModuleId, name: &str) -> Result<DeclId, Box<Diagnostic>> {
     let names = model.names(module);
-    if let Some(id) = names.declarations.get(name)
-        && matches!(model.decl(*id).kind, DeclarationKind::Pipeline(_))
+    if let Some(id) = names.get(name)
+        && matches!(model.decl(id).kind, DeclarationKind::Pipeline(_))
     {
-        return Ok(*id);
+        return Ok(id);
     }
     let pipelines = model.program.pipelines(module);
     let file = model.program.module_files(module).next().map(|(file, _)| file);

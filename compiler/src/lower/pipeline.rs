@@ -67,12 +67,12 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let (alias, rest) = name.split_once('.').unwrap_or((name, ""));
         let names = self.model.names(self.root);
-        let (mut id, mut rest) = (names.declarations.get(alias).copied(), rest);
+        let (mut id, mut rest) = (names.get(alias), rest);
         if id.is_none()
             && let Some(module) = names.imports.get(alias).and_then(|import| import.module)
         {
             let (head, after) = rest.split_once('.').unwrap_or((rest, ""));
-            (id, rest) = (self.model.names(module).declarations.get(head).copied(), after);
+            (id, rest) = (self.model.names(module).get(head), after);
         }
         let Some(id) = id else { return value };
         match self.model.as_environment(id) {

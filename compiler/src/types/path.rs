@@ -91,7 +91,7 @@ impl<'p> Typer<'_, 'p> {
                         .chain(facts)
                         .chain(steps)
                 });
-                let declared = &self.model.names(lost.module).declarations;
+                let declared = self.model.declared(lost.module);
                 let kind = |id: &DeclId| kind_name(&self.model.decl(*id).kind);
                 // Where one kind of declaration is asked for, others would not help.
                 let asked = |id: &DeclId| !KINDS.contains(&what) || kind(id) == what;

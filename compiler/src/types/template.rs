@@ -67,13 +67,12 @@ fn visible(model: &Model<'_>, at: Location) -> Vec<(String, DeclId)> {
     if !model.may_look() {
         return Vec::new();
     }
-    let names = model.names(model.module(at.file));
-    let mut all: Vec<(String, DeclId)> =
-        names.declarations.iter().map(|(name, id)| ((*name).to_string(), *id)).collect();
-    for (alias, import) in &names.imports {
+    let module = model.module(at.file);
+    let own = model.declared(module).iter();
+    let mut all: Vec<(String, DeclId)> = own.map(|(name, id)| ((*name).to_string(), *id)).collect();
+    for (alias, import) in &model.names(module).imports {
         if let Some(module) = import.module {
-            let inner = &model.names(module).declarations;
-            all.extend(inner.iter().map(|(name, id)| (format!("{alias}.{name}"), *id)));
+            all.extend(model.declared(module).iter().map(|(name, id)| (format!("{alias}.{name}"), *id)));
         }
     }
     model.look(COST * all.len());
