@@ -2,9 +2,11 @@
 
 use crate::args::PipelineArgs;
 use crate::failure::{Failure, say};
+use ignore::WalkState;
 use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Purpose, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::FileType;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -69,17 +71,11 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
             continue;
         }
         selection.directories.push(path.clone());
-        let mut walk = ignore::WalkBuilder::new(path);
-        walk.require_git(false).git_global(crate::ignored::may_be_global()).sort_by_file_path(Path::cmp);
-        for entry in walk.build() {
-            let entry =
-                entry.map_err(|error| Failure::new(format!("cannot walk `{}`: {error}", path.display())))?;
-            let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
-            let Some(kind) = entry.file_type().filter(|kind| is_source && !kind.is_dir()) else { continue };
-            let file = normal(entry.path());
+        for (found, kind) in walk(path)? {
+            let file = normal(&found);
             selection.modules.push(match file.parent() {
                 Some(parent) if kind.is_file() => parent.to_path_buf(),
-                _ => normal(&module_of(entry.path())?),
+                _ => normal(&module_of(&found)?),
             });
             selection.files.insert(file.clone());
             selection.sources.push(file);
@@ -92,6 +88,44 @@ pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Select
         return Err(Failure::new(format!("there is no `.lockstep` file in {}", paths.join(", "))));
     }
     Ok(selection)
+}
+
+/// The source files below a directory, sorted, as far as `.gitignore` lets.
+fn walk(path: &Path) -> Result<Vec<(PathBuf, FileType)>, Failure> {
+    let mut walk = ignore::WalkBuilder::new(path);
+    walk.require_git(false).git_global(crate::ignored::may_be_global());
+    // The parallel walk knows from a directory's list whether there are rules in it; the other asks for each file of that
+    // name. A second thread waits at the end, which takes longer than a small tree.
+    let (send, found) = std::sync::mpsc::channel();
+    walk.threads(1).build_parallel().run(|| {
+        let send = send.clone();
+        Box::new(move |entry| {
+            let _ = match entry {
+                Err(error) => send.send(Err(error.to_string())),
+                Ok(entry) => {
+                    let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
+                    match entry.file_type().filter(|kind| is_source && !kind.is_dir()) {
+                        Some(kind) => send.send(Ok((entry.into_path(), kind))),
+                        None => Ok(()),
+                    }
+                }
+            };
+            WalkState::Continue
+        })
+    });
+    drop(send);
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
+    for entry in found {
+        match entry {
+            Ok(file) => files.push(file),
+            Err(error) => errors.push(error),
+        }
+    }
+    if let Some(error) = errors.iter().min() {
+        return Err(Failure::new(format!("cannot walk `{}`: {error}", path.display())));
+    }
+    files.sort_by(|(one, _), (two, _)| one.cmp(two));
+    Ok(files)
 }
 
 fn normal(path: &Path) -> PathBuf {
