@@ -3,8 +3,8 @@
 use crate::machine::is_approval;
 use crate::simulate::{Scenario, simulate};
 use crate::{
-    ApprovalId, BarrierKind, Cause, Happening, Part, PlaceId, Plan, Question, Role, StageId, StepId, Value,
-    Work,
+    Approval, ApprovalId, BarrierKind, Cause, Happening, Part, PlaceId, Plan, Question, Role, StageId,
+    StepId, Value, Work,
 };
 use std::collections::BTreeSet;
 
@@ -27,16 +27,48 @@ pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario
         .filter(|it| Some(*it) != data.stage)
         .collect();
     let near: BTreeSet<StepId> = others.iter().flat_map(|stage| before(plan, *stage, data.barrier)).collect();
-    let own = |step: &crate::Step| Some(step.stage) == data.stage;
-    let elsewhere = |step: &crate::Step| !own(step) && plan.stages[step.stage.index()].item == barrier.item;
-    let tries: [&Which<'_>; 2] =
-        [&|id, _| near.contains(&id), &|_, step| step.role == Role::Forward && elsewhere(step)];
+    let elsewhere = |step: &crate::Step| {
+        let stage = &plan.stages[step.stage.index()];
+        stage.item == barrier.item && stage.branch != data.branch
+    };
+    let mut tries: Vec<Box<Which<'_>>> = vec![
+        Box::new(|id, _| near.contains(&id)),
+        Box::new(|_, step| step.role == Role::Forward && elsewhere(step)),
+    ];
+    // One of them alone, so that nobody else waits: what it does since the barrier before, or all that it does.
+    let takes = |steps: &mut dyn Iterator<Item = StepId>| -> u64 {
+        steps.map(|step| plan.steps[step.index()].timeout).fold(0, u64::saturating_add)
+    };
+    let enough = |time: u64| data.timeout.is_some_and(|timeout| time > timeout);
+    for &stage in &others {
+        let near: BTreeSet<StepId> = before(plan, stage, data.barrier).into_iter().collect();
+        let of = &plan.stages[stage.index()];
+        let own = (of.item, of.branch);
+        let lane = move |step: &crate::Step| {
+            let stage = &plan.stages[step.stage.index()];
+            step.role == Role::Forward && (stage.item, stage.branch) == own
+        };
+        let all = plan.steps.iter().enumerate().filter(|(_, step)| lane(step));
+        if enough(takes(&mut all.map(|(at, _)| StepId(at as u32)))) {
+            tries.push(Box::new(move |_, step| lane(step)));
+        }
+        if enough(takes(&mut near.iter().copied())) {
+            tries.push(Box::new(move |id, _| near.contains(&id)));
+        }
+    }
     let runs_out = |scenario: &Scenario| {
         let cause =
             |it: &Happening| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place);
         simulate(plan, scenario).events.iter().any(|(_, happening)| cause(happening))
     };
-    tries.into_iter().map(|which| slow(plan, scenario, which)).find(runs_out)
+    // Its own branch comes as early as it can; the others' approvals may be late, or would keep everybody away.
+    let approvals = |approval: &Approval| (approval.item, approval.branch) != (barrier.item, data.branch);
+    let scenarios = tries.iter().flat_map(|which| {
+        let late = slow(plan, scenario, which, &approvals);
+        let early = plan.approvals.iter().any(approvals).then(|| slow(plan, scenario, which, &|_| false));
+        [Some(late), early]
+    });
+    scenarios.flatten().map(|late| Scenario { first: Some(place), ..late }).find(runs_out)
 }
 
 /// The steps between a stage's place at a barrier and the barrier before it, or the beginning of its lane.
@@ -58,8 +90,14 @@ fn before(plan: &Plan, stage: StageId, barrier: crate::BarrierId) -> Vec<StepId>
     found
 }
 
-/// The scenario with such steps taking as long as they may, where it says nothing about them.
-pub(crate) fn slow(plan: &Plan, scenario: &Scenario, which: &Which<'_>) -> Scenario {
+/// The scenario with such steps, and such approvals between stages, taking as long as they may, where it says nothing about
+/// them.
+pub(crate) fn slow(
+    plan: &Plan,
+    scenario: &Scenario,
+    which: &Which<'_>,
+    approvals: &dyn Fn(&Approval) -> bool,
+) -> Scenario {
     let mut slow = scenario.clone();
     for (index, step) in plan.steps.iter().enumerate().filter(|(at, step)| which(StepId(*at as u32), step)) {
         let takes = match step.action.arguments.get("within").and_then(crate::Expr::as_value) {
@@ -73,7 +111,9 @@ pub(crate) fn slow(plan: &Plan, scenario: &Scenario, which: &Which<'_>) -> Scena
     }
     for (index, approval) in plan.approvals.iter().enumerate() {
         let question = Question::Approval(ApprovalId(index as u32));
-        slow.takes_to_answer.entry(question).or_insert(approval.within);
+        if approvals(approval) {
+            slow.takes_to_answer.entry(question).or_insert(approval.within);
+        }
     }
     slow
 }

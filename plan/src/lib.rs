@@ -12,6 +12,7 @@ pub mod export;
 mod expr;
 mod graph;
 mod late;
+mod longest;
 pub mod machine;
 mod plan;
 pub mod proof;

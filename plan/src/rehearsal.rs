@@ -3,16 +3,17 @@
 
 use crate::chosen::{Chosen, Fallible, ToldApart, questions};
 use crate::effect::unfailed;
-use crate::late::{late, slow};
-use crate::machine::BarrierState;
+use crate::late::{Which, late, slow};
+use crate::longest::at_most;
+use crate::machine::{BarrierState, StepStatus};
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::twins::Twins;
 use crate::worlds::{Given, Worlds};
 use crate::{
-    Answer, ApprovalId, Cause, ConditionId, Happening, Kind, PlaceId, Plan, Question, Role, RunOutcome,
-    StageId, StageOutcome, Step, StepId, Value, Work,
+    Answer, Approval, ApprovalId, ConditionId, Happening, ItemId, Kind, PlaceId, Plan, Question, Reaction,
+    Role, Rule, RunOutcome, StageId, StageOutcome, Step, StepId, Undo, Value, Work,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row of the matrix: one thing that is chosen to fail, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,9 @@ pub struct Rehearsal {
     pub barriers: Vec<BarrierState>,
     /// What is asked, each once, in the order in which it is, and who.
     pub asked: Vec<(Question, String)>,
-    /// How long the run takes at most when every attempt takes as long as its timeout allows, and every question is open for
-    /// as long as it may be where the scenario does not answer it, in milliseconds. See [`every_failure`].
+    /// How long the run takes at most when that fails and no other wait at a barrier runs out, in milliseconds: every attempt
+    /// takes as long as its timeout allows, and every question is open for as long as it may be where the scenario does not
+    /// answer it. Time for which a claim is waited for, or nobody carries the run out, is not in it.
     pub at_most: u64,
     /// Groups (their numbers) that break their promise; see [`Simulation::broken`].
     pub broken: Vec<u32>,
@@ -47,9 +49,8 @@ pub struct Rehearsal {
 /// Where conditions read outputs of steps, each failure is played with values of every sort. What comes to the same is one
 /// row; where rows of one failure differ, they say what was given. Where a failure happens with some values, only those count.
 ///
-/// How long a run takes at most is looked at in four ways, of which the longest counts: as the scenario has it; with every
-/// attempt as long as its timeout allows; the same while waits at barriers never run out; and with only the stage that fails
-/// and all rollbacks being slow, so that the others have come far by then and have much to take back.
+/// A failure that others stand in the way of is played with them being slow; and where a promise can be broken, each one with
+/// the others far ahead, or far behind.
 ///
 /// Of stages that are alike but for their names (see [`Twins`]) one is played.
 pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
@@ -59,7 +60,7 @@ pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
             scenario.answers.entry(question).or_insert(Answer::Approve);
         }
     }
-    let worlds = Worlds::new(plan, &scenario.outputs);
+    let worlds = Tried { worlds: Worlds::new(plan, &scenario.outputs), breakable: may_break(plan) };
     let twins = Twins::new(plan, &scenario);
     let mut rows = rows_of(plan, &scenario, &worlds, None);
     let mut known: BTreeMap<Chosen, Vec<Rehearsal>> = BTreeMap::new();
@@ -72,6 +73,13 @@ pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
         }
     }
     rows
+}
+
+/// What every failure is tried with.
+struct Tried {
+    worlds: Worlds,
+    /// Whether a promise may be broken at all.
+    breakable: bool,
 }
 
 /// Everything that is let fail, in the order of the matrix.
@@ -110,14 +118,14 @@ fn never(plan: &Plan) -> Vec<bool> {
 }
 
 /// The rows of one failure: one for each sort of end.
-fn rows_of(plan: &Plan, scenario: &Scenario, worlds: &Worlds, fail: Option<Chosen>) -> Vec<Rehearsal> {
+fn rows_of(plan: &Plan, scenario: &Scenario, tried: &Tried, fail: Option<Chosen>) -> Vec<Rehearsal> {
     let mut found: Vec<(Given, Rehearsal)> = Vec::new();
     // With these values slow steps do not lead there.
     let mut none: Option<Given> = None;
-    for world in worlds.of(fail.and_then(|fail| stage_of(plan, fail))) {
+    for world in tried.worlds.of(fail.and_then(|fail| stage_of(plan, fail))) {
         let mut scenario = scenario.clone();
         scenario.outputs.extend(world.clone());
-        let Some(row) = rehearse(plan, scenario, fail) else {
+        let Some(row) = rehearse(plan, scenario, fail, tried.breakable) else {
             none.get_or_insert(world);
             continue;
         };
@@ -149,6 +157,62 @@ impl Rehearsal {
     }
 }
 
+/// What breaks a promise although it does not where everything is as fast as it can be: when the others have come far by
+/// then, or are far behind.
+fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Simulation> {
+    let own = own_branch(plan, fail);
+    let forward = |step: &Step| step.role == Role::Forward;
+    let here = |step: &Step| Some(branch_of(plan, step.stage)) == own;
+    let tries: [(&Which<'_>, bool); 2] =
+        [(&|_, step| forward(step) && here(step), true), (&|_, step| forward(step) && !here(step), false)];
+    let scenarios = [false, true].into_iter().flat_map(|patient| {
+        tries.iter().map(move |(which, mine)| {
+            let approvals = |it: &Approval| *mine == (Some((it.item, it.branch)) == own);
+            Scenario { patient, ..slow(plan, scenario, which, &approvals) }
+        })
+    });
+    let mut played = scenarios.map(|it| simulate(plan, &it));
+    played.find(|it| !it.broken.is_empty() && unfailed(plan, it, fail).is_none())
+}
+
+/// Whether a promise may be broken at all: where each change is taken back by a step of its own, and every rule rolls back or
+/// counts a step as done, it is not.
+fn may_break(plan: &Plan) -> bool {
+    let promised = |stage: StageId| {
+        let item = plan.stages[stage.index()].item;
+        plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+    };
+    let plain = |step: &Step| match step.undo {
+        Undo::Derived(undo) => plan.steps[undo.index()].when.is_empty(),
+        Undo::None | Undo::Irreversible | Undo::Block(_) => false,
+    };
+    let safe = |rule: &Rule| {
+        let mut reaction = &rule.reaction;
+        while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = reaction {
+            reaction = then;
+        }
+        matches!(reaction, Reaction::Rollback | Reaction::RollbackPipeline | Reaction::Succeed)
+    };
+    let mut changes = plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes);
+    plan.items.iter().any(|item| item.group.is_some_and(|group| group.all_or_nothing))
+        && (changes.any(|step| promised(step.stage) && !plain(step))
+            || plan.scopes.iter().flat_map(|scope| &scope.rules).any(|rule| !safe(rule)))
+}
+
+/// The branch that a failure is of, and its item.
+fn own_branch(plan: &Plan, fail: Chosen) -> Option<(ItemId, u32)> {
+    if let Fallible::Approval(approval) = fail.what {
+        let approval = &plan.approvals[approval.index()];
+        return Some((approval.item, approval.branch));
+    }
+    stage_of(plan, fail).map(|stage| branch_of(plan, stage))
+}
+
+fn branch_of(plan: &Plan, stage: StageId) -> (ItemId, u32) {
+    let stage = &plan.stages[stage.index()];
+    (stage.item, stage.branch)
+}
+
 /// The stage that a failure is of.
 fn stage_of(plan: &Plan, fail: Chosen) -> Option<StageId> {
     match fail.what {
@@ -159,31 +223,21 @@ fn stage_of(plan: &Plan, fail: Chosen) -> Option<StageId> {
 }
 
 /// Plays one scenario with a failure; nothing where it is a wait that slow steps do not make run out.
-fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>) -> Option<Rehearsal> {
+fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable: bool) -> Option<Rehearsal> {
     match fail {
         Some(Chosen { what: Fallible::Wait(place), .. }) => scenario = late(plan, &scenario, place)?,
         Some(chosen) => scenario.fail(chosen),
         None => {}
     }
-    let failing = match fail {
-        Some(Chosen { what: Fallible::Step(step), .. }) => Some(plan.steps[step.index()].stage),
-        _ => None,
-    };
-    let happens = |it: &Simulation| fail.is_none_or(|fail| unfailed(plan, it, fail).is_none());
-    let mut simulation = simulate(plan, &scenario);
-    if fail.is_some_and(|fail| fail.kind == Kind::Timeout) && !happens(&simulation) {
-        // Others wait for less long at a barrier: but they may come there later.
-        let which = |_, step: &Step| step.role == Role::Forward && Some(step.stage) != failing;
-        let again = simulate(plan, &slow(plan, &scenario, &which));
-        if happens(&again) {
-            simulation = again;
-        }
+    let (mut simulation, happens) = lead_there(plan, &scenario, fail);
+    if let Some(fail) = fail.filter(|_| happens && breakable && simulation.broken.is_empty()) {
+        simulation = worst(plan, &scenario, fail).unwrap_or(simulation);
     }
     Some(Rehearsal {
         fail,
         given: Vec::new(),
-        happens: happens(&simulation),
-        at_most: lasts(&simulation).max(at_most(plan, &scenario, failing)),
+        happens,
+        at_most: at_most(plan, &scenario, fail, &simulation),
         asked: asked(&simulation),
         outcome: simulation.outcome,
         stages: (0..plan.stages.len()).map(|it| simulation.state.stage_outcome(StageId(it as u32))).collect(),
@@ -191,6 +245,46 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>) -> Option
         broken: simulation.broken,
         outside: simulation.outside,
     })
+}
+
+/// Plays a failure, and says whether it happens. Where others come in its way, for they fail themselves or wait for less long
+/// than it takes, they come later: everything that anybody does may be fast or slow. In the end nobody's patience runs out: the
+/// clocks of barriers stand still while nobody carries the run out, those of steps do not. Then only what is never begun
+/// does not fail.
+fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Simulation, bool) {
+    let plain = simulate(plan, scenario);
+    let Some(fail) = fail else { return (plain, true) };
+    let happens = |it: &Simulation| unfailed(plan, it, fail).is_none();
+    let hopeless = match fail.what {
+        Fallible::Step(step) => plain.state.steps[step.index()].status == StepStatus::Skipped,
+        Fallible::Wait(_) => true,
+        Fallible::Approval(_) => false,
+    };
+    if hopeless || happens(&plain) {
+        let happens = happens(&plain);
+        return (plain, happens);
+    }
+    let own = own_branch(plan, fail);
+    let forward = |step: &Step| step.role == Role::Forward;
+    let others = |step: &Step| forward(step) && Some(branch_of(plan, step.stage)) != own;
+    let failing = |step: &StepId| branch_of(plan, plan.steps[step.index()].stage);
+    let failing: BTreeSet<_> = scenario.fail.keys().map(failing).collect();
+    let tries: [(&Which<'_>, bool); 5] = [
+        (&|_, step| others(step), false),
+        (&|_, step| forward(step), true),
+        (&|_, step| others(step) && failing.contains(&branch_of(plan, step.stage)), false),
+        (&|id, step| forward(step) && Fallible::Step(id) != fail.what, false),
+        (&|_, _| false, false),
+    ];
+    let scenarios = [false, true].into_iter().flat_map(|patient| {
+        tries.iter().map(move |(which, all)| {
+            let approvals = |it: &Approval| *all || Some((it.item, it.branch)) != own;
+            Scenario { patient, ..slow(plan, scenario, which, &approvals) }
+        })
+    });
+    let found = scenarios.map(|it| simulate(plan, &it)).find(&happens);
+    let leads = found.is_some();
+    (found.unwrap_or(plain), leads)
 }
 
 fn asked(simulation: &Simulation) -> Vec<(Question, String)> {
@@ -203,29 +297,4 @@ fn asked(simulation: &Simulation) -> Vec<(Question, String)> {
         }
     }
     asked
-}
-
-fn lasts(simulation: &Simulation) -> u64 {
-    simulation.events.last().map_or(0, |(at, _)| *at)
-}
-
-/// How long it takes at most.
-fn at_most(plan: &Plan, scenario: &Scenario, failing: Option<StageId>) -> u64 {
-    let everything = slow(plan, scenario, &|_, _| true);
-    let played = simulate(plan, &everything);
-    let mut longest = lasts(&played);
-    // Patience makes a difference where it ran out.
-    let impatient = |(_, happening): &(u64, Happening)| {
-        matches!(happening, Happening::BarrierBroken(_, _, Cause::Waited(_)) | Happening::BarrierGivenUp(_))
-    };
-    if played.events.iter().any(impatient) {
-        let patient = Scenario { patient: true, ..everything };
-        longest = longest.max(lasts(&simulate(plan, &patient)));
-    }
-    if failing.is_some() {
-        let which = |_, step: &Step| Some(step.stage) == failing || step.role != Role::Forward;
-        let slow = Scenario { patient: true, ..slow(plan, scenario, &which) };
-        longest = longest.max(lasts(&simulate(plan, &slow)));
-    }
-    longest
 }

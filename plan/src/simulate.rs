@@ -3,8 +3,8 @@
 use crate::machine::{self, State};
 use crate::proof::is_mixed;
 use crate::{
-    Answer, ApprovalId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, Plan, Question, Role,
-    RunOutcome, StepId, Timer, Value, ValueType,
+    Answer, ApprovalId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, PlaceId, Plan, Question,
+    Role, RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub takes_to_answer: BTreeMap<Question, u64>,
     /// Whether waits at barriers never run out.
     pub patient: bool,
+    /// The wait at a barrier that is the first to run out, of those that do at the same moment.
+    pub first: Option<PlaceId>,
     /// Answers that people give, as often as they are asked. But nobody says `retry` twice to the same question, for what
     /// always fails would be tried for ever: asked again, they say nothing, and what the rule says then follows.
     pub answers: BTreeMap<Question, Answer>,
@@ -103,7 +105,7 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
     let mut state = State::new(plan);
     world.at(0, Event::Started { run: "simulation".into(), by: "simulation".into() });
     while let Some(((time, wave, ..), event)) = world.agenda.pop_first() {
-        (world.now, world.wave) = (time, wave);
+        (world.now, world.wave) = (time, if wave == u32::MAX { 0 } else { wave });
         if let Event::TimerFired(timer) = &event {
             world.timers.remove(timer);
         }
@@ -142,7 +144,13 @@ struct World<'a> {
 impl World<'_> {
     fn at(&mut self, after: u64, event: Event) -> When {
         let wave = if after == 0 { self.wave + 1 } else { 0 };
-        let key = (self.now.saturating_add(after), wave, self.fails(&event), self.next);
+        // A wait that ends in the very moment in which it would run out has not run out.
+        let key = match &event {
+            Event::TimerFired(Timer::Barrier(place)) => {
+                (self.now.saturating_add(after), u32::MAX, self.scenario.first != Some(*place), self.next)
+            }
+            event => (self.now.saturating_add(after), wave, self.fails(event), self.next),
+        };
         self.next += 1;
         self.agenda.insert(key, event);
         key

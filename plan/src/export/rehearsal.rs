@@ -10,6 +10,10 @@ use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+/// What no row is about.
+const NOT_TRIED: [&str; 2] =
+    ["several failures at once", "waits that run out although nobody is slower than timeouts allow"];
+
 /// Stages up to here have a column each.
 const MOST_COLUMNS: usize = 4;
 
@@ -18,6 +22,7 @@ const MOST_COLUMNS: usize = 4;
 pub struct RehearsalJson<'a> {
     version: u32,
     scenarios: Scenarios<'a>,
+    not_tried: [&'static str; 2],
 }
 
 #[derive(Debug)]
@@ -88,7 +93,11 @@ fn output_name(plan: &Plan, (step, name): &(StepId, String)) -> String {
 
 /// The form of a matrix.
 pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal]) -> RehearsalJson<'a> {
-    RehearsalJson { version: 1, scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) } }
+    RehearsalJson {
+        version: 1,
+        scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) },
+        not_tried: NOT_TRIED,
+    }
 }
 
 /// The matrix as a table: what fails, what each stage ends as, which barriers break, who is asked, how long at most.
@@ -126,12 +135,13 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
     }
     let _ = match count(&|row| !row.happens) {
         0 => Ok(()),
-        1 => writeln!(out, "1 of them does not happen: nothing that was tried leads there."),
-        number => writeln!(out, "{number} of them do not happen: nothing that was tried leads there."),
+        1 => writeln!(out, "1 of them does not happen: it is not come to."),
+        number => writeln!(out, "{number} of them do not happen: they are not come to."),
     };
     if rows.iter().any(|row| !row.outside.is_empty()) {
         let _ = writeln!(out, "Outside the promise: it assumes that steps work which undo something.");
     }
+    let _ = writeln!(out, "Not tried: {}.", NOT_TRIED.join("; "));
     out
 }
 

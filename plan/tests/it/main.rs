@@ -11,6 +11,7 @@ mod explore;
 mod generate;
 mod law;
 mod law_rollback;
+mod matrix;
 mod oracle;
 mod rehearsals;
 mod stories;

@@ -1,0 +1,397 @@
+//! How long a run with one failure takes at most.
+//!
+//! Until something fails, whatever takes longer makes nothing earlier: waits, lanes and `max` (whose branches start in the
+//! order of the source) only ever take the latest of some times. So the slowest run is the one in which everything is slow,
+//! and it is played ([`latest`]). A failure is different: it comes latest where everything is slow, but the others have most
+//! to take back where they were fast. Nobody can say how far they are in a clumsy world in between, so that the worst of both
+//! is added up: the failure as late as it can be; what another one has just begun then; the longest question that a broken
+//! barrier asks; and taking back all that the others can have done by then, which is what stands before the barriers that
+//! they have yet to cross together with the one that fails.
+//!
+//! Rolling back goes from one barrier of rollback blocks to the next, and nobody meets one twice: what is between two of them
+//! takes as long as the slowest stage needs for it.
+
+use crate::chosen::{Chosen, Fallible};
+use crate::late::slow;
+use crate::machine::{Settled, judge_barrier, rollback_queue, rule_for};
+use crate::simulate::{Scenario, Simulation, simulate};
+use crate::{
+    BarrierId, BarrierKind, BlockItem, Cause, Failure, Happening, ItemId, Kind, Part, PlaceId, Plan,
+    Question, Reaction, Role, StageId, StepId, Verdict, Work,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a run takes at most, in milliseconds, when that fails besides what the scenario says, every attempt and every answer
+/// takes as long as it may, and no other wait at a barrier runs out; `played` is the run as the row shows it.
+pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, played: &Simulation) -> u64 {
+    // What cannot have come by itself is left out of what others do alone.
+    let failing: Vec<Chosen> = chosen_in(plan, scenario).chain(fail).collect();
+    let everything = slow(plan, scenario, &|_, _| true, &|_| true);
+    let all = simulate(plan, &everything);
+    let mut longest = lasts(played).max(lasts(&all));
+    // Patience makes a difference where it ran out.
+    let impatient = |(_, happening): &(u64, Happening)| {
+        matches!(happening, Happening::BarrierBroken(_, _, Cause::Waited(_)) | Happening::BarrierGivenUp(_))
+    };
+    let patient = match all.events.iter().any(impatient) {
+        true => simulate(plan, &Scenario { patient: true, ..everything }),
+        false => all,
+    };
+    longest = longest.max(lasts(&patient));
+    // With several failures each one may come first, or hold up another.
+    let sum = failing.iter().map(|chosen| {
+        let alone = match failing.len() {
+            1 => None,
+            _ => Some(latest(plan, &only(plan, scenario, *chosen))),
+        };
+        with_others(plan, scenario, *chosen, alone.as_ref().unwrap_or(&patient))
+    });
+    let others = by_itself(plan, &patient, &failing);
+    let others = others.map(|(place, at)| from_place(plan, scenario, &place, at, &patient));
+    longest.max(sum.chain(others).fold(0, u64::saturating_add))
+}
+
+/// Stages that fail because a condition or an argument of theirs cannot be decided, and when.
+fn by_itself<'a>(
+    plan: &'a Plan,
+    simulation: &'a Simulation,
+    chosen: &'a [Chosen],
+) -> impl Iterator<Item = (Place, u64)> + 'a {
+    let known = |step: &StepId| chosen.iter().any(|it| it.what == Fallible::Step(*step));
+    simulation.events.iter().filter_map(move |(at, happening)| {
+        let stage = match happening {
+            Happening::StageFailing(stage, Cause::Step(step, _), _) if !known(step) => *stage,
+            Happening::StageFailing(stage, Cause::Stage(..), _) => *stage,
+            _ => return None,
+        };
+        Some((Place::of_stage(plan, stage, Some(usize::MAX), None)?, *at))
+    })
+}
+
+/// Everything as slow as it may be, and nobody loses patience.
+fn latest(plan: &Plan, scenario: &Scenario) -> Simulation {
+    simulate(plan, &Scenario { patient: true, ..slow(plan, scenario, &|_, _| true, &|_| true) })
+}
+
+/// What a scenario lets fail on the way forward.
+fn chosen_in<'s>(plan: &Plan, scenario: &'s Scenario) -> impl Iterator<Item = Chosen> + 's {
+    let forward = |step: StepId| plan.steps[step.index()].role == Role::Forward;
+    let steps: Vec<_> = scenario.fail.iter().filter(|(step, _)| forward(**step)).collect();
+    let steps = steps.into_iter().map(|(step, kind)| (Fallible::Step(*step), *kind));
+    let refused = scenario.refuse.iter().map(|(approval, kind)| (Fallible::Approval(*approval), *kind));
+    steps.chain(refused).map(|(what, kind)| Chosen { what, kind, share: None })
+}
+
+/// The scenario in which nothing else fails on the way forward.
+fn only(plan: &Plan, scenario: &Scenario, chosen: Chosen) -> Scenario {
+    let mut only = scenario.clone();
+    only.fail.retain(|step, _| {
+        plan.steps[step.index()].role != Role::Forward || Fallible::Step(*step) == chosen.what
+    });
+    only.refuse.retain(|approval, _| Fallible::Approval(*approval) == chosen.what);
+    only.fail(chosen);
+    only
+}
+
+pub(crate) fn lasts(simulation: &Simulation) -> u64 {
+    simulation.events.last().map_or(0, |(at, _)| *at)
+}
+
+/// How long it takes with all that the others may have begun and done when the failure comes; `patient` is the run in which
+/// everything is slow.
+fn with_others(plan: &Plan, scenario: &Scenario, chosen: Chosen, patient: &Simulation) -> u64 {
+    let Some(from) = Place::of(plan, chosen.what) else { return lasts(patient) };
+    let Some(at) = fails_at(plan, patient, chosen) else { return lasts(patient) };
+    from_place(plan, scenario, &from, at, patient)
+}
+
+fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &Simulation) -> u64 {
+    let joined = joined(plan, from.item, from.branch);
+    let taken_back = plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
+    if joined.len() < 2 && !taken_back {
+        return lasts(patient);
+    }
+    let ahead = from.ahead(plan);
+    let mut begun = 0;
+    let mut asks = 0;
+    let mut executed: BTreeSet<StepId> = BTreeSet::new();
+    for &branch in &joined {
+        let own = branch == from.branch;
+        let before = |stage: StageId, at: usize| own && from.is_behind(plan, stage, at);
+        for (stage, at, work) in works(plan, from.item, branch) {
+            if before(stage, at) {
+                break;
+            }
+            match work {
+                Work::Steps(steps) => {
+                    executed.extend(steps);
+                    let data = steps.iter().map(|step| &plan.steps[step.index()]);
+                    let runs_on = data.filter(|step| !own && !step.interruptible).map(|step| step.timeout);
+                    begun = begun.max(runs_on.max().unwrap_or(0));
+                }
+                Work::Barrier(place) if !own && ahead.contains(&plan.places[place.index()].barrier) => break,
+                Work::Barrier(_) => {}
+            }
+        }
+        let places = works(plan, from.item, branch).filter_map(|(_, _, work)| match work {
+            Work::Barrier(place) => Some(question(plan, *place)),
+            Work::Steps(_) => None,
+        });
+        asks = asks.max(places.max().unwrap_or(0));
+    }
+    let cost = |step: StepId| undoing_takes(plan, scenario, step);
+    let mut longest = at
+        .saturating_add(begun)
+        .saturating_add(asks)
+        .saturating_add(rollback(plan, from.item, &joined, &|step| executed.contains(&step), &cost))
+        .saturating_add(elsewhere(plan, scenario, from, at, patient));
+    if taken_back {
+        // Those that had succeeded, too, when the item has ended.
+        let all: BTreeSet<u32> = (0..plan.items[from.item.index()].branches.len() as u32).collect();
+        longest = longest.saturating_add(rollback(plan, from.item, &all, &|_| true, &cost));
+    }
+    longest
+}
+
+/// Where something fails.
+struct Place {
+    item: ItemId,
+    branch: u32,
+    /// The part of the branch.
+    part: usize,
+    /// The position in the stage; none for an approval.
+    at: Option<usize>,
+    /// The barrier at which it waits.
+    barrier: Option<PlaceId>,
+}
+
+impl Place {
+    fn of_stage(plan: &Plan, stage: StageId, at: Option<usize>, barrier: Option<PlaceId>) -> Option<Place> {
+        let data = &plan.stages[stage.index()];
+        let parts = &plan.items[data.item.index()].branches[data.branch as usize].parts;
+        let part = parts.iter().position(|part| *part == Part::Stage(stage))?;
+        Some(Place { item: data.item, branch: data.branch, part, at, barrier })
+    }
+
+    fn of(plan: &Plan, what: Fallible) -> Option<Place> {
+        match what {
+            Fallible::Step(step) => {
+                let stage = plan.steps[step.index()].stage;
+                let here = |work: &Work| matches!(work, Work::Steps(steps) if steps.contains(&step));
+                let at = plan.stages[stage.index()].positions.iter().position(|it| here(&it.work));
+                Place::of_stage(plan, stage, at, None)
+            }
+            Fallible::Wait(place) => {
+                let stage = plan.places[place.index()].stage?;
+                let positions = &plan.stages[stage.index()].positions;
+                let at = positions.iter().position(|it| it.work == Work::Barrier(place));
+                Place::of_stage(plan, stage, at, Some(place))
+            }
+            Fallible::Approval(approval) => {
+                let data = &plan.approvals[approval.index()];
+                let parts = &plan.items[data.item.index()].branches[data.branch as usize].parts;
+                let part = parts.iter().position(|part| *part == Part::Approval(approval))?;
+                Some(Place { item: data.item, branch: data.branch, part, at: None, barrier: None })
+            }
+        }
+    }
+
+    fn part_of(&self, plan: &Plan, stage: StageId) -> Option<usize> {
+        let parts = &plan.items[self.item.index()].branches[self.branch as usize].parts;
+        parts.iter().position(|part| *part == Part::Stage(stage))
+    }
+
+    /// Whether a position of its own branch comes behind it.
+    fn is_behind(&self, plan: &Plan, stage: StageId, at: usize) -> bool {
+        let Some(part) = self.part_of(plan, stage) else { return false };
+        part > self.part || part == self.part && self.at.is_none_or(|own| at > own)
+    }
+
+    /// The barriers that its branch has not crossed.
+    fn ahead(&self, plan: &Plan) -> BTreeSet<BarrierId> {
+        let behind = works(plan, self.item, self.branch).filter_map(|(stage, at, work)| match work {
+            Work::Barrier(place) if self.is_behind(plan, stage, at) || self.barrier == Some(*place) => {
+                Some(plan.places[place.index()].barrier)
+            }
+            _ => None,
+        });
+        behind.collect()
+    }
+}
+
+/// Everything that a branch does, in order.
+fn works(plan: &Plan, item: ItemId, branch: u32) -> impl Iterator<Item = (StageId, usize, &Work)> {
+    let parts = plan.items[item.index()].branches[branch as usize].parts.iter();
+    let stages = parts.filter_map(|part| match part {
+        Part::Stage(stage) => Some(*stage),
+        Part::Approval(_) => None,
+    });
+    stages.flat_map(|stage| {
+        let positions = plan.stages[stage.index()].positions.iter().enumerate();
+        positions.map(move |(at, position)| (stage, at, &position.work))
+    })
+}
+
+/// The branches that a failure of one can take along: those that meet it at a barrier, and so on.
+fn joined(plan: &Plan, item: ItemId, branch: u32) -> BTreeSet<u32> {
+    let mut joined: BTreeSet<u32> = [branch].into();
+    loop {
+        let before = joined.len();
+        for barrier in plan.barriers.iter().filter(|it| it.item == item && it.kind != BarrierKind::Rollback) {
+            let branches = || barrier.places.iter().map(|place| plan.places[place.index()].branch);
+            if branches().any(|branch| joined.contains(&branch)) {
+                joined.extend(branches());
+            }
+        }
+        if joined.len() == before {
+            return joined;
+        }
+    }
+}
+
+/// When the failure is one for good.
+fn fails_at(plan: &Plan, simulation: &Simulation, chosen: Chosen) -> Option<u64> {
+    let waits = |verdict: Verdict| matches!(verdict, Verdict::Retry(_) | Verdict::Ask);
+    let mut told = simulation.events.iter();
+    match chosen.what {
+        Fallible::Step(step) => told.rev().find_map(|(at, happening)| match happening {
+            Happening::StepFailed { step: known, decision, .. } if *known == step => {
+                (!waits(decision.verdict)).then_some(*at)
+            }
+            _ => None,
+        }),
+        Fallible::Approval(approval) => told.rev().find_map(|(at, happening)| match happening {
+            Happening::AnsweredBy(Question::Approval(known), ..)
+            | Happening::QuestionTimedOut(Question::Approval(known)) => (*known == approval).then_some(*at),
+            _ => None,
+        }),
+        Fallible::Wait(place) => {
+            let arrived = told.find(|(_, it)| *it == Happening::BarrierArrived(place)).map(|(at, _)| *at);
+            Some(arrived?.saturating_add(plan.places[place.index()].timeout?))
+        }
+    }
+}
+
+/// How long other items take after one in which something failed.
+fn elsewhere(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &Simulation) -> u64 {
+    let names: BTreeSet<&str> =
+        plan.stages.iter().filter(|stage| stage.item != from.item).map(|stage| stage.name.as_str()).collect();
+    let after = |simulation: &Simulation, at: u64| {
+        let others = |happening: &Happening| match happening {
+            Happening::Asked(Question::Approval(approval), _) => {
+                plan.approvals[approval.index()].item != from.item
+            }
+            other => other.stage(plan).is_some_and(|stage| names.contains(stage)),
+        };
+        let starts = |happening: &Happening| {
+            matches!(
+                happening,
+                Happening::StageStarted(_) | Happening::RollbackStarted(_) | Happening::Asked(..)
+            )
+        };
+        let first = simulation.events.iter().find(|(time, it)| *time >= at && starts(it) && others(it));
+        first.map_or(0, |(time, _)| lasts(simulation) - time)
+    };
+    let Some(place) = from.barrier else { return after(patient, at) };
+    let which = |_, step: &crate::Step| {
+        step.role != Role::Forward || plan.stages[step.stage.index()].item != from.item
+    };
+    let simulation = simulate(plan, &slow(plan, scenario, &which, &|_| true));
+    let broke = simulation.events.iter().find(
+        |(_, it)| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(known)) if *known == place),
+    );
+    broke.map_or(0, |(at, _)| after(&simulation, *at))
+}
+
+/// How long a person may think about a barrier that broke.
+fn question(plan: &Plan, place: PlaceId) -> u64 {
+    match judge_barrier(plan, place).0 {
+        Settled::Ask(ask) => ask.within.saturating_add(thinking(&ask.then)),
+        Settled::Verdict(_) => 0,
+    }
+}
+
+fn thinking(reaction: &Reaction) -> u64 {
+    match reaction {
+        Reaction::Ask { within, then, .. } => within.saturating_add(thinking(then)),
+        Reaction::Retry { then, .. } => thinking(then),
+        _ => 0,
+    }
+}
+
+/// How long these branches take to go back, side by side.
+fn rollback(
+    plan: &Plan,
+    item: ItemId,
+    branches: &BTreeSet<u32>,
+    executed: &dyn Fn(StepId) -> bool,
+    cost: &dyn Fn(StepId) -> u64,
+) -> u64 {
+    let whole = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+        || plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
+    // By the barrier behind which they are: none at the beginning.
+    let mut longest: BTreeMap<Option<BarrierId>, u64> = BTreeMap::new();
+    for &branch in branches {
+        let parts = plan.items[item.index()].branches[branch as usize].parts.iter().rev();
+        let mut own: BTreeMap<Option<BarrierId>, u64> = BTreeMap::new();
+        let mut behind = None;
+        for part in parts {
+            let Part::Stage(stage) = part else { continue };
+            if !whole {
+                // One of them at most.
+                merge(&mut longest, std::mem::take(&mut own));
+                behind = None;
+            }
+            for item in rollback_queue(plan, *stage, None, executed) {
+                match item {
+                    BlockItem::Steps(steps) => {
+                        let time = own.entry(behind).or_default();
+                        *time = time.saturating_add(steps.into_iter().map(cost).max().unwrap_or(0));
+                    }
+                    BlockItem::Barrier(place) => behind = Some(plan.places[place.index()].barrier),
+                }
+            }
+        }
+        merge(&mut longest, own);
+    }
+    longest.into_values().fold(0, u64::saturating_add)
+}
+
+fn merge(longest: &mut BTreeMap<Option<BarrierId>, u64>, own: BTreeMap<Option<BarrierId>, u64>) {
+    for (behind, time) in own {
+        let known = longest.entry(behind).or_default();
+        *known = (*known).max(time);
+    }
+}
+
+/// How long a step that undoes something takes, with all its attempts where it is chosen to fail.
+fn undoing_takes(plan: &Plan, scenario: &Scenario, step: StepId) -> u64 {
+    /// What the machine does where no rule says anything.
+    const DEFAULT: (u64, u64) = (5, 10_000 + 30_000 + 3 * 60_000);
+    let data = &plan.steps[step.index()];
+    let once = scenario.takes.get(&step).copied().unwrap_or(data.timeout).min(data.timeout);
+    let Some(kind) = scenario.fail.get(&step) else { return once };
+    let (attempts, waits) = match rule_for(plan, &data.scopes, &Failure::new(*kind, "")) {
+        Some((_, rule)) => tries(&rule.reaction),
+        None if matches!(kind, Kind::Connectivity | Kind::Timeout) => DEFAULT,
+        None => (0, 0),
+    };
+    once.saturating_mul(attempts + 1).saturating_add(waits)
+}
+
+/// How many more attempts a reaction makes, and how long it waits in all.
+fn tries(reaction: &Reaction) -> (u64, u64) {
+    match reaction {
+        Reaction::Retry { times, every, then } => {
+            let (more, waits) = tries(then);
+            let longest = every.iter().copied().max().unwrap_or(0);
+            (u64::from(*times) + more, longest.saturating_mul(u64::from(*times)).saturating_add(waits))
+        }
+        // An answer may be another attempt.
+        Reaction::Ask { within, then, .. } => {
+            let (more, waits) = tries(then);
+            (more + 1, within.saturating_mul(2).saturating_add(waits))
+        }
+        _ => (0, 0),
+    }
+}

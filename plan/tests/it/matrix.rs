@@ -1,0 +1,298 @@
+//! The matrix of every failure against brute force: what it says does not happen cannot, and nothing takes longer than it
+//! says.
+//!
+//! Some pipelines in every test run; `LOCKSTEP_ORACLE=2000` tries more, as for the oracle.
+
+use crate::explore::{Adversary, World};
+use crate::generate::{any_spec, decided, open_conditions, spec, worlds};
+use lockstep_plan::machine::StepStatus;
+use lockstep_plan::proof::{self, Promise, prove};
+use lockstep_plan::*;
+use proptest::prelude::{Strategy, any, prop};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+/// Pipelines with more states than this are left out, and counted.
+const MOST_STATES: usize = 4_000;
+
+fn number(name: &str) -> Option<u32> {
+    std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok())
+}
+
+/// Hands over generated values; some, or as many as are asked for.
+fn for_each<S: Strategy>(some: u32, of: u8, strategy: S, mut judge: impl FnMut(S::Value)) {
+    let cases = number("LOCKSTEP_ORACLE").unwrap_or(some);
+    let seed = number("LOCKSTEP_ORACLE_SEED").unwrap_or(1).to_le_bytes();
+    let mut bytes = [of; 32];
+    bytes[..4].copy_from_slice(&seed);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases, failure_persistence: None, ..Config::default() },
+        TestRng::from_seed(RngAlgorithm::ChaCha, &bytes),
+    );
+    for _ in 0..cases {
+        judge(strategy.new_tree(&mut runner).expect("a value").current());
+    }
+}
+
+/// What is begun in any execution, in which that step always fails if there is one; nothing where there are too many states
+/// to see.
+fn begun(plan: &Plan, adversary: &Adversary, fails: Option<StepId>) -> Option<BTreeSet<StepId>> {
+    let hasher = RandomState::new();
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut begun = BTreeSet::new();
+    let mut stack = vec![World::begin(plan).0];
+    while let Some(world) = stack.pop() {
+        if !seen.insert(hasher.hash_one(&world)) {
+            continue;
+        }
+        if seen.len() > MOST_STATES {
+            return None;
+        }
+        let steps = world.state.steps.iter().enumerate();
+        begun.extend(
+            steps
+                .filter(|(_, it)| it.attempts > 0 || it.status == StepStatus::AwaitingApproval)
+                .map(|(at, _)| StepId(at as u32)),
+        );
+        if world.state.is_finished() {
+            continue;
+        }
+        for (event, failure) in world.moves(plan, adversary) {
+            if let Some(step) = fails
+                && !fits(&event, failure, step)
+            {
+                continue;
+            }
+            let mut next = world.clone();
+            next.fold(plan, event, failure && fails.is_none());
+            stack.push(next);
+        }
+    }
+    Some(begun)
+}
+
+/// Whether that can come where one step always fails, and nothing else does.
+fn fits(event: &Event, failure: bool, fails: StepId) -> bool {
+    match event {
+        Event::StepEnded { step, outcome: Outcome::Failed(failed), .. } if *step == fails => {
+            failed.kind == Kind::Application && failed.hosts.is_none()
+        }
+        Event::StepEnded { step, .. } => *step != fails && !failure,
+        Event::Answered { answer, .. } => *answer == Answer::Approve,
+        _ => !failure,
+    }
+}
+
+/// Different timeouts, so that waits run out before others come.
+fn with_times(mut plan: Plan, minutes: &[u64], patience: u64) -> Plan {
+    let mut times = minutes.iter().cycle();
+    let mut next = || times.next().copied().unwrap_or(1) * 60_000;
+    plan.steps.iter_mut().for_each(|step| step.timeout = next());
+    for place in plan.places.iter_mut().filter(|place| place.timeout.is_some()) {
+        place.timeout = Some(patience * 60_000);
+    }
+    plan
+}
+
+fn minutes() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(1u64..30, 12)
+}
+
+#[test]
+fn what_does_not_happen_cannot() {
+    let (mut judged, mut hopeless) = (0, 0);
+    for_each(25, 21, (any_spec(), minutes(), 1u64..40, any::<usize>()), |(spec, minutes, patience, nth)| {
+        let plan = with_times(spec.plan(), &minutes, patience);
+        if open_conditions(&plan) > 2 {
+            return;
+        }
+        let step = |row: &Rehearsal| match row.fail {
+            Some(Chosen { what: Fallible::Step(step), .. }) => Some(step),
+            _ => None,
+        };
+        for world in worlds(&plan) {
+            let plan = decided(&plan, &world);
+            let rows = every_failure(&plan, &Scenario::default());
+            let adversary = Adversary { failures: 1, ..spec.adversary() };
+            let Some(all) = begun(&plan, &adversary, None) else { return };
+            judged += 1;
+            for row in &rows {
+                let Some(step) = step(row) else { continue };
+                let name = &plan.steps[step.index()].name;
+                assert_eq!(row.happens, all.contains(&step), "{name} in {minutes:?} {patience}: {spec:?}");
+            }
+            // And where something else fails as well, as `--fail` says.
+            let steps: Vec<StepId> = all.into_iter().collect();
+            let asks = |step: &StepId| plan.steps[step.index()].action.provider == "approval";
+            let Some(other) = steps.get(nth % steps.len().max(1)).copied().filter(|it| !asks(it)) else {
+                continue;
+            };
+            let adversary = Adversary { kinds: vec![Kind::Application], failures: 99, ..adversary };
+            let Some(begun) = begun(&plan, &adversary, Some(other)) else { return };
+            let fails = Scenario { fail: [(other, Kind::Application)].into(), ..Scenario::default() };
+            for row in every_failure(&plan, &fails) {
+                let Some(step) = step(&row) else { continue };
+                hopeless += u32::from(!row.happens);
+                if row.fail.is_some_and(|chosen| chosen.kind == Kind::Timeout) {
+                    // The other one may not take that long.
+                    continue;
+                }
+                let names = (&plan.steps[step.index()].name, &plan.steps[other.index()].name);
+                let happens = row.happens || !begun.contains(&step);
+                assert!(happens, "{names:?} in {minutes:?} {patience}: {spec:?}");
+            }
+        }
+    });
+    assert!(judged > 10 && hopeless > 10, "{judged} judged, {hopeless} rows do not happen");
+}
+
+/// A run in which everything takes some time, as long as it may or not at all.
+fn at_times(plan: &Plan, scenario: &Scenario, shares: &[u8]) -> Scenario {
+    let mut shares = shares.iter().cycle().map(|share| match share % 4 {
+        0 => 0,
+        1 | 2 => 1000,
+        _ => u64::from(*share) * 1000 / 256,
+    });
+    let mut part = |time: u64| time * shares.next().unwrap_or(0) / 1000;
+    let mut timed = scenario.clone();
+    for (index, step) in plan.steps.iter().enumerate() {
+        timed.takes.insert(StepId(index as u32), part(step.timeout));
+    }
+    for (index, approval) in plan.approvals.iter().enumerate() {
+        let question = Question::Approval(ApprovalId(index as u32));
+        timed.takes_to_answer.insert(question, part(approval.within));
+    }
+    timed
+}
+
+fn approving(plan: &Plan) -> Scenario {
+    let approve = |(question, answers): (Question, Vec<Answer>)| {
+        answers.contains(&Answer::Approve).then_some((question, Answer::Approve))
+    };
+    Scenario { answers: questions(plan).into_iter().filter_map(approve).collect(), ..Scenario::default() }
+}
+
+#[test]
+fn nothing_takes_longer_than_the_matrix_says() {
+    let mut waits = 0;
+    let mut near = 0;
+    let shares = prop::collection::vec(any::<u8>(), 17);
+    let values = (any_spec(), minutes(), 1u64..90, prop::collection::vec(shares, 6));
+    for_each(40, 22, values, |(spec, minutes, patience, shares)| {
+        let plan = with_times(spec.plan(), &minutes, patience);
+        let plan = decided(&plan, &worlds(&plan)[0]);
+        let rows = every_failure(&plan, &Scenario::default());
+        let longest: BTreeMap<Option<Chosen>, u64> = rows.iter().fold(BTreeMap::new(), |mut known, row| {
+            let at_most = known.entry(row.fail).or_insert(0);
+            *at_most = row.at_most.max(*at_most);
+            known
+        });
+        for (fail, at_most) in &longest {
+            for shares in &shares {
+                let mut scenario = at_times(&plan, &approving(&plan), shares);
+                if let Some(chosen) = fail {
+                    scenario.fail(*chosen);
+                }
+                let end = simulate(&plan, &scenario);
+                let ran_out: Vec<Fallible> = end
+                    .events
+                    .iter()
+                    .filter_map(|(_, it)| match it {
+                        Happening::BarrierBroken(_, _, Cause::Waited(place)) => Some(Fallible::Wait(*place)),
+                        _ => None,
+                    })
+                    .collect();
+                let at_most = match (fail, &ran_out[..]) {
+                    (_, []) => *at_most,
+                    (None, [what]) => {
+                        let wait = Chosen { what: *what, kind: Kind::Barrier, share: None };
+                        waits += 1;
+                        let Some(at_most) = longest.get(&Some(wait)) else {
+                            panic!(
+                                "no row for {}: {minutes:?} {patience} {shares:?} {spec:?}",
+                                what.name(&plan)
+                            );
+                        };
+                        *at_most
+                    }
+                    _ => continue,
+                };
+                let lasts = end.events.last().map_or(0, |(at, _)| *at);
+                near += u32::from(lasts == at_most);
+                let what = fail.map_or("nothing".into(), |chosen| chosen.text(&plan));
+                let text = export::simulation_text(&plan, &end);
+                assert!(
+                    lasts <= at_most,
+                    "{what}: {} and not {}: {minutes:?} {patience} {shares:?} {spec:?}\n{text}",
+                    format_duration(lasts),
+                    format_duration(at_most)
+                );
+            }
+        }
+    });
+    assert!(waits > 10 && near > 20, "{waits} waits ran out, {near} took as long as they may");
+}
+
+fn proved(plan: &Plan) -> Promise {
+    let listed = |_: &[ConditionId]| -> Option<Box<dyn proof::World>> {
+        Some(Box::new(crate::generate::Listed::of(worlds(plan))))
+    };
+    prove(plan, &listed).remove(0).promise
+}
+
+/// Whether one failure, or one wait that runs out, breaks the promise, when every event is tried in every order.
+fn breaks_alone(plan: &Plan, adversary: &Adversary) -> bool {
+    let hasher = RandomState::new();
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut stack = vec![World::begin(plan).0];
+    while let Some(world) = stack.pop() {
+        if !seen.insert(hasher.hash_one(&world)) {
+            continue;
+        }
+        if world.state.is_finished() {
+            if proof::is_mixed(plan, &world.state, ItemId(0)) {
+                return true;
+            }
+            continue;
+        }
+        assert!(seen.len() < 100_000, "too many states");
+        for (event, failure) in world.moves(plan, adversary) {
+            let mut next = world.clone();
+            next.fold(plan, event, failure);
+            stack.push(next);
+        }
+    }
+    false
+}
+
+/// What the proof finds broken is broken in some row, or takes several failures at once: which the matrix says it does not try.
+#[test]
+fn a_broken_promise_has_its_row() {
+    let (mut broken, mut several) = (0, 0);
+    for_each(50, 23, spec(), |spec| {
+        // Slow steps make every wait run out that somebody can be late for.
+        let plan = with_times(spec.plan(), &[10], 1);
+        if open_conditions(&plan) > 3 {
+            return;
+        }
+        let plans: Vec<Plan> = worlds(&plan).iter().map(|world| decided(&plan, world)).collect();
+        let in_a_row = |plan: &&Plan| {
+            let rows = every_failure(plan, &Scenario::default());
+            rows.iter().any(|row| row.happens && !row.broken.is_empty())
+        };
+        match (proved(&plan), plans.iter().find(in_a_row)) {
+            (Promise::Kept, Some(_)) => panic!("a row breaks a promise that is kept: {spec:?}"),
+            (Promise::Broken(found), None) => {
+                several += 1;
+                let adversary = Adversary { failures: 1, ..spec.adversary() };
+                let alone = plans.iter().any(|plan| breaks_alone(plan, &adversary));
+                assert!(!alone, "{:?} has no row: {spec:?}", found.fault);
+            }
+            (Promise::Broken(_), Some(_)) => broken += 1,
+            _ => {}
+        }
+    });
+    assert!(broken > 10 && several <= broken / 10, "{broken} broken, {several} by several failures");
+}
