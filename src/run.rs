@@ -7,9 +7,10 @@ use crate::failure::{Failure, print, say};
 use crate::outcome::exit_code;
 use crate::progress::Progress;
 use crate::source::lower;
+use crate::table::Telling;
 use crate::{state, table};
 use lockstep_compiler::{Lowered, Purpose};
-use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, replay_of};
+use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, retell};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
@@ -91,26 +92,27 @@ pub fn carry_out(
         }
     };
     // The table is told from the journal: what is not in there did not happen.
-    let told = replay_of(store, &run, plan.clone())?;
-    let took = told.happenings.last().map(|(at, _)| span(at.saturating_sub(started))).unwrap_or_default();
+    let mut telling = Telling::new(&plan);
+    let (mut last, mut asked) = (None, false);
+    let state = retell(store, &run, &plan, |at, happening| {
+        last = Some(at);
+        asked |= matches!(happening, Happening::RollbackRequested(_));
+        telling.happened(&plan, &happening);
+    })?;
+    let took = last.map(|at| span(at.saturating_sub(started))).unwrap_or_default();
     let end_line = match end {
-        End::Finished(RunOutcome::RolledBack) if asked(&told) => format!("run {run} was rolled back"),
+        End::Finished(RunOutcome::RolledBack) if asked => format!("run {run} was rolled back"),
         End::Finished(outcome) => {
-            format!("run {run} {} in {took}", told.state.phrase().unwrap_or(outcome.phrase()))
+            format!("run {run} {} in {took}", state.phrase().unwrap_or(outcome.phrase()))
         }
         End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
     };
-    let table = table::text(&table::rows(&plan, &told.state, &told.happenings));
+    let table = table::text(&telling.rows(&plan, &state));
     // The exit code says how the run ended, whether or not anybody can read the table.
     if let Err(failure @ Failure::Message { .. }) = print(&format!("\n{table}\n{end_line}\n")) {
         say(&failure.render());
     }
     Ok(exit_code(end))
-}
-
-/// Whether a person has asked for rollback.
-fn asked(told: &Replay) -> bool {
-    told.happenings.iter().any(|(_, it)| matches!(it, Happening::RollbackRequested(_)))
 }
 
 /// Whether a person has asked to take the run back after it had ended, and it was.

@@ -23,47 +23,91 @@ pub struct Row {
 
 /// The table of a run: its stages, then its approvals.
 pub fn rows(plan: &Plan, state: &State, happenings: &[(u64, Happening)]) -> Vec<Row> {
-    let mut told = vec![Told::default(); plan.stages.len()];
-    let mut answers = BTreeMap::new();
-    for (_, happening) in happenings {
+    let mut telling = Telling::new(plan);
+    happenings.iter().for_each(|(_, happening)| telling.happened(plan, happening));
+    telling.rows(plan, state)
+}
+
+/// What the table says of what has happened so far.
+pub struct Telling {
+    stages: Vec<Told>,
+    /// Who answered approvals between stages.
+    answers: BTreeMap<ApprovalId, String>,
+    /// Why barriers broke.
+    broken: BTreeMap<BarrierId, Cause>,
+}
+
+impl Telling {
+    /// Nothing has happened.
+    pub fn new(plan: &Plan) -> Telling {
+        let stages = vec![Told::default(); plan.stages.len()];
+        Telling { stages, answers: BTreeMap::new(), broken: BTreeMap::new() }
+    }
+
+    /// Takes note of what happened next.
+    pub fn happened(&mut self, plan: &Plan, happening: &Happening) {
         match happening {
             Happening::AnsweredBy(Question::Approval(approval), _, by) => {
-                drop(answers.insert(*approval, by.name.clone()))
+                self.answers.insert(*approval, by.name.clone());
             }
-            happening => note(plan, happening, &mut told),
+            Happening::BarrierBroken(barrier, _, cause) => {
+                self.broken.entry(*barrier).or_insert_with(|| cause.clone());
+            }
+            happening => note(plan, happening, &mut self.stages),
         }
     }
-    let stages = told.into_iter().enumerate().map(|(index, told)| {
-        let cause = state.stages[index].cause.as_ref();
-        let mut why: Vec<String> = cause.map(|cause| why(plan, cause, happenings)).into_iter().collect();
-        why.extend(told.besides.iter().map(|text| one_line(text)));
-        let outcome = outcome(state, StageId(index as u32));
-        // A rollback that was gone on with since has not stopped.
-        why.extend(told.stopped.iter().filter(|_| outcome == "rollback_failed").map(|text| one_line(text)));
-        Row {
-            stage: plan.stages[index].name.clone(),
-            outcome,
-            did: told.did(plan),
-            why: (!why.is_empty()).then(|| why.join("; ")),
+
+    /// The table.
+    pub fn rows(&self, plan: &Plan, state: &State) -> Vec<Row> {
+        let stages = self.stages.iter().enumerate().map(|(index, told)| {
+            let cause = state.stages[index].cause.as_ref();
+            let mut why: Vec<String> = cause.map(|cause| self.why(plan, cause)).into_iter().collect();
+            why.extend(told.besides.iter().map(|text| one_line(text)));
+            let outcome = outcome(state, StageId(index as u32));
+            // A rollback that was gone on with since has not stopped.
+            let stopped = told.stopped.iter().filter(|_| outcome == "rollback_failed");
+            why.extend(stopped.map(|text| one_line(text)));
+            Row {
+                stage: plan.stages[index].name.clone(),
+                outcome,
+                did: told.did(plan),
+                why: (!why.is_empty()).then(|| why.join("; ")),
+            }
+        });
+        let approvals = plan.approvals.iter().enumerate().map(|(index, approval)| {
+            let by = self.answers.get(&ApprovalId(index as u32));
+            Row {
+                stage: approval.name.clone(),
+                outcome: match state.approvals[index] {
+                    // Nobody will be asked any more once the run is over.
+                    ApprovalState::Waiting if state.is_finished() => "not_asked",
+                    ApprovalState::Waiting => "waiting",
+                    ApprovalState::Asked => "asking",
+                    ApprovalState::Approved => "approved",
+                    ApprovalState::Rejected => "rejected",
+                    ApprovalState::Dropped => "not_asked",
+                },
+                did: by.map(|by| format!("answered by {by}")).unwrap_or_default(),
+                why: (state.approvals[index] == ApprovalState::Rejected && by.is_none())
+                    .then(|| "nobody answered in time".into()),
+            }
+        });
+        stages.chain(approvals).collect()
+    }
+
+    /// The cause, followed through broken barriers to where it began.
+    fn why(&self, plan: &Plan, cause: &Cause) -> String {
+        let mut text = String::new();
+        let mut cause = cause;
+        // Each barrier breaks once, so this ends; the bound is for journals that are not what they should be.
+        for _ in 0..=plan.barriers.len() {
+            let Cause::Barrier(barrier) = cause else { break };
+            let Some(broke) = self.broken.get(barrier) else { break };
+            text.push_str(&format!("barrier `{}` broke: ", plan.barriers[barrier.index()].name));
+            cause = broke;
         }
-    });
-    let approvals = plan.approvals.iter().enumerate().map(|(index, approval)| Row {
-        stage: approval.name.clone(),
-        outcome: match state.approvals[index] {
-            // Nobody will be asked any more once the run is over.
-            ApprovalState::Waiting if state.is_finished() => "not_asked",
-            ApprovalState::Waiting => "waiting",
-            ApprovalState::Asked => "asking",
-            ApprovalState::Approved => "approved",
-            ApprovalState::Rejected => "rejected",
-            ApprovalState::Dropped => "not_asked",
-        },
-        did: answers.get(&ApprovalId(index as u32)).map(|by| format!("answered by {by}")).unwrap_or_default(),
-        why: (state.approvals[index] == ApprovalState::Rejected
-            && !answers.contains_key(&ApprovalId(index as u32)))
-        .then(|| "nobody answered in time".into()),
-    });
-    stages.chain(approvals).collect()
+        text + &one_line(&cause.describe(plan))
+    }
 }
 
 /// What the journal tells of one stage.
@@ -179,34 +223,14 @@ fn in_phase(plan: &Plan, step: &Step) -> String {
     short.unwrap_or(name)
 }
 
-fn list(names: impl Iterator<Item = String>) -> String {
+fn list(mut names: impl Iterator<Item = String>) -> String {
     const SHOWN: usize = 4;
-    let names: Vec<String> = names.collect();
-    match names.len() {
-        0..=SHOWN => names.join(", "),
-        count => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    let shown: Vec<String> = names.by_ref().take(SHOWN).collect();
+    let shown = shown.join(", ");
+    match names.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-}
-
-/// The cause, followed through broken barriers to where it began.
-fn why(plan: &Plan, cause: &Cause, happenings: &[(u64, Happening)]) -> String {
-    let mut text = String::new();
-    let mut cause = cause;
-    // Each barrier breaks once, so this ends; the bound is for journals that are not what they should be.
-    for _ in 0..=plan.barriers.len() {
-        let Cause::Barrier(barrier) = cause else { break };
-        let Some(broke) = broken_by(happenings, *barrier) else { break };
-        text.push_str(&format!("barrier `{}` broke: ", plan.barriers[barrier.index()].name));
-        cause = broke;
-    }
-    text + &one_line(&cause.describe(plan))
-}
-
-fn broken_by(happenings: &[(u64, Happening)], wanted: BarrierId) -> Option<&Cause> {
-    happenings.iter().find_map(|(_, happening)| match happening {
-        Happening::BarrierBroken(barrier, _, cause) if *barrier == wanted => Some(cause),
-        _ => None,
-    })
 }
 
 /// The table for people. On a terminal that is too narrow for the reasons, each stands below its row.

@@ -32,7 +32,7 @@ pub use http::install_tls;
 pub use observer::{Line, Nobody, Observer, Stream};
 pub use preflight::{Unsupported, unsupported};
 pub use preview::{Preview, check, preview};
-pub use replay::{Replay, replay, replay_of};
+pub use replay::{Replay, replay, retell};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
 pub use store::{Blocker, Durability, Entry, Holder, Holding, Reply, Request, RunInfo, RunLock, Store};

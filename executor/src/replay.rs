@@ -30,20 +30,40 @@ pub struct Replay {
 /// # Errors
 /// There is no such run, or its record cannot be read.
 pub fn replay(store: &Store, run: &str) -> Result<Replay, Error> {
-    replay_of(store, run, Arc::new(store.plan(run)?))
+    let plan = Arc::new(store.plan(run)?);
+    let mut happenings = Vec::new();
+    let (state, pending) = folded(store, run, &plan, |at, happening| happenings.push((at, happening)))?;
+    let running = pending.attempts.iter().map(|(key, attempt)| (*key, attempt.at)).collect();
+    Ok(Replay { plan, state, happenings, questions: pending.questions, running })
 }
 
-/// As [`replay`], for whoever has the run's plan.
+/// Folds the journal of a run of that plan; what happened, with its time, is told one after another and not kept.
 ///
 /// # Errors
 /// The run's record cannot be read.
-pub fn replay_of(store: &Store, run: &str, plan: Arc<Plan>) -> Result<Replay, Error> {
-    let mut state = State::new(&plan);
+pub fn retell(
+    store: &Store,
+    run: &str,
+    plan: &Plan,
+    listener: impl FnMut(u64, Happening),
+) -> Result<State, Error> {
+    folded(store, run, plan, listener).map(|(state, _)| state)
+}
+
+fn folded(
+    store: &Store,
+    run: &str,
+    plan: &Plan,
+    mut listener: impl FnMut(u64, Happening),
+) -> Result<(State, Pending), Error> {
+    let mut state = State::new(plan);
     let mut pending = Pending::default();
-    let mut happenings = Vec::new();
-    store.tell(run, |entry| happenings.extend(pending.fold(&plan, &mut state, entry)))?;
-    let running = pending.attempts.iter().map(|(key, attempt)| (*key, attempt.at)).collect();
-    Ok(Replay { plan, state, happenings, questions: pending.questions, running })
+    store.tell(run, |entry| {
+        for (at, happening) in pending.fold(plan, &mut state, entry) {
+            listener(at, happening);
+        }
+    })?;
+    Ok((state, pending))
 }
 
 /// Commands without an answer.
