@@ -155,7 +155,7 @@ pub struct SimulateArgs {
     /// How long a step takes, or people to answer an approval
     #[arg(long, value_name = "STEP=DURATION")]
     pub takes: Vec<String>,
-    /// What a step gives, where conditions read it
+    /// What a step gives, or `run.by` is, where conditions read it (an addition to the other options: they choose what happens, this one what is seen)
     #[arg(long, value_name = "STEP.OUTPUT=VALUE")]
     pub gives: Vec<String>,
     /// What people answer where they are asked; `retry` once

@@ -9,9 +9,9 @@ use lockstep_plan::export::{
 };
 use lockstep_plan::machine::StepStatus;
 use lockstep_plan::{
-    Answer, ApprovalId, Chosen, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, Scenario, Simulation,
-    StepId, Value, ValueType, every_failure, late, question_name, questions, simulate, unanswered, undelayed,
-    unfailed,
+    Answer, ApprovalId, Chosen, Fallible, Kind, PlaceId, Plan, Question, Rehearsal, RunFact, Scenario,
+    Simulation, StepId, Value, ValueType, every_failure, late, question_name, questions, simulate,
+    unanswered, undelayed, unfailed, untried,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,9 +26,10 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     let choices = choices_of(plan, args)?;
     if args.every_failure {
         let rows = every_failure(plan, &choices.scenario);
+        let untried = untried(plan, &choices.scenario);
         match args.format {
-            TextFormat::Text => print(&rehearsal_text(plan, &rows))?,
-            TextFormat::Json => print_json(&rehearsal_json(plan, &rows))?,
+            TextFormat::Text => print(&rehearsal_text(plan, &rows, &untried))?,
+            TextFormat::Json => print_json(&rehearsal_json(plan, &rows, &untried))?,
         }
         let kept = |row: &Rehearsal| row.outcome.is_some() && row.broken.is_empty();
         return Ok(u8::from(!rows.iter().all(kept)));
@@ -177,6 +178,15 @@ fn choices_of(plan: &Plan, args: &SimulateArgs) -> Result<Choices, Failure> {
             Failure::new(format!("`--gives {gives}` should be `--gives STEP.OUTPUT=VALUE`"))
         })?;
         given.once("--gives", output, gives)?;
+        let fact = match output {
+            "run.by" => Some(RunFact::By),
+            "run.id" => Some(RunFact::Id),
+            _ => None,
+        };
+        if let Some(fact) = fact {
+            choices.scenario.facts.insert(fact, value.to_owned());
+            continue;
+        }
         let (step, name, value) = output_of(plan, output, value)?;
         choices.scenario.outputs.insert((step, name), value);
         choices.gives.push((format!("--gives {gives}"), step));

@@ -8,7 +8,7 @@ use crate::longest::at_most;
 use crate::machine::{BarrierState, StepStatus};
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::twins::Twins;
-use crate::worlds::{Given, Worlds};
+use crate::worlds::{Given, Readable, Worlds};
 use crate::{
     Answer, Approval, ApprovalId, ConditionId, Happening, ItemId, Kind, PlaceId, Plan, Question, Reaction,
     Role, Rule, RunOutcome, StageId, StageOutcome, Step, StepId, Undo, Value, Work,
@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Rehearsal {
     /// What fails besides what the scenario says; nothing in the first row.
     pub fail: Option<Chosen>,
-    /// What outputs are here, where that makes a difference: the step, the output, its value.
-    pub given: Vec<((StepId, String), Value)>,
+    /// What conditions read is here, where that makes a difference.
+    pub given: Vec<(Readable, Value)>,
     /// Whether the failure happens. It does not where its step never runs, or not any more.
     pub happens: bool,
     /// How the run ends; nothing when it never would.
@@ -60,7 +60,7 @@ pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
             scenario.answers.entry(question).or_insert(Answer::Approve);
         }
     }
-    let worlds = Tried { worlds: Worlds::new(plan, &scenario.outputs), breakable: may_break(plan) };
+    let worlds = Tried { worlds: Worlds::new(plan, &given(&scenario)), breakable: may_break(plan) };
     let twins = Twins::new(plan, &scenario);
     let mut rows = rows_of(plan, &scenario, &worlds, None);
     let mut known: BTreeMap<Chosen, Vec<Rehearsal>> = BTreeMap::new();
@@ -80,6 +80,26 @@ struct Tried {
     worlds: Worlds,
     /// Whether a promise may be broken at all.
     breakable: bool,
+}
+
+/// Steps of which no values were found with which they run, of what their conditions read: nothing is said of these.
+pub fn untried(plan: &Plan, scenario: &Scenario) -> Vec<StepId> {
+    Worlds::new(plan, &given(scenario)).untried
+}
+
+/// What the scenario says of what conditions read.
+fn given(scenario: &Scenario) -> Given {
+    let outputs = scenario.outputs.iter();
+    let outputs = outputs.map(|((step, name), value)| (Readable::Output(*step, name.clone()), value.clone()));
+    let facts = scenario.facts.iter().map(|(fact, text)| (Readable::Run(*fact), Value::Text(text.clone())));
+    outputs.chain(facts).collect()
+}
+
+fn step_of(fail: Chosen) -> Option<StepId> {
+    match fail.what {
+        Fallible::Step(step) => Some(step),
+        Fallible::Approval(_) | Fallible::Wait(_) => None,
+    }
 }
 
 /// Everything that is let fail, in the order of the matrix.
@@ -122,9 +142,11 @@ fn rows_of(plan: &Plan, scenario: &Scenario, tried: &Tried, fail: Option<Chosen>
     let mut found: Vec<(Given, Rehearsal)> = Vec::new();
     // With these values slow steps do not lead there.
     let mut none: Option<Given> = None;
-    for world in tried.worlds.of(fail.and_then(|fail| stage_of(plan, fail))) {
+    for world in tried.worlds.of(fail.and_then(|fail| stage_of(plan, fail)), fail.and_then(step_of)) {
         let mut scenario = scenario.clone();
-        scenario.outputs.extend(world.clone());
+        for (source, value) in world.clone() {
+            scenario.give(source, value);
+        }
         let Some(row) = rehearse(plan, scenario, fail, tried.breakable) else {
             none.get_or_insert(world);
             continue;
@@ -139,7 +161,7 @@ fn rows_of(plan: &Plan, scenario: &Scenario, tried: &Tried, fail: Option<Chosen>
         found.retain(|(_, row)| row.happens);
     }
     let row = |(world, mut row): (Given, Rehearsal)| {
-        let telling = |(output, value): &(&(StepId, String), &Value)| {
+        let telling = |(output, value): &(&Readable, &Value)| {
             all.iter().any(|other| other.get(*output) != Some(*value))
         };
         row.given =

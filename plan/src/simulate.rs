@@ -4,7 +4,7 @@ use crate::machine::{self, State};
 use crate::proof::is_mixed;
 use crate::{
     Answer, ApprovalId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, PlaceId, Plan, Question,
-    Role, RunOutcome, StepId, Timer, Value, ValueType,
+    Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,8 @@ pub struct Scenario {
     pub answers: BTreeMap<Question, Answer>,
     /// What steps give that succeed, by step and output. Without an entry: the plainest value of its type.
     pub outputs: BTreeMap<(StepId, String), Value>,
+    /// What `run.by` and `run.id` are. Without an entry: `simulation`.
+    pub facts: BTreeMap<RunFact, String>,
 }
 
 /// What came of it.
@@ -76,6 +78,14 @@ fn mixed(plan: &Plan, state: &State) -> Vec<u32> {
 }
 
 impl Scenario {
+    /// Says what something is that conditions read.
+    pub fn give(&mut self, source: Readable, value: Value) {
+        match source {
+            Readable::Output(step, name) => _ = self.outputs.insert((step, name), value),
+            Readable::Run(fact) => _ = self.facts.insert(fact, value.to_string()),
+        }
+    }
+
     /// The same, but that steps which undo something work; nothing where it says nothing of such steps.
     fn with_working_rollbacks(&self, plan: &Plan) -> Option<Scenario> {
         let forward = |step: &StepId| plan.steps[step.index()].role == Role::Forward;
@@ -103,7 +113,8 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
         events: Vec::new(),
     };
     let mut state = State::new(plan);
-    world.at(0, Event::Started { run: "simulation".into(), by: "simulation".into() });
+    let fact = |fact| scenario.facts.get(&fact).cloned().unwrap_or_else(|| "simulation".into());
+    world.at(0, Event::Started { run: fact(RunFact::Id), by: fact(RunFact::By) });
     while let Some(((time, wave, ..), event)) = world.agenda.pop_first() {
         (world.now, world.wave) = (time, if wave == u32::MAX { 0 } else { wave });
         if let Event::TimerFired(timer) = &event {

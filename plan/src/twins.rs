@@ -7,7 +7,7 @@
 use crate::rehearsal::Rehearsal;
 use crate::{
     ApprovalId, BlockItem, Chosen, ClaimId, ConditionId, Expr, FailureFact, Fallible, Fields, Part, PlaceId,
-    Plan, Question, Role, Scenario, ScopeId, StageId, StepId, Undo, Work,
+    Plan, Question, Readable, Role, Scenario, ScopeId, StageId, StepId, Undo, Work,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -165,8 +165,10 @@ impl Swap<'_> {
         for (question, _) in &mut row.asked {
             *question = self.question(*question);
         }
-        for ((step, _), _) in &mut row.given {
-            *step = self.step(*step);
+        for (source, _) in &mut row.given {
+            if let Readable::Output(step, _) = source {
+                *step = self.step(*step);
+            }
         }
         row
     }

@@ -4,7 +4,8 @@ use super::json::{StageJson, barrier_names, barrier_word};
 use super::text::quoted;
 use crate::machine::BarrierState;
 use crate::{
-    Chosen, Fallible, Plan, Rehearsal, RunOutcome, StageOutcome, StepId, format_duration, question_name,
+    Chosen, Fallible, Plan, Readable, Rehearsal, RunFact, RunOutcome, StageOutcome, StepId, format_duration,
+    question_name,
 };
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ const MOST_COLUMNS: usize = 4;
 pub struct RehearsalJson<'a> {
     version: u32,
     scenarios: Scenarios<'a>,
-    not_tried: [&'static str; 2],
+    not_tried: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Scenarios<'_> {
             row.asked.iter().map(|(question, of)| AskedJson { question: question_name(plan, *question), of });
         ScenarioJson {
             fail: row.fail.iter().map(|chosen| chosen.text(plan)).collect(),
-            given: row.given.iter().map(|(of, value)| (output_name(plan, of), value.to_string())).collect(),
+            given: row.given.iter().map(|(of, value)| (source_name(plan, of), value.to_string())).collect(),
             happens: row.happens,
             outcome: row.outcome.map_or("needs_person", RunOutcome::name),
             stages: stages.collect(),
@@ -87,21 +88,33 @@ impl Scenarios<'_> {
     }
 }
 
-fn output_name(plan: &Plan, (step, name): &(StepId, String)) -> String {
-    format!("{}.{name}", plan.steps[step.index()].name)
-}
-
-/// The form of a matrix.
-pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal]) -> RehearsalJson<'a> {
-    RehearsalJson {
-        version: 1,
-        scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) },
-        not_tried: NOT_TRIED,
+/// As `--gives` takes it.
+fn source_name(plan: &Plan, source: &Readable) -> String {
+    match source {
+        Readable::Output(step, name) => format!("{}.{name}", plan.steps[step.index()].name),
+        Readable::Run(RunFact::By) => "run.by".into(),
+        Readable::Run(RunFact::Id) => "run.id".into(),
     }
 }
 
-/// The matrix as a table: what fails, what each stage ends as, which barriers break, who is asked, how long at most.
-pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
+fn not_tried(plan: &Plan, untried: &[StepId]) -> Vec<String> {
+    let values = untried
+        .iter()
+        .map(|step| format!("values with which {} runs, for none were found", plan.steps[step.index()].name));
+    NOT_TRIED.into_iter().map(str::to_owned).chain(values).collect()
+}
+
+/// The form of a matrix; `untried` are the steps that [`crate::untried`] names.
+pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal], untried: &[StepId]) -> RehearsalJson<'a> {
+    RehearsalJson {
+        version: 1,
+        scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) },
+        not_tried: not_tried(plan, untried),
+    }
+}
+
+/// The matrix as a table, with [`crate::untried`]: what fails, what each stage ends as, which barriers break, who is asked, how long at most.
+pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> String {
     let wide = plan.stages.len() <= MOST_COLUMNS;
     let mut head = vec!["fails".to_owned(), "run".to_owned()];
     if wide {
@@ -141,7 +154,7 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal]) -> String {
     if rows.iter().any(|row| !row.outside.is_empty()) {
         let _ = writeln!(out, "Outside the promise: it assumes that steps work which undo something.");
     }
-    let _ = writeln!(out, "Not tried: {}.", NOT_TRIED.join("; "));
+    let _ = writeln!(out, "Not tried: {}.", not_tried(plan, untried).join("; "));
     out
 }
 
@@ -159,7 +172,7 @@ fn cells(plan: &Plan, barriers: &[String], row: &Rehearsal, wide: bool) -> Vec<S
     let given: Vec<String> = row
         .given
         .iter()
-        .map(|(of, value)| format!("{} = {}", output_name(plan, of), quoted(value)))
+        .map(|(of, value)| format!("{} = {}", source_name(plan, of), quoted(value)))
         .collect();
     if !given.is_empty() {
         let _ = write!(fails, ", with {}", given.join(", "));

@@ -38,7 +38,7 @@ fn waits_that_slow_steps_make_run_out_are_rows() {
     assert_eq!(late.stages, [Some(StageOutcome::RolledBack); 2]);
     assert_eq!(late.outcome, Some(RunOutcome::RolledBack));
     assert!(row(&plan, &rows, "b.p=barrier").is_none(), "a is there in time");
-    assert!(rehearsal_text(&plan, &rows).contains("a.p (waits too long)"));
+    assert!(rehearsal_text(&plan, &rows, &[]).contains("a.p (waits too long)"));
     let rows = every_failure(&plan_of_short_steps(), &Scenario::default());
     assert!(rows.iter().all(|row| row.fail.is_none_or(|chosen| chosen.kind != Kind::Barrier)));
 }
@@ -72,7 +72,7 @@ fn shares_of_hosts_that_rules_tell_apart_are_rows() {
     let all = row(&plan, &rows, "a.p1.x=application").expect("all hosts");
     assert_eq!(all.outcome, Some(RunOutcome::RolledBack));
     assert_eq!(rows.len(), 3);
-    let text = rehearsal_text(&plan, &rows);
+    let text = rehearsal_text(&plan, &rows, &[]);
     assert!(text.contains("a.p1.x (connectivity on 19% of its hosts)"), "{text}");
 }
 
@@ -152,7 +152,7 @@ fn kinds_that_rules_of_the_pipeline_tell_apart_are_rows() {
     let kinds = rows.iter().filter_map(|row| row.fail).filter(|it| it.what.name(&plan) == "look.p1.l");
     let kinds: Vec<Kind> = kinds.map(|chosen| chosen.kind).collect();
     assert_eq!(kinds, [Kind::Application, Kind::Connectivity, Kind::Timeout]);
-    assert!(rehearsal_text(&plan, &rows).contains(" failures, 1 breaks a promise."));
+    assert!(rehearsal_text(&plan, &rows, &[]).contains(" failures, 1 breaks a promise."));
 }
 
 /// A condition that reads how the stage failed.
@@ -202,8 +202,8 @@ fn conditions_on_outputs_are_tried_both_ways() {
     assert!(tell.happens);
     assert!(!tell.broken.is_empty(), "what was told stays");
     let look = plan.step_named("b.p1.look").expect("the step");
-    assert_eq!(tell.given, [((look, "stdout".to_owned()), Value::Text("a".into()))]);
-    let text = rehearsal_text(&plan, &rows);
+    assert_eq!(tell.given, [(Readable::Output(look, "stdout".to_owned()), Value::Text("a".into()))]);
+    let text = rehearsal_text(&plan, &rows, &[]);
     assert!(text.contains("b.p1.tell (application), with b.p1.look.stdout = \"a\""), "{text}");
     // All end well whatever was seen, and then two steps of ten minutes come one after the other.
     let well = rows.iter().filter(|row| row.fail.is_none()).collect::<Vec<_>>();
@@ -215,7 +215,108 @@ fn conditions_on_outputs_are_tried_both_ways() {
     let rows = every_failure(&plan, &Scenario { outputs, ..Scenario::default() });
     let tell = row(&plan, &rows, "b.p1.tell=application").expect("a row says so");
     assert!(!tell.happens);
-    assert!(rehearsal_text(&plan, &rows).contains("b.p1.tell (application): does not happen"));
+    assert!(rehearsal_text(&plan, &rows, &[]).contains("b.p1.tell (application): does not happen"));
+}
+
+fn output(step: StepId) -> Box<Expr> {
+    Box::new(Expr::Output { step, name: "stdout".into() })
+}
+
+fn text(text: &str) -> Expr {
+    Expr::Value(Value::Text(text.into()))
+}
+
+/// `b` looks, and then does things, each of which has a condition.
+fn looking(conditions: &dyn Fn(StepId) -> Vec<Expr>) -> Plan {
+    let mut plan = Builder::default().group(PLAIN, &[&[("b", "look c0 c1 c2 c3 c4", &[])]]).done();
+    let look = plan.step_named("b.p1.look").expect("the step");
+    plan.steps[look.index()].outputs = Fields::from_iter([("stdout".into(), ValueType::Text)]);
+    for (number, condition) in conditions(look).into_iter().enumerate() {
+        plan.conditions.push(condition);
+        let condition = ConditionId(plan.conditions.len() as u32 - 1);
+        let step = plan.step_named(&format!("b.p1.c{number}")).expect("the step");
+        plan.steps[step.index()].when.push(condition);
+    }
+    plan
+}
+
+fn given(rows: &[Rehearsal], plan: &Plan, step: &str) -> Vec<String> {
+    let row = row(plan, rows, &format!("{step}=application")).expect("a row");
+    assert!(row.happens, "{step}");
+    row.given.iter().map(|(source, value)| format!("{source:?} {value}")).collect()
+}
+
+#[test]
+fn who_runs_it_is_tried_both_ways() {
+    let by = |name| Expr::Binary(Operator::Equal, Box::new(Expr::Run(RunFact::By)), Box::new(text(name)));
+    let plan = looking(&|_| vec![by("ada"), Expr::Not(Box::new(by("ada"))), by("bob")]);
+    let rows = every_failure(&plan, &Scenario::default());
+    assert_eq!(given(&rows, &plan, "b.p1.c0"), ["Run(By) ada"]);
+    assert_eq!(given(&rows, &plan, "b.p1.c2"), ["Run(By) bob"]);
+    assert_ne!(given(&rows, &plan, "b.p1.c1"), ["Run(By) ada"]);
+    assert!(rehearsal_text(&plan, &rows, &[]).contains("b.p1.c0 (application), with run.by = \"ada\""));
+    // Whoever is chosen runs it.
+    let ada = Scenario { facts: [(RunFact::By, "ada".into())].into(), ..Scenario::default() };
+    let rows = every_failure(&plan, &ada);
+    let happens = |step| row(&plan, &rows, step).expect("a row").happens;
+    assert!(happens("b.p1.c0=application") && !happens("b.p1.c1=application"));
+}
+
+#[test]
+fn texts_that_match_a_pattern_are_found() {
+    let plan = looking(&|look| {
+        let call = |function, word| Expr::Call(function, vec![*output(look), text(word)]);
+        let and = |one, other| Expr::Binary(Operator::And, Box::new(one), Box::new(other));
+        vec![
+            call(Function::Matches, "^v[0-9]+\\.[0-9]{2}$"),
+            Expr::Not(Box::new(call(Function::Matches, "^v[0-9]+\\.[0-9]{2}$"))),
+            and(call(Function::StartsWith, "ab"), call(Function::EndsWith, "yz")),
+        ]
+    });
+    let rows = every_failure(&plan, &Scenario::default());
+    for step in ["b.p1.c0", "b.p1.c1", "b.p1.c2"] {
+        given(&rows, &plan, step);
+    }
+    assert!(untried(&plan, &Scenario::default()).is_empty());
+}
+
+/// However many conditions there are, each step is tried with values with which it runs; and where none are found, that is said.
+#[test]
+fn every_step_with_a_condition_is_tried() {
+    let mut plan = looking(&|look| {
+        let equal = |word| Expr::Binary(Operator::Equal, output(look), Box::new(text(word)));
+        let lower = Expr::Call(Function::Lower, vec![*output(look)]);
+        let never = Expr::Binary(Operator::Equal, Box::new(lower), Box::new(text("NEVER")));
+        vec![equal("a"), equal("b"), equal("c"), equal("d"), never]
+    });
+    // Twelve outputs that each decide about a step of their own.
+    let look = plan.step_named("b.p1.look").expect("the step");
+    let names: Vec<String> = (0..12).map(|number| format!("o{number}")).collect();
+    let outputs = names.iter().map(|name| (name.clone(), ValueType::Bool));
+    plan.steps[look.index()].outputs.extend(outputs);
+    for name in &names {
+        plan.conditions.push(Expr::Output { step: look, name: name.clone() });
+        let condition = ConditionId(plan.conditions.len() as u32 - 1);
+        let id = StepId(plan.steps.len() as u32);
+        let first = plan.steps[look.index()].clone();
+        plan.steps.push(Step {
+            name: format!("b.p1.{name}"),
+            when: vec![condition],
+            outputs: Fields::new(),
+            ..first
+        });
+        let position = Position { work: Work::Steps(vec![id]), ..plan.stages[0].positions[0].clone() };
+        plan.stages[0].positions.push(position);
+    }
+    let rows = every_failure(&plan, &Scenario::default());
+    for name in ["c0", "c1", "c2", "c3", "o0", "o5", "o11"] {
+        given(&rows, &plan, &format!("b.p1.{name}"));
+    }
+    let never = plan.step_named("b.p1.c4").expect("the step");
+    let untried = untried(&plan, &Scenario::default());
+    assert_eq!(untried, [never]);
+    let text = rehearsal_text(&plan, &rows, &untried);
+    assert!(text.contains("values with which b.p1.c4 runs, for none were found"), "{text}");
 }
 
 /// An attempt that is to time out takes its time, and what a peer waits for less long comes first.
@@ -256,7 +357,7 @@ fn a_rollback_step_that_fails_is_outside_the_promise() {
     let text = simulation_text(&plan, &end);
     assert!(text.contains("its promise assumes that these work"), "{text}");
     let rows = every_failure(&plan, &fail(&["b.p1.y.undo"]));
-    let text = rehearsal_text(&plan, &rows);
+    let text = rehearsal_text(&plan, &rows, &[]);
     assert!(text.contains("outside its promise") && text.contains("no promise is broken"), "{text}");
     // One that is broken anyway is.
     let told = telling();
@@ -294,7 +395,7 @@ fn what_fails_without_a_further_failure_is_not_counted_as_one() {
     };
     let rows = every_failure(&plan, &scenario);
     assert!(!rows[0].broken.is_empty());
-    let text = rehearsal_text(&plan, &rows);
+    let text = rehearsal_text(&plan, &rows, &[]);
     assert!(text.contains("3 failures, no promise is broken.\n"), "{text}");
     assert!(text.contains("A promise is broken without a further failure, too."), "{text}");
 }
@@ -311,6 +412,7 @@ fn rows_of_twins_are_what_they_would_be() {
                 continue;
             };
             let mut scenario = Scenario::default();
+            row.given.iter().cloned().for_each(|(source, value)| scenario.give(source, value));
             for (question, answers) in questions(&plan) {
                 if answers.contains(&Answer::Approve) {
                     scenario.answers.insert(question, Answer::Approve);
