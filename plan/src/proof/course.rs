@@ -3,6 +3,7 @@
 //! Nothing here says what a rule means: which rule matches, what a broken barrier leads to, which answers people have
 //! and what a rollback undoes are asked of the machine's own functions.
 
+use super::causes::decided;
 use super::worlds::{Known, known};
 use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
@@ -36,11 +37,17 @@ pub(super) struct Truth {
 impl Truth {
     /// Before anything is asked.
     pub fn of(plan: &Plan) -> Self {
-        Truth::new(plan, known(&plan.conditions))
+        Truth::new(plan, known(&plan.conditions), &decided(plan))
     }
 
-    /// In a world.
-    pub fn new(plan: &Plan, known: Vec<Known>) -> Self {
+    /// In a world; some conditions are decided in all of them.
+    pub fn new(plan: &Plan, mut known: Vec<Known>, decided: &BTreeMap<ConditionId, bool>) -> Self {
+        for (condition, to) in decided {
+            let known = &mut known[condition.index()];
+            if matches!(known, Known::Open | Known::Asks(_)) {
+                *known = Known::Comes { to: *to, surely: true };
+            }
+        }
         let may_fail = |(condition, known): (&Expr, &Known)| {
             !matches!(known, Known::Comes { surely: true, .. }) && may_fail(condition)
         };
@@ -153,8 +160,9 @@ pub(super) struct Course {
     pub judges: bool,
     /// Whether it ends before its last place, because a condition there can surely not be decided.
     ends: bool,
-    /// Whether what undoes some step asks how the stage failed: then names matter, and no branch is like another.
-    pub asks: bool,
+    /// Conditions of what undoes its steps that ask how the stage failed: then branches are alike only where these come to
+    /// the same.
+    pub asks: Vec<(StageId, ConditionId)>,
 }
 
 /// Whether conditions hold: surely, surely not, or perhaps.
@@ -310,7 +318,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
                     element.triggers.extend(triggers(plan, step));
                     if data.changes {
                         element.changes.push(undone.change(position.phase, step, truth));
-                        course.asks |= undo_asks(plan, step, truth);
+                        course.asks.extend(undo_asks(plan, step, truth).map(|condition| (id, condition)));
                     }
                 }
             }
@@ -434,10 +442,11 @@ impl<'a> Undone<'a> {
     }
 }
 
-/// Whether it depends on the failure whether a step is undone.
-fn undo_asks(plan: &Plan, step: StepId, truth: &Truth) -> bool {
-    let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
-    plan.steps[undo.index()].when.iter().any(|id| {
+/// What it depends on whether a step is undone, of what asks about the failure.
+fn undo_asks(plan: &Plan, step: StepId, truth: &Truth) -> impl Iterator<Item = ConditionId> {
+    let undo = plan.steps[step.index()].undo.step();
+    let when = undo.map(|undo| plan.steps[undo.index()].when.as_slice()).unwrap_or_default();
+    when.iter().copied().filter(|id| {
         truth.holds(*id).is_none() && plan.conditions[id.index()].asks_of_failure(&crate::FailureFact::ALL)
     })
 }

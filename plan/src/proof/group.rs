@@ -2,8 +2,8 @@
 //!
 //! **Symmetry.** Two branches are of one shape when their courses differ in names only and they meet the same barriers at
 //! the same places. Swapping them turns any execution into another one, so that what holds for one (and for two of them
-//! against each other) holds for all. (Where a rollback asks how the stage failed, names matter: such a branch is a shape
-//! of its own.)
+//! against each other) holds for all. (Where a rollback asks how the stage failed, that has to come to the same for the same
+//! failure in both; where that cannot be said before, as with words of a failure, a branch is a shape of its own.)
 //!
 //! **Epochs.** Between two barriers at which a branch has to wait, nothing keeps it from being anywhere. Whether a branch
 //! can be at `q` while another is at `r` therefore only depends on which barriers each has crossed: to be behind a
@@ -11,7 +11,9 @@
 //! ([`Group::crossing`], the least such cut). Least cuts can be joined, so that two branches can be at `q` and `r`
 //! together, with everybody else somewhere, exactly when neither needs the other one to be farther.
 
+use super::causes::comes_to;
 use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, soft_barriers};
+use super::worlds::Known;
 use crate::{BarrierId, ItemId, Plan};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -51,11 +53,11 @@ impl<'a> Group<'a> {
         let soft = soft_barriers(plan, item, &truth);
         let count = plan.items[item.index()].branches.len();
         let mut shapes: Vec<Shape> = Vec::new();
-        let mut known: HashMap<(Option<usize>, Key), usize> = HashMap::new();
+        let mut known: HashMap<(Undoing, Key), usize> = HashMap::new();
         let mut branches = Vec::new();
         for branch in 0..count {
             let course = course(plan, item, branch, &truth, &soft);
-            let own = course.asks.then_some(branch);
+            let own = undoing(plan, branch, &course, &truth);
             let shape = *known.entry((own, key(&course))).or_insert_with(|| {
                 let behind = behind(&course);
                 shapes.push(Shape { course: course.clone(), members: Vec::new(), behind });
@@ -131,6 +133,23 @@ impl<'a> Group<'a> {
         let distinct = |shape: &Shape| shape.behind.iter().collect::<BTreeSet<_>>().len();
         self.shapes.iter().map(distinct).sum()
     }
+}
+
+/// What a rollback that asks how the stage failed comes to.
+#[derive(PartialEq, Eq, Hash)]
+enum Undoing {
+    /// For each condition, for each way of failing.
+    Comes(Vec<Vec<bool>>),
+    /// Not known before: of that branch alone.
+    Alone(usize),
+}
+
+fn undoing(plan: &Plan, branch: usize, course: &Course, truth: &Truth) -> Undoing {
+    let asks = course.asks.iter().map(|(stage, condition)| match truth.known(*condition) {
+        Known::Asks(asks) => comes_to(plan, *stage, asks),
+        _ => comes_to(plan, *stage, &plan.conditions[condition.index()]),
+    });
+    asks.collect::<Option<_>>().map_or(Undoing::Alone(branch), Undoing::Comes)
 }
 
 fn key(course: &Course) -> Key {

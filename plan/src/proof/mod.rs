@@ -7,6 +7,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `standing` | the property: how a branch stands when a run has ended |
+//! | `causes` | what conditions come to that ask how a stage failed |
 //! | `course` | what a branch can go through, and the faults that end it for good |
 //! | `group` | symmetry and epochs: who can be where at the same time |
 //! | `candidates` | the decision procedure, with its argument |
@@ -15,6 +16,7 @@
 //! | `exceptions` | what rules may leave changed, in any pipeline |
 
 mod candidates;
+mod causes;
 mod course;
 mod exceptions;
 mod group;
@@ -36,6 +38,7 @@ use candidates::{Candidate, Focus, candidates};
 use course::Truth;
 use group::Group;
 use replay::{Replay, assignments, replay, skeleton, undecidable};
+use std::collections::BTreeMap;
 use worlds::{nearest, open_conditions, pairs};
 
 /// More replays than this are not made for one group and one set of answers.
@@ -129,9 +132,10 @@ pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
     items.map(|(index, _)| prove_group(plan, ItemId(index as u32), worlds)).collect()
 }
 
-fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
+fn prove_group(plan: &Plan, item: ItemId, open_worlds: &Worlds<'_>) -> Proof {
     // First with every condition open: that allows more executions than there are.
-    let group = Group::new(plan, item, Truth::of(plan));
+    let decided = causes::decided(plan);
+    let group = Group::new(plan, item, Truth::new(plan, worlds::known(&plan.conditions), &decided));
     let found = candidates(&group, Focus::All);
     let mut coverage = cover(&group);
     coverage.checked = found.checked;
@@ -146,8 +150,8 @@ fn prove_group(plan: &Plan, item: ItemId, worlds: &Worlds<'_>) -> Proof {
     }
     let promise = if open.is_empty() {
         try_out(plan, &group, &found, &mut coverage)
-    } else if let Some(world) = worlds(&open) {
-        let mut search = Search { plan, item, open: &open, coverage, left: MOST_AT_ONCE };
+    } else if let Some(world) = open_worlds(&open) {
+        let mut search = Search { plan, item, open: &open, decided: &decided, coverage, left: MOST_AT_ONCE };
         let mut promise = search.look(&*world, Focus::All);
         if promise.is_none() {
             search.left = MOST_WORLDS;
@@ -171,6 +175,7 @@ struct Search<'a> {
     plan: &'a Plan,
     item: ItemId,
     open: &'a [ConditionId],
+    decided: &'a BTreeMap<ConditionId, bool>,
     coverage: Coverage,
     /// How many more worlds may be looked at.
     left: usize,
@@ -222,7 +227,7 @@ impl<'a> Search<'a> {
     fn group(&mut self, world: &dyn World) -> Option<Group<'a>> {
         self.left = self.left.checked_sub(1)?;
         self.coverage.worlds += 1;
-        Some(Group::new(self.plan, self.item, Truth::new(self.plan, world.known().to_vec())))
+        Some(Group::new(self.plan, self.item, Truth::new(self.plan, world.known().to_vec(), self.decided)))
     }
 
     fn candidates(&mut self, group: &Group<'_>, focus: Focus) -> candidates::Found {

@@ -15,4 +15,5 @@ mod matrix;
 mod oracle;
 mod rehearsals;
 mod stories;
+mod symmetry;
 mod total;
