@@ -14,9 +14,21 @@ pub type Fields<T> = litemap::LiteMap<String, T>;
 
 /// The fields that these make, in just the memory that they take.
 pub fn fields<T>(from: impl IntoIterator<Item = (String, T)>) -> Fields<T> {
-    let mut sorted = from.into_iter().collect::<Fields<T>>().into_tuple_vec();
-    sorted.shrink_to_fit();
+    exactly(from.into_iter().collect())
+}
+
+/// Giving back the end of a small piece of memory frees nothing: they move to one of the right size.
+fn exactly<T>(fields: Fields<T>) -> Fields<T> {
+    let mut sorted = Vec::with_capacity(fields.len());
+    sorted.extend(fields.into_tuple_vec());
     Fields::from_sorted_store_unchecked(sorted)
+}
+
+/// As they are read, they take more memory than they need.
+fn read_exactly<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Fields<T>, D::Error> {
+    Fields::deserialize(deserializer).map(exactly)
 }
 
 /// None at all are a map, too.
@@ -356,7 +368,7 @@ pub struct Step {
     /// Where its failure rules stand, innermost scope first.
     pub scopes: Vec<ScopeId>,
     /// The outputs it gives.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub outputs: Fields<ValueType>,
 }
 
@@ -405,7 +417,7 @@ pub struct Action {
     /// The step: `deploy`, `shell`, `check`.
     pub step: String,
     /// Arguments, defaults included, optional ones that were not given missing.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub arguments: Fields<Expr>,
     /// The phase's target.
     pub target: Option<TargetId>,
@@ -449,7 +461,7 @@ pub struct Target {
     /// The environment's `kind`.
     pub kind: String,
     /// Settings, defaults included.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub settings: Fields<Expr>,
     /// The settings that tell it from other targets of its provider; none: all of them.
     #[serde(default)]
@@ -466,10 +478,10 @@ pub struct Service {
     /// `docker_image`, `jar`, …
     pub artifact_type: String,
     /// Settings of the artifact, defaults included.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub artifact: Fields<Expr>,
     /// Settings of the service, defaults included.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub settings: Fields<Expr>,
 }
 
@@ -479,7 +491,7 @@ pub struct Source {
     /// `env`, `file`, `slack`, …
     pub kind: String,
     /// Its settings.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub settings: Fields<Expr>,
 }
 

@@ -19,7 +19,7 @@ impl Machine<'_> {
     /// An attempt failed, or could not be started.
     pub(super) fn step_failed(&mut self, step: StepId, failure: Failure) {
         let data = &self.plan.steps[step.index()];
-        self.state.steps[step.index()].failure = Some(failure.clone());
+        self.state.steps[step.index()].failure = Some(Box::new(failure.clone()));
         if data.role != Role::Forward {
             self.rollback_step_failed(step, failure);
             return;
@@ -65,7 +65,7 @@ impl Machine<'_> {
             }
             Reaction::Ask { group, within, then } => {
                 report(self, Verdict::Ask);
-                self.state.steps[step.index()].status = StepStatus::Asking((**then).clone());
+                self.state.steps[step.index()].status = StepStatus::Asking(then.clone());
                 self.put(Question::Step(step), group.clone(), self.answers(step), *within);
             }
             Reaction::Ignore => {
@@ -187,7 +187,7 @@ impl Machine<'_> {
 
     /// A person, or the lack of one, decided about a failed step.
     fn decided(&mut self, step: StepId, reaction: &Reaction) {
-        let failure = self.state.steps[step.index()].failure.clone();
+        let failure = self.state.steps[step.index()].failure.as_deref().cloned();
         let failure = failure.unwrap_or_else(|| Failure::new(Kind::Application, "it failed"));
         let rule = self.rule_for(&self.plan.steps[step.index()].scopes, &failure).map(|(rule, _)| rule);
         if self.plan.steps[step.index()].role != Role::Forward {
@@ -275,7 +275,7 @@ impl Machine<'_> {
                     self.state.steps[step.index()].status = StepStatus::Succeeded;
                 }
                 StepStatus::Dropped { succeeded: false } => {
-                    let failure = self.state.steps[step.index()].failure.clone();
+                    let failure = self.state.steps[step.index()].failure.as_deref().cloned();
                     let failure =
                         failure.unwrap_or_else(|| Failure::new(Kind::Application, "it was called off"));
                     self.step_failed(step, failure);
@@ -424,7 +424,7 @@ impl Machine<'_> {
     /// An attempt may still be at work, and nobody can tell.
     pub(super) fn step_lost(&mut self, step: StepId) {
         let data = &self.plan.steps[step.index()];
-        let failure = self.state.steps[step.index()].failure.clone();
+        let failure = self.state.steps[step.index()].failure.as_deref().cloned();
         let failure = failure.unwrap_or_else(|| Failure::new(Kind::Application, "nobody knows how it ended"));
         if data.role != Role::Forward {
             self.rollback_step_failed_for_good(step, failure);

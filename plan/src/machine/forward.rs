@@ -248,7 +248,7 @@ impl Machine<'_> {
         let state = &mut self.state.steps[step.index()];
         if let Outcome::Lost { message } = outcome {
             state.status = StepStatus::Lost;
-            state.failure = Some(Failure::new(Kind::Application, message));
+            state.failure = Some(Box::new(Failure::new(Kind::Application, message)));
             self.step_lost(step);
             return;
         }
@@ -263,7 +263,7 @@ impl Machine<'_> {
                 }
                 Outcome::Failed(failure) => {
                     state.status = StepStatus::Dropped { succeeded: false };
-                    state.failure = Some(failure);
+                    state.failure = Some(Box::new(failure));
                 }
                 Outcome::Lost { .. } => {}
             }

@@ -161,7 +161,7 @@ impl Machine<'_> {
             },
             Reaction::Ask { group, within, then } => {
                 self.announce(told(Verdict::Ask));
-                self.state.steps[step.index()].status = StepStatus::Asking((**then).clone());
+                self.state.steps[step.index()].status = StepStatus::Asking(then.clone());
                 self.put(Question::Step(step), group.clone(), self.answers(step), *within);
             }
             Reaction::Ignore | Reaction::Succeed => {

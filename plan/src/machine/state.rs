@@ -192,7 +192,7 @@ pub struct StepState {
     /// What it gave.
     pub outputs: Fields<Value>,
     /// How its last attempt failed.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
 }
 
 /// Where a step is.
@@ -212,7 +212,7 @@ pub enum StepStatus {
     /// Waits for its next attempt.
     BackingOff,
     /// A person decides; otherwise that happens.
-    Asking(Reaction),
+    Asking(Box<Reaction>),
     /// Of kind approval: waits for a person's go-ahead.
     AwaitingApproval,
     /// A condition did not hold.
