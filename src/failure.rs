@@ -85,7 +85,8 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 /// Writes a message to standard error. That it cannot be written must not end what is under way.
 pub fn say(text: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
+    // At once: standard error keeps nothing back.
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// A value as pretty JSON with a final newline.

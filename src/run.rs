@@ -122,9 +122,10 @@ pub fn was_taken_back(told: &Replay) -> bool {
         && ended.any(|(_, it)| matches!(it, Happening::RollbackRequested(_)))
 }
 
-/// What runs are carried out on.
+/// What runs are carried out on. One thread: what it does is short, and having threads wake each other would cost more than
+/// that. What takes long, such as writing to disk, has threads of its own.
 pub fn runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))
 }
 

@@ -449,15 +449,20 @@ impl Active {
         self.at = self.at.max(id::now());
         let first = self.seq + 1;
         let at = self.at;
-        let entries: Vec<Entry> =
+        let mut entries: Vec<Entry> =
             (first..).zip(events).map(|(seq, event)| Entry { seq, at, event }).collect();
         self.seq += entries.len() as u64;
-        let (store, pen) = (self.store.clone(), self.pen.clone());
-        let append = move || store.append(&pen, &entries, &replies).map(|()| entries);
-        let entries = match tokio::task::spawn_blocking(append).await {
-            Ok(result) => result?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        if self.store.waits_for_disk() {
+            let (store, pen) = (self.store.clone(), self.pen.clone());
+            let append = move || store.append(&pen, &entries, &replies).map(|()| entries);
+            entries = match tokio::task::spawn_blocking(append).await {
+                Ok(result) => result?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+        } else {
+            // Another thread would take longer to wake than this takes.
+            self.store.append(&self.pen, &entries, &replies)?;
+        }
         for entry in entries {
             if self.vanishes_at(Point::Appended(entry.seq)) {
                 return Ok(());

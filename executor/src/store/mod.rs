@@ -251,6 +251,11 @@ impl Store {
         Ok((file, path))
     }
 
+    /// Whether writing to the journal takes until it is on disk.
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        self.durability == Durability::Machine
+    }
+
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         query(&reader).map_err(|source| Error::Journal { path: self.database.clone(), source })

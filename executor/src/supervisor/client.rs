@@ -136,7 +136,7 @@ impl Scripts {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(this_program()?);
-        command.arg(WORD).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(WORD).stdin(Stdio::null()).stdout(Stdio::null()).stderr(OwnedFd::from(theirs));
         command.current_dir("/");
         for name in &self.without {
             command.env_remove(name);
@@ -147,7 +147,10 @@ impl Scripts {
 }
 
 /// This very program, even where another has replaced its file.
-fn this_program() -> io::Result<PathBuf> {
+///
+/// # Errors
+/// The system does not tell where it is.
+pub fn this_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 

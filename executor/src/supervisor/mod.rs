@@ -4,13 +4,15 @@
 //! `kill -9` of whoever asked, and ends when that one is gone and so is everything that it started. What it notes is in a
 //! log (`log.rs`) from which a later process learns what became of a script without having been its parent.
 //!
-//! It is this program, called with a word that nobody types, with a socket for its standard input.
+//! It is this program, called with a word that nobody types, with a socket for its standard error. (Its standard input is what
+//! scripts are given for theirs: nothing.)
 
 mod client;
 mod log;
 mod message;
 mod serve;
 
+pub use client::this_program;
 pub(crate) use client::{End, Scripts};
 pub(crate) use log::{Progress, Trace};
 pub(crate) use message::Start;
@@ -32,7 +34,7 @@ pub fn supervise() -> io::Result<bool> {
     if std::env::args_os().nth(1).is_none_or(|word| word != WORD) {
         return Ok(false);
     }
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let socket = UnixStream::from(io::stderr().as_fd().try_clone_to_owned()?);
     // Somebody may have typed the word: nothing else shall be changed.
     socket.local_addr()?;
     socket.set_nonblocking(true)?;

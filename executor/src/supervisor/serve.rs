@@ -7,12 +7,14 @@ use crate::process;
 use crate::script::exit_code;
 use crate::strike::Striker;
 use rustix::fd::OwnedFd;
+use rustix::fs::{OFlags, fcntl_setfl};
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -28,8 +30,14 @@ const LONGEST_VARIABLE: usize = 100_000;
 /// How much of what is in a pipe is taken once its writer has ended: what others write to it meanwhile is not waited for.
 const LAST: usize = 1024 * 1024;
 
+/// How long a script may take until what it prints is waited for. Most print little, or nothing, and have ended by then: what
+/// they printed is in the pipe, and having the kernel tell of it would cost more than taking it.
+const UNWATCHED: Duration = Duration::from_millis(20);
+
 struct Supervisor {
     run: PathBuf,
+    /// Whether nothing of the run's attempts was there when this process began: no attempt has printed before.
+    first: bool,
     log: Log,
     fence: Fence,
     replies: UnboundedSender<Reply>,
@@ -47,7 +55,8 @@ pub(super) async fn serve(socket: UnixStream) -> io::Result<()> {
     };
     let (replies, said) = unbounded_channel();
     let log = Log::open(&run, epoch)?;
-    let supervisor = Arc::new(Supervisor { fence: Fence::open(&run, epoch)?, run, log, replies });
+    let first = epoch == 1 && fs::read_dir(&run)?.count() == 1;
+    let supervisor = Arc::new(Supervisor { fence: Fence::open(&run, epoch)?, run, first, log, replies });
     let (mut connection, writer) = connection.split()?;
     tokio::spawn(answer(writer, said));
     let mut scripts = JoinSet::new();
@@ -106,10 +115,15 @@ impl Supervisor {
             fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &start.text)).map_err(failed)?;
         }
         command.arg(&file);
+        if !self.first {
+            // An attempt that is repeated prints anew.
+            remove(&folder.join("stdout")).and_then(|()| remove(&folder.join("stderr"))).map_err(failed)?;
+        }
         let (stdout, out) = Printed::new(&folder, "stdout", start).map_err(failed)?;
         let (stderr, err) = Printed::new(&folder, "stderr", start).map_err(failed)?;
         command.envs(start.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&start.directory).stdin(Stdio::null()).stdout(out).stderr(err);
+        // There is nothing in this process's own standard input.
+        command.current_dir(&start.directory).stdin(Stdio::inherit()).stdout(out).stderr(err);
         // This process leads a session without a terminal; a group within it is as good as a session.
         command.process_group(0);
         self.log.starting(&start.name).map_err(failed)?;
@@ -124,12 +138,15 @@ impl Supervisor {
 
 impl Script {
     async fn supervise(mut self, supervisor: Arc<Supervisor>, id: u64, name: String, hold: Option<OwnedFd>) {
-        let status = loop {
-            tokio::select! {
-                status = self.child.wait() => break status,
-                () = self.stdout.more() => {}
-                () = self.stderr.more() => {}
-            }
+        let status = match tokio::time::timeout(UNWATCHED, self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => loop {
+                tokio::select! {
+                    status = self.child.wait() => break status,
+                    () = self.stdout.more() => {}
+                    () = self.stderr.more() => {}
+                }
+            },
         };
         self.stdout.last();
         self.stderr.last();
@@ -153,8 +170,7 @@ impl Script {
 
 /// What comes out of one pipe, and the file it goes to: made when there is something, for making a file takes long.
 struct Printed {
-    /// None once nobody can write to it any more.
-    pipe: Option<Receiver>,
+    pipe: Pipe,
     path: PathBuf,
     file: Option<File>,
     striker: Striker,
@@ -163,24 +179,47 @@ struct Printed {
     problem: Option<io::Error>,
 }
 
+/// The end of a pipe that is read from; reading from it never waits.
+enum Pipe {
+    /// The kernel tells nobody when there is something in it.
+    Unwatched(PipeReader),
+    /// It does.
+    Watched(Receiver),
+    /// Nobody can write to it any more.
+    Closed,
+}
+
 impl Printed {
     fn new(folder: &Path, name: &str, start: &Start) -> io::Result<(Printed, Stdio)> {
-        let (reader, writer): (PipeReader, _) = io::pipe()?;
-        let pipe = Receiver::from_owned_fd(reader.into())?;
+        let (reader, writer) = io::pipe()?;
+        fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+        let (pipe, striker) = (Pipe::Unwatched(reader), Striker::new(&start.strike));
         let path = folder.join(name);
-        // An attempt that is repeated prints anew.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        Ok((Printed { pipe, path, file: None, striker, printed: false, problem: None }, writer.into()))
+    }
+
+    /// The pipe, from now on watched; none where that cannot be.
+    fn watched(&mut self) -> Option<&Receiver> {
+        if let Pipe::Unwatched(_) = self.pipe
+            && let Pipe::Unwatched(pipe) = std::mem::replace(&mut self.pipe, Pipe::Closed)
+        {
+            match Receiver::from_owned_fd_unchecked(pipe.into()) {
+                Ok(pipe) => self.pipe = Pipe::Watched(pipe),
+                Err(error) => self.problem = Some(error),
+            }
         }
-        let striker = Striker::new(&start.strike);
-        let printed = Printed { pipe: Some(pipe), path, file: None, striker, printed: false, problem: None };
-        Ok((printed, writer.into()))
+        match &self.pipe {
+            Pipe::Watched(pipe) => Some(pipe),
+            _ => None,
+        }
     }
 
     /// Takes what there is, once there is something.
     async fn more(&mut self) {
-        let Some(pipe) = &self.pipe else { return std::future::pending().await };
+        if matches!(self.pipe, Pipe::Closed) {
+            return std::future::pending().await;
+        }
+        let Some(pipe) = self.watched() else { return };
         let _ = pipe.readable().await;
         let mut chunk = [0; 16 * 1024];
         match pipe.try_read(&mut chunk) {
@@ -195,11 +234,14 @@ impl Printed {
     fn last(&mut self) {
         let mut chunk = [0; 16 * 1024];
         let mut taken = 0;
-        while let Some(pipe) = &self.pipe
-            && taken < LAST
-        {
+        while taken < LAST {
             // Not by way of the runtime, which may not have heard yet that there is something.
-            match rustix::io::read(pipe, &mut chunk) {
+            let read = match &self.pipe {
+                Pipe::Unwatched(pipe) => rustix::io::read(pipe, &mut chunk),
+                Pipe::Watched(pipe) => rustix::io::read(pipe, &mut chunk),
+                Pipe::Closed => break,
+            };
+            match read {
                 Ok(0) => self.close(),
                 Ok(count) => {
                     taken += count;
@@ -215,7 +257,7 @@ impl Printed {
 
     /// Takes everything until nobody can write any more.
     async fn rest(&mut self) {
-        while self.pipe.is_some() {
+        while !matches!(self.pipe, Pipe::Closed) {
             self.more().await;
         }
         let rest = self.striker.rest();
@@ -223,7 +265,7 @@ impl Printed {
     }
 
     fn close(&mut self) {
-        self.pipe = None;
+        self.pipe = Pipe::Closed;
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -245,6 +287,14 @@ impl Printed {
             }),
         };
         self.problem = result.err();
+    }
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
