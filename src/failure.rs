@@ -14,6 +14,8 @@ pub enum Failure {
     },
     /// Diagnostics were written already.
     Source,
+    /// Everything was written already.
+    Said,
     /// Standard output was closed by its reader.
     Pipe,
 }
@@ -43,7 +45,7 @@ impl Failure {
             Failure::Message { message, help: Some(help) } => format!("error: {message}\n  help: {help}"),
             Failure::Message { message, help: None } => format!("error: {message}"),
             Failure::Source => "error: nothing was begun, because the source has errors".into(),
-            Failure::Pipe => String::new(),
+            Failure::Said | Failure::Pipe => String::new(),
         }
     }
 }

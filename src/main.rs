@@ -5,6 +5,7 @@ mod answer;
 mod args;
 mod check;
 mod clock;
+mod compile;
 mod completions;
 mod diff;
 mod events;
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         // Nobody reads what it might say; whoever has started it finds it gone.
         Err(_) => return ExitCode::FAILURE,
     }
+    if let Some(code) = compile::compile() {
+        return code;
+    }
     // Before anything speaks TLS.
     lockstep_executor::install_tls();
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         // Whoever read the results has read enough.
         Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Said) => ExitCode::from(2),
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "{}", failure.render());
             ExitCode::from(2)

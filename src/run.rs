@@ -2,14 +2,13 @@
 
 use crate::args::{RunArgs, WatchArgs};
 use crate::clock::span;
+use crate::compile::compiled;
 use crate::events::Events;
 use crate::failure::{Failure, print, say};
 use crate::outcome::exit_code;
 use crate::progress::Progress;
-use crate::source::lower;
 use crate::table::Telling;
 use crate::{state, table};
-use lockstep_compiler::{Lowered, Purpose};
 use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, retell};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +24,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         Some(path) => read_values(path)?,
         None => BTreeMap::new(),
     };
-    let (Lowered { plan, origins }, module) = lower(&args.pipeline, values, Purpose::Run)?;
-    drop(origins); // A run is long.
+    let (plan, module) = compiled(&args.pipeline, values)?;
     if !args.yes {
         confirm(&plan)?;
     }

@@ -36,4 +36,4 @@ pub use replay::{Replay, replay, retell};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
 pub use store::{Blocker, Durability, Entry, Holder, Holding, Reply, Request, RunInfo, RunLock, Store};
-pub use supervisor::supervise;
+pub use supervisor::{supervise, this_program};
