@@ -752,7 +752,7 @@ pub struct Text {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextPart {
     /// Escapes resolved, indentation of a `"""` text removed.
-    Literal(String),
+    Literal(CompactString),
     /// `${expr}`
     Expr(Expr),
 }

@@ -54,7 +54,7 @@ pub fn constant(expr: &Expr) -> Option<Value> {
         ExprKind::Duration(value) => Value::Duration(*value),
         ExprKind::Text(text) => match text.parts.as_slice() {
             [] => Value::Text(String::new()),
-            [TextPart::Literal(text)] => Value::Text(text.clone()),
+            [TextPart::Literal(text)] => Value::Text(text.as_str().to_owned()),
             _ => return None,
         },
         ExprKind::Paren(inner) => return constant(inner),

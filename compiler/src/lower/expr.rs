@@ -62,14 +62,14 @@ impl<'p> Lowerer<'_, 'p> {
             ExprKind::Text(text) => {
                 match text.parts.as_slice() {
                     [] => return Val::constant(Value::Text(String::new())),
-                    [TextPart::Literal(text)] => return Val::constant(Value::Text(text.clone())),
+                    [TextPart::Literal(text)] => return Val::constant(Value::Text(text.as_str().to_owned())),
                     _ => {}
                 }
                 Expr::Text(
                     text.parts
                         .iter()
                         .map(|part| match part {
-                            TextPart::Literal(text) => Expr::Value(Value::Text(text.clone())),
+                            TextPart::Literal(text) => Expr::Value(Value::Text(text.as_str().to_owned())),
                             TextPart::Expr(expr) => self.data(expr, &any, frame),
                         })
                         .collect(),

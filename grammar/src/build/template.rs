@@ -44,14 +44,14 @@ pub fn parse_template(source: &str) -> Template {
         };
         literal.push_str(&source[written..found]);
         if !literal.is_empty() {
-            parts.push(TextPart::Literal(std::mem::take(&mut literal)));
+            parts.push(TextPart::Literal(std::mem::take(&mut literal).into()));
         }
         parts.extend(build.placeholder(found, end).map(TextPart::Expr));
         (at, written) = (end, end);
     }
     literal.push_str(&source[written..]);
     if !literal.is_empty() {
-        parts.push(TextPart::Literal(literal));
+        parts.push(TextPart::Literal(literal.into()));
     }
     Template { text: Text { multiline: true, parts }, errors: build.errors }
 }
@@ -120,7 +120,7 @@ mod tests {
     fn shown(source: &str) -> (Vec<String>, Vec<String>) {
         let template = parse_template(source);
         let part = |part: &TextPart| match part {
-            TextPart::Literal(text) => text.clone(),
+            TextPart::Literal(text) => text.to_string(),
             TextPart::Expr(expr) => {
                 format!("<{}>", &source[expr.span.start as usize..expr.span.end as usize])
             }

@@ -4,10 +4,11 @@ use super::Build;
 use crate::ast::{Expr, ExprKind, Text, TextPart};
 use crate::message;
 use crate::syntax::{Pair, Rule};
+use compact_str::CompactString;
 
 /// Whether a piece of literal text was written as an escape: indentation is only removed from what was not.
 enum Piece {
-    Written(String),
+    Written(CompactString),
     Escaped(char),
     Expr(Expr),
 }
@@ -89,7 +90,7 @@ fn dedent(pieces: &mut [Piece]) {
         if let Piece::Written(text) = piece
             && text.contains('\r')
         {
-            *text = text.replace("\r\n", "\n");
+            *text = text.replace("\r\n", "\n").into();
         }
     }
     let last_line =
@@ -104,7 +105,7 @@ fn dedent(pieces: &mut [Piece]) {
     {
         // The newline goes; the line after it starts with its indentation, which the loop below would not see.
         let rest = &text[before.len() + 1..];
-        *text = rest.strip_prefix(indent.as_str()).unwrap_or_else(|| unindented(rest, &indent)).to_owned();
+        *text = rest.strip_prefix(indent.as_str()).unwrap_or_else(|| unindented(rest, &indent)).into();
     }
     for piece in pieces {
         if let Piece::Written(text) = piece
@@ -112,7 +113,7 @@ fn dedent(pieces: &mut [Piece]) {
             && text.contains('\n')
         {
             let mut lines = text.split('\n');
-            let mut result = lines.next().unwrap_or_default().to_owned();
+            let mut result = CompactString::new(lines.next().unwrap_or_default());
             for line in lines {
                 result.push('\n');
                 result.push_str(
@@ -143,7 +144,7 @@ fn join(pieces: Vec<Piece>) -> Vec<TextPart> {
                 before.push_str(escaped(character, &mut [0; 4]))
             }
             (Piece::Escaped(character), _) => {
-                parts.push(TextPart::Literal(escaped(character, &mut [0; 4]).to_owned()));
+                parts.push(TextPart::Literal(escaped(character, &mut [0; 4]).into()));
             }
         }
     }
