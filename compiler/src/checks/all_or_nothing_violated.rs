@@ -13,7 +13,7 @@ use lockstep_plan::proof::{
     Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, prove,
 };
 use lockstep_plan::{
-    Answer, BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
+    BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
 };
 
 pub const RULE: Rule = Rule {
@@ -217,8 +217,8 @@ fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {
         Fault::Step { step, kind, answer, hosts } => {
             let name = &plan.steps[step.index()].name;
             let asked = match answer {
-                Some(Answer::Rollback) => ", and a person lets it roll back",
-                Some(_) => ", and a person decides",
+                // The only answer that does not help.
+                Some(_) => ", and a person lets it roll back",
                 None => "",
             };
             (origins.steps[step.index()], format!("`{name}` fails ({kind}){}{asked}", share_text(*hosts)))

@@ -67,8 +67,12 @@ pipeline q {
 }
 
 fn cases() -> Vec<(String, String)> {
+    cases_of("tests/cases/promises.lockstep")
+}
+
+fn cases_of(path: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("tests/cases/promises.lockstep")).unwrap();
+    let text = std::fs::read_to_string(root.join(path)).unwrap();
     let cases = text.split("// --- ").skip(1).map(|case| case.split_once('\n').unwrap());
     cases.map(|(name, source)| (name.to_owned(), source.to_owned())).collect()
 }
@@ -105,3 +109,104 @@ fn the_suggested_change_makes_it_right() {
         );
     }
 }
+
+/// So many steps that nothing was found for, and yet each one is a suspicion: too many to try them all.
+fn too_many() -> String {
+    let steps: String =
+        (0..600).map(|number| format!("    step c{number} = shell {{ script = \"t\" }}\n")).collect();
+    format!(
+        "workflow w {{
+  phase p {{
+    step first = shell {{ script = \"t\" }}
+    step set = shell {{ script = \"t\", changes = true, undone_by = unset }}
+{steps}    rollback {{ step unset = shell {{ skip if failure.step == \"${{stage.name}}.p.first\", script = \"t\" }} }}
+  }}
+}}
+pipeline q {{
+  parallel all_or_nothing {{
+    stage a = w {{}}
+    stage b = w {{}}
+  }}
+}}
+"
+    )
+}
+
+/// Every way in which a broken promise is told, and every change that is suggested.
+#[test]
+fn stories() {
+    let mut told = String::new();
+    let mut cases = cases_of("tests/stories.lockstep");
+    cases.extend(self::cases());
+    cases.push(("too many to try them all".into(), too_many()));
+    for (name, source) in cases {
+        let (_, found) = broken(&source);
+        if !found.is_empty() {
+            told.push_str(&format!("# {name}\n"));
+        }
+        for it in found {
+            told.push_str(&format!("{}\n    parallel: {}\n", it.message, it.label));
+            for (at, label) in &it.labels {
+                let text = &source[at.span.start as usize..at.span.end as usize];
+                told.push_str(&format!("    {}: {label}\n", text.lines().next().unwrap_or_default()));
+            }
+            told.push_str(&format!("  = {}\n\n", it.help.unwrap_or_default()));
+        }
+    }
+    insta::assert_snapshot!(told);
+    // None is without its case.
+    for words in WORDS {
+        assert!(told.contains(words), "nothing says `{words}`");
+    }
+}
+
+/// What tells one story from another, of all that can be said.
+const WORDS: &[&str] = &[
+    " on all of its hosts",
+    "% of its hosts",
+    " and a person answers `rollback`",
+    "when the wait at `",
+    "when nobody answers `",
+    " is refused",
+    "its pattern is none",
+    "and its rules went on without `",
+    " put no `",
+    ", and a person lets it roll back",
+    " is waited at for too long",
+    "is not given",
+    "cannot be decided: ",
+    " is here at that moment",
+    " waits here at that moment",
+    "this rule goes on, with a change that did not succeed",
+    "this rule leaves the stage as it is",
+    "this rule stops the run, and nothing is undone",
+    "this rule takes back only the phase",
+    "this rule takes everything back, also what cannot be",
+    "changed stays: it is irreversible",
+    "changed stays: the workflow's `rollback` does not undo it",
+    "changed stays: nothing undoes it",
+    "changed stays\n",
+    "has changed nothing",
+    " ends new",
+    " ends old",
+    " end old",
+    " ends neither new nor old",
+    " end neither new nor old",
+    " others end ",
+    " is rolled back, and ",
+    "; and 3 more",
+    " skips what it stands at, in this story",
+    "it could not be proved that `all_or_nothing` holds",
+    "depends on the words of a failure, which can be any",
+    "too many conditions or branches to try them all",
+    "write `rollback` instead of `ignore`",
+    "write `rollback` instead of `fail`",
+    "write `rollback` instead of `abort`",
+    "is undone by the workflow's own `rollback`, which does not run for one phase",
+    "so that earlier phases are taken back too",
+    "write `fail` instead of `rollback pipeline`",
+    "a step in a `rollback` block, and `undone_by` with its name",
+    "to a stage behind the group, where nothing of it can fail any more",
+    "in the workflow's own `rollback`, which replaces those of its phases",
+    "run whenever it does, without a condition of its own",
+];
