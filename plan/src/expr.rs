@@ -157,6 +157,17 @@ pub enum EvalError {
 }
 
 impl Expr {
+    /// What is under that key in a parameter that is not known. It may have no such key.
+    pub fn key_of(param: &str, key: &str) -> Expr {
+        Expr::Param(format!("{param}[{key}]"))
+    }
+
+    /// Whether a parameter of that name may have no value in a run, which knows all that it is given: it stands for a key that
+    /// a map may not have, or for what was not given at all.
+    pub fn may_be_missing(param: &str) -> bool {
+        param.ends_with(']') || param == "?" || param.starts_with("?.")
+    }
+
     /// The constant, where it is one.
     pub fn as_value(&self) -> Option<&Value> {
         match self {

@@ -10,10 +10,11 @@ use super::worlds::world;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use lockstep_plan::proof::{
-    Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, prove,
+    Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, may_be_passed_over,
+    prove,
 };
 use lockstep_plan::{
-    BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
+    Answer, BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
 };
 
 pub const RULE: Rule = Rule {
@@ -188,27 +189,21 @@ fn share_text(hosts: Option<(u32, u32)>) -> String {
 
 /// Why a condition cannot be decided.
 fn undecided(plan: &Plan, condition: ConditionId) -> String {
-    let mut read = None;
-    plan.conditions[condition.index()].walk(&mut |part| {
-        if let Expr::Output { step, name } = part {
-            read.get_or_insert((*step, name.clone()));
+    let mut why = None;
+    plan.conditions[condition.index()].walk(&mut |part| match part {
+        Expr::Output { step, name } if why.is_none() && may_be_passed_over(plan, *step) => {
+            let step = &plan.steps[step.index()].name;
+            why = Some(format!("`{step}` failed, and its rules went on without `{name}`"));
         }
+        Expr::Param(name) if why.is_none() && Expr::may_be_missing(name) => {
+            why = Some(match name.strip_suffix(']').and_then(|it| it.rsplit_once('[')) {
+                Some((map, key)) => format!("`{map}` may have no `{key}`"),
+                None => "it reads what was not given".to_owned(),
+            });
+        }
+        _ => {}
     });
-    let Some((step, output)) = read else { return "its pattern is none".to_owned() };
-    let data = &plan.steps[step.index()];
-    let mut rules = data.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
-    match rules.any(|rule| passes_over(&rule.reaction)) {
-        true => format!("`{}` failed, and its rules went on without `{output}`", data.name),
-        false => format!("`{}` put no `{output}` out", data.name),
-    }
-}
-
-fn passes_over(reaction: &Reaction) -> bool {
-    match reaction {
-        Reaction::Ignore | Reaction::Succeed | Reaction::Ask { .. } => true,
-        Reaction::Retry { then, .. } => passes_over(then),
-        _ => false,
-    }
+    why.unwrap_or_else(|| "its pattern is none".to_owned())
 }
 
 fn fault_label(judged: &Judged<'_, '_>, fault: &Fault) -> (Location, String) {

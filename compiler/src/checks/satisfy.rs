@@ -201,7 +201,12 @@ impl<'d> Atoms<'d> {
         if answers.is_empty() {
             answers.push(Pattern { missing: false, answers: vec![None; asked.len()] });
         }
-        if matches!(subject, Subject::Output(..)) || atoms().any(has_default) {
+        let may_be_missing = match &subject {
+            Subject::Output(..) => true,
+            Subject::Param(name) => Expr::may_be_missing(name),
+            Subject::Run(_) => false,
+        };
+        if may_be_missing || atoms().any(has_default) {
             let without = |atom: &Expr| atom.eval(&NoFacts).ok().and_then(|value| value.as_bool());
             answers.push(Pattern { missing: true, answers: atoms().map(without).collect() });
         }

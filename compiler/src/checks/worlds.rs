@@ -1,29 +1,57 @@
 //! What the open conditions of a plan can come to together, one question after another: the worlds that the proof looks at.
 //!
-//! A question is an atom of a condition, or whether a step has put something out. A condition that reads what was not put
-//! out fails, but for `default(…)`, which takes what stands for it.
+//! A question is an atom of a condition, or whether something is there to be read: an output of a step that was skipped or
+//! that failed and was passed over is not, nor is a key that a map lacks. A condition that reads what is not there fails, but
+//! for `default(…)`, which takes what stands for it.
 
 use super::satisfy::{Atoms, Domains, Subject, Together};
 use foldhash::HashMap;
-use lockstep_plan::proof::{Known, World};
-use lockstep_plan::{ConditionId, Expr, FailureFact, Function, NoFacts, Operator, Plan, StepId, Value};
-use std::collections::BTreeMap;
+use lockstep_plan::proof::{Known, World, may_be_passed_over};
+use lockstep_plan::{
+    BarrierKind, ConditionId, Expr, FailureFact, Function, NoFacts, Operator, Plan, Role, StepId, Value, Work,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What can be asked, and what can be answered.
 struct Questions {
     /// The plan's conditions.
     conditions: Vec<Expr>,
-    /// By condition: what it asks, whether something was put out before what it was.
+    /// By condition: what it asks, whether something is there before what it is.
     asks: Vec<Vec<usize>>,
     /// By question: the conditions that ask it.
     asked: Vec<Vec<usize>>,
     atoms: HashMap<Expr, usize>,
-    /// By step and output: the question whether it was put out.
-    given: BTreeMap<(StepId, String), usize>,
+    /// By what can be missing: the question whether it is there.
+    given: BTreeMap<Subject, usize>,
+    /// By question whether an output is there: what decides that.
+    put_out: BTreeMap<usize, PutOut>,
+    /// By question: the outputs that hang on it, each by its own question.
+    skipping: Vec<Vec<usize>>,
+    /// Whether a map has a key, and whether what is under that key is there: one question asked in two ways.
+    keys: Vec<[usize; 2]>,
     together: Vec<Together>,
     /// By question: those of `together` that it belongs to.
     rules: Vec<Vec<usize>>,
+}
+
+/// When a step puts something out.
+struct PutOut {
+    /// Everything under which it runs.
+    when: Vec<ConditionId>,
+    /// Whether it may be read although the step failed, or has not run.
+    passed_over: bool,
+}
+
+/// Whether a part of a condition reads something that is not there, with nothing that stands for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    No,
+    Yes,
+    /// As it comes out which of its parts are read.
+    Perhaps,
+    /// That has not been answered.
+    Open,
 }
 
 /// Some of the answers.
@@ -42,10 +70,10 @@ pub fn world(plan: &Plan, domains: &Domains, open: &[ConditionId]) -> Box<dyn Wo
     }
     let together = atoms.together();
     let mut count = atoms.len();
-    let mut given: BTreeMap<(StepId, String), usize> = BTreeMap::new();
+    let mut given: BTreeMap<Subject, usize> = BTreeMap::new();
     for atom in atoms.all().iter().filter(|atom| !asks_of_failure(atom)) {
-        for output in outputs(atom, true) {
-            given.entry(output).or_insert_with(|| {
+        for subject in perhaps_missing(atom) {
+            given.entry(subject).or_insert_with(|| {
                 count += 1;
                 count - 1
             });
@@ -60,7 +88,7 @@ pub fn world(plan: &Plan, domains: &Domains, open: &[ConditionId]) -> Box<dyn Wo
         own.add(condition);
         for atom in own.all().iter().filter(|atom| !asks_of_failure(atom)) {
             let Some(question) = index.get(atom) else { continue };
-            asks[at].extend(outputs(atom, true).iter().map(|output| given[output]));
+            asks[at].extend(perhaps_missing(atom).iter().map(|subject| given[subject]));
             asks[at].push(*question);
         }
         for question in &asks[at] {
@@ -72,29 +100,81 @@ pub fn world(plan: &Plan, domains: &Domains, open: &[ConditionId]) -> Box<dyn Wo
         for question in &it.asked {
             rules[*question].push(rule);
         }
-        if let Subject::Output(step, name) = &it.subject {
-            rules[given[&(*step, name.clone())]].push(rule);
+        if let Some(question) = given.get(&it.subject) {
+            rules[*question].push(rule);
         }
     }
+    let put_out = put_out(plan, &given);
+    let mut skipping: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (question, it) in &put_out {
+        let conditions = it.when.iter().flat_map(|condition| &asks[condition.index()]);
+        for asked in conditions.chain([question]) {
+            if !skipping[*asked].contains(question) {
+                skipping[*asked].push(*question);
+            }
+        }
+    }
+    let keys = atoms.all().iter().enumerate();
+    let keys = keys.filter_map(|(at, atom)| Some([at, *given.get(&has_key(atom)?)?])).collect();
     let conditions = plan.conditions.clone();
-    let questions = Questions { conditions, asks, asked, atoms: index, given, together, rules };
+    let questions =
+        Questions { conditions, asks, asked, atoms: index, given, put_out, skipping, keys, together, rules };
     let mut world = Answered { questions: Rc::new(questions), answers: vec![None; count], known: Vec::new() };
     world.known = (0..world.questions.conditions.len()).map(|at| world.decided(at)).collect();
     Box::new(world)
 }
 
-/// What an expression reads of steps; with `all`, also inside of `default(…)`.
-fn outputs(expr: &Expr, all: bool) -> Vec<(StepId, String)> {
-    fn read(expr: &Expr, all: bool, found: &mut Vec<(StepId, String)>) {
-        match expr {
-            Expr::Output { step, name } => found.push((*step, name.clone())),
-            Expr::Call(Function::Default, _) if !all => {}
-            other => other.each_part(&mut |part| read(part, all, found)),
-        }
-    }
+/// What an expression reads that may not be there.
+fn perhaps_missing(expr: &Expr) -> Vec<Subject> {
     let mut found = Vec::new();
-    read(expr, all, &mut found);
+    expr.walk(&mut |part| found.extend(missing(part)));
     found
+}
+
+/// What an expression itself reads, where that may not be there.
+fn missing(expr: &Expr) -> Option<Subject> {
+    match expr {
+        Expr::Output { step, name } => Some(Subject::Output(*step, name.clone())),
+        Expr::Param(name) if Expr::may_be_missing(name) => Some(Subject::Param(name.clone())),
+        _ => None,
+    }
+}
+
+/// What is there when an expression holds that asks for a key of a map.
+fn has_key(expr: &Expr) -> Option<Subject> {
+    let Expr::Binary(Operator::In, key, map) = expr else { return None };
+    match (&**key, &**map) {
+        (Expr::Value(Value::Text(key)), Expr::Param(map)) => missing(&Expr::key_of(map, key)),
+        _ => None,
+    }
+}
+
+/// What decides whether each output is there.
+fn put_out(plan: &Plan, given: &BTreeMap<Subject, usize>) -> BTreeMap<usize, PutOut> {
+    let steps = given.iter().filter_map(|(subject, question)| match subject {
+        Subject::Output(step, _) => Some((*step, *question, subject)),
+        _ => None,
+    });
+    // A rollback may begin before it has run.
+    let undoing = plan.steps.iter().filter(|step| step.role != Role::Forward).flat_map(|step| &step.when);
+    let places =
+        plan.places.iter().filter(|it| plan.barriers[it.barrier.index()].kind == BarrierKind::Rollback);
+    let read: BTreeSet<Subject> = undoing
+        .chain(places.flat_map(|place| &place.when))
+        .flat_map(|condition| perhaps_missing(&plan.conditions[condition.index()]))
+        .collect();
+    let of = |step: StepId, asked_later: bool| {
+        let data = &plan.steps[step.index()];
+        let stage = &plan.stages[data.stage.index()];
+        let here = |work: &Work| matches!(work, Work::Steps(steps) if steps.contains(&step));
+        let position = stage.positions.iter().find(|position| here(&position.work));
+        let around = position.map(|position| position.when.as_slice()).unwrap_or_default();
+        PutOut {
+            when: [stage.when.as_slice(), around, &data.when].concat(),
+            passed_over: asked_later || may_be_passed_over(plan, step),
+        }
+    };
+    steps.map(|(step, question, subject)| (question, of(step, read.contains(subject)))).collect()
 }
 
 /// Whether an expression tries a pattern that may be none.
@@ -117,8 +197,69 @@ impl Answered {
     fn decided(&self, at: usize) -> Known {
         let condition = &self.questions.conditions[at];
         match self.part(condition) {
-            Known::Comes { to, .. } => Known::Comes { to, surely: !tries_a_pattern(condition) },
+            Known::Comes { to, .. } => {
+                let surely = !tries_a_pattern(condition) && !self.any_atom_may_fail(condition);
+                Known::Comes { to, surely }
+            }
             other => other,
+        }
+    }
+
+    /// Whether it is not known of some atom whether it reads what is not there.
+    fn any_atom_may_fail(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Not(_) | Expr::Binary(Operator::And | Operator::Or, ..) | Expr::If(..) => {
+                let mut found = false;
+                expr.each_part(&mut |part| found |= self.any_atom_may_fail(part));
+                found
+            }
+            atom => self.lack(atom) == Lack::Perhaps,
+        }
+    }
+
+    /// Whether what an expression reads is there.
+    fn lack(&self, expr: &Expr) -> Lack {
+        let either = |first: Lack, second: Lack| match (first, second) {
+            (Lack::Open, _) | (_, Lack::Open) => Lack::Open,
+            (first, second) if first == second => first,
+            _ => Lack::Perhaps,
+        };
+        let both = |first: Lack, second: Lack| match (first, second) {
+            (Lack::Yes, _) | (_, Lack::Yes) => Lack::Yes,
+            (Lack::Open, _) | (_, Lack::Open) => Lack::Open,
+            (Lack::Perhaps, _) | (_, Lack::Perhaps) => Lack::Perhaps,
+            (Lack::No, Lack::No) => Lack::No,
+        };
+        match expr {
+            Expr::Call(Function::Default, parts) if parts.len() == 2 => {
+                match (self.lack(&parts[0]), self.lack(&parts[1])) {
+                    (Lack::No, _) | (_, Lack::No) => Lack::No,
+                    (Lack::Yes, second) => second,
+                    (Lack::Open, _) | (_, Lack::Open) => Lack::Open,
+                    (Lack::Perhaps, _) => Lack::Perhaps,
+                }
+            }
+            Expr::If(condition, then, otherwise) => {
+                both(self.lack(condition), either(self.lack(then), self.lack(otherwise)))
+            }
+            Expr::Binary(Operator::And | Operator::Or, left, right) => {
+                either(self.lack(left), self.lack(right))
+            }
+            other => match missing(other) {
+                Some(subject) => {
+                    let question = self.questions.given.get(&subject);
+                    match question.and_then(|question| self.answers[*question]) {
+                        Some(true) => Lack::No,
+                        Some(false) => Lack::Yes,
+                        None => Lack::Open,
+                    }
+                }
+                None => {
+                    let mut found = Lack::No;
+                    other.each_part(&mut |part| found = both(found, self.lack(part)));
+                    found
+                }
+            },
         }
     }
 
@@ -162,18 +303,10 @@ impl Answered {
     }
 
     fn atom(&self, atom: &Expr) -> Known {
-        let given = |output: &(StepId, String)| {
-            self.questions.given.get(output).and_then(|question| self.answers[*question])
-        };
-        let read = outputs(atom, false);
-        if read.iter().any(|output| given(output) == Some(false)) {
-            return Known::Fails;
-        }
-        let answer = self.questions.atoms.get(atom).and_then(|question| self.answers[*question]);
-        match answer {
-            Some(to) if read.iter().all(|output| given(output) == Some(true)) => {
-                Known::Comes { to, surely: true }
-            }
+        let question = self.questions.atoms.get(atom);
+        match (self.lack(atom), question.and_then(|question| self.answers[*question])) {
+            (Lack::Yes, _) => Known::Fails,
+            (Lack::No | Lack::Perhaps, Some(to)) => Known::Comes { to, surely: true },
             _ => Known::Open,
         }
     }
@@ -186,21 +319,35 @@ impl Answered {
         let known = |question: usize| answers[question];
         let fits = |rule: &usize| {
             let it = &questions.together[*rule];
-            let given = match &it.subject {
-                Subject::Output(step, name) => answers[questions.given[&(*step, name.clone())]],
-                Subject::Param(_) | Subject::Run(_) => None,
-            };
+            let given = questions.given.get(&it.subject).and_then(|question| answers[*question]);
             let there = |missing: bool| given.is_none_or(|given| given != missing);
             it.answers.iter().any(|pattern| there(pattern.missing) && pattern.fits(&it.asked, &known))
         };
-        if !questions.rules[question].iter().all(fits) {
+        let agrees = |[has, there]: &[usize; 2]| match (answers[*has], answers[*there]) {
+            (Some(has), Some(there)) => has == there,
+            _ => true,
+        };
+        if !questions.rules[question].iter().all(fits) || !questions.keys.iter().all(agrees) {
             return None;
         }
         let mut world = Answered { questions: questions.clone(), answers, known: self.known.clone() };
         for condition in &questions.asked[question] {
             world.known[*condition] = world.decided(*condition);
         }
-        Some(world)
+        questions.skipping[question].iter().all(|output| world.may_be(*output)).then_some(world)
+    }
+
+    /// Whether an output can be there, or not be, with what is known of the conditions under which its step runs: one that was
+    /// skipped puts nothing out, and so does one that failed, but there the stage ends unless its rules go on.
+    fn may_be(&self, output: usize) -> bool {
+        let Some(given) = self.answers[output] else { return true };
+        let it = &self.questions.put_out[&output];
+        let holds = |to: bool| move |known: &Known| matches!(known, Known::Comes { to: it, .. } if *it == to);
+        let mut when = it.when.iter().map(|condition| &self.known[condition.index()]);
+        match given {
+            true => !when.any(holds(false)),
+            false => it.passed_over || !when.all(holds(true)),
+        }
     }
 
     /// The answers to the next question of a condition, first the one that skips least.

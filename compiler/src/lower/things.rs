@@ -432,7 +432,8 @@ impl<'p> Lowerer<'_, 'p> {
             Val::Data(Expr::Value(Value::Map(entries))) => {
                 entries.get(field).map_or(Val::Absent, |value| Val::constant(value.clone()))
             }
-            Val::Data(Expr::Param(name)) | Val::Unknown(name) => unknown(name),
+            Val::Data(Expr::Param(name)) => Val::Data(Expr::key_of(name, field)),
+            Val::Unknown(name) => unknown(name),
             _ => unknown("?"),
         };
         let skip = usize::from(matches!(value, Val::Service(..)) && field == "artifact");

@@ -20,8 +20,8 @@ impl Machine<'_> {
             PlaceState::Crossed | PlaceState::Excused | PlaceState::Passed => return Some(true),
         }
         let data = &self.plan.places[place.index()];
-        let holds = match self.conditions_hold(Some(stage), when) {
-            Ok(true) => self.conditions_hold(Some(stage), &data.when),
+        let holds = match self.conditions_hold(Some(stage), when, &data.name) {
+            Ok(true) => self.conditions_hold(Some(stage), &data.when, &data.name),
             other => other,
         };
         match holds {

@@ -34,7 +34,7 @@ impl Machine<'_> {
             let passed = match &position.work {
                 Work::Steps(steps) => {
                     if steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle) {
-                        match self.conditions_hold(Some(stage), &position.when) {
+                        match self.conditions_hold(Some(stage), &position.when, self.first_name(steps)) {
                             Ok(true) if !self.holds(phases[position.phase as usize].claim) => {
                                 if let Some(claim) = phases[position.phase as usize].claim {
                                     self.ask_for_claim(claim, true);
@@ -89,6 +89,11 @@ impl Machine<'_> {
         true
     }
 
+    /// What stands for steps beside each other.
+    fn first_name(&self, steps: &[StepId]) -> &str {
+        steps.first().map_or("", |step| &self.plan.steps[step.index()].name)
+    }
+
     fn begin_steps(&mut self, steps: &[StepId], holds: bool) {
         for &step in steps {
             if !holds {
@@ -113,7 +118,8 @@ impl Machine<'_> {
             StageMode::RollingBack(unwinding) if !unwinding.failed => {}
             _ => return,
         }
-        match self.conditions_hold(Some(stage), &self.plan.steps[step.index()].when) {
+        let data = &self.plan.steps[step.index()];
+        match self.conditions_hold(Some(stage), &data.when, &data.name) {
             Ok(true) => self.begin_attempt(step),
             Ok(false) => self.skip_step(step),
             Err(failure) => self.step_failed(step, failure),

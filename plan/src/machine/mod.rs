@@ -35,7 +35,10 @@ pub(crate) use failure::{answers, final_verdict, judge_barrier, matches, rule_fo
 pub(crate) use forward::is_approval;
 pub(crate) use rollback::rollback_queue;
 
-use crate::{ClaimId, Command, Event, Happening, Person, Plan, Question, StageId, StageOutcome, Timer};
+use crate::{
+    ClaimId, Command, EvalError, Event, Expr, Facts, Happening, Person, Plan, Question, StageId,
+    StageOutcome, Timer,
+};
 use std::collections::VecDeque;
 
 /// Folds one event into the state and says what is to be done about it, in order.
@@ -174,24 +177,42 @@ impl Machine<'_> {
         self.announce(Happening::StageEnded(stage, outcome));
     }
 
+    /// Whether the conditions hold under which something of that name stands.
     fn conditions_hold(
         &self,
         stage: Option<StageId>,
         when: &[crate::ConditionId],
+        name: &str,
     ) -> Result<bool, crate::Failure> {
         for condition in when {
-            let value = self.plan.conditions[condition.index()].eval(&self.state.facts(self.plan, stage));
-            match value {
-                Ok(crate::Value::Bool(true)) => {}
+            let condition = &self.plan.conditions[condition.index()];
+            let why = match condition.eval(&self.state.facts(self.plan, stage)) {
+                Ok(crate::Value::Bool(true)) => continue,
                 Ok(crate::Value::Bool(false)) => return Ok(false),
-                Ok(other) => return Err(undecided(format!("it came to `{other}`"))),
-                Err(error) => return Err(undecided(error.to_string())),
-            }
+                Ok(other) => format!("it came to `{other}`"),
+                Err(EvalError::Unknown(what)) => self.not_known(stage, condition, &what),
+                Err(error) => error.to_string(),
+            };
+            let message = format!("a condition of `{name}` could not be decided: {why}");
+            return Err(crate::Failure::new(crate::Kind::Application, message));
         }
         Ok(true)
     }
-}
 
-fn undecided(why: String) -> crate::Failure {
-    crate::Failure::new(crate::Kind::Application, format!("a condition could not be decided: {why}"))
+    /// What a condition reads that is not there.
+    fn not_known(&self, stage: Option<StageId>, condition: &Expr, what: &str) -> String {
+        let facts = self.state.facts(self.plan, stage);
+        let mut why = None;
+        condition.walk(&mut |part| match part {
+            Expr::Output { step, name } if facts.output(*step, name).is_none() => {
+                let step = &self.plan.steps[step.index()].name;
+                why.get_or_insert_with(|| format!("`{step}` put no `{name}` out"));
+            }
+            Expr::Param(name) if Expr::may_be_missing(name) => {
+                why.get_or_insert_with(|| "it reads what was not given, or a key that a map lacks".into());
+            }
+            _ => {}
+        });
+        why.unwrap_or_else(|| format!("{what} is not known"))
+    }
 }

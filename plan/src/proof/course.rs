@@ -178,12 +178,16 @@ fn all_hold<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) 
     sure.then_some(true)
 }
 
-/// Whether deciding an expression may itself go wrong: it reads what a step has to give first, or tries a pattern.
+/// Whether deciding an expression may itself go wrong: it reads what a step has to give first or what may be missing, or
+/// tries a pattern.
 fn may_fail(expr: &Expr) -> bool {
     let mut found = false;
     expr.walk(&mut |part| {
-        found |=
-            matches!(part, Expr::Output { .. } | Expr::Failure(_) | Expr::Call(crate::Function::Matches, _));
+        found |= match part {
+            Expr::Output { .. } | Expr::Failure(_) | Expr::Call(crate::Function::Matches, _) => true,
+            Expr::Param(name) => Expr::may_be_missing(name),
+            _ => false,
+        };
     });
     found
 }
@@ -522,6 +526,19 @@ pub(super) fn stage_triggers(plan: &Plan, stage: StageId, truth: &Truth) -> Vec<
         }
     }
     found
+}
+
+/// Whether the stage may go on past a step that failed, which puts nothing out then.
+pub fn may_be_passed_over(plan: &Plan, step: StepId) -> bool {
+    let data = &plan.steps[step.index()];
+    shares(plan, step).into_iter().any(|hosts| {
+        STEP_KINDS.into_iter().any(|kind| {
+            let failure = Failure { kind, message: String::new(), hosts };
+            let Some((_, rule)) = rule_for(plan, &data.scopes, &failure) else { return false };
+            let mut ends = ends(plan, step, &rule.reaction).into_iter();
+            ends.any(|(_, verdict)| matches!(verdict, Verdict::Ignore | Verdict::Succeed))
+        })
+    })
 }
 
 /// What a reaction comes to in the end, with the answer that leads there.

@@ -24,8 +24,8 @@ mod replay;
 mod standing;
 mod worlds;
 
-pub use course::Fault;
 pub(crate) use course::limits;
+pub use course::{Fault, may_be_passed_over};
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 pub use worlds::{Known, World, Worlds};

@@ -221,17 +221,18 @@ impl<'a> Replay<'a> {
     }
 
     /// Moves branches of the item on until each is where it should be. Where the last one's fault is a condition that it
-    /// cannot decide, so that it `falls` by itself, it is enough that the others are, and that it comes there.
+    /// cannot decide it `falls` by itself as soon as it comes there, and nobody is where he was any more: it goes last.
     fn bring(&mut self, item: ItemId, goals: &[Goal], falls: bool) -> Option<()> {
         while self.state.item < item.index() {
             self.one_success()?;
         }
         loop {
             let reached: Vec<Reached> = goals.iter().map(|goal| self.reached(item, goal)).collect();
-            let last = goals.len() - 1;
+            if falls && reached.last() == Some(&Reached::Missed) {
+                return Some(());
+            }
             let open = (0..goals.len()).find(|index| reached[*index] == Reached::NotYet);
-            let missed = |index: usize| reached[index] == Reached::Missed && !(falls && index == last);
-            if (0..goals.len()).any(missed) || self.left == 0 {
+            if reached.contains(&Reached::Missed) || self.left == 0 {
                 return None;
             }
             let Some(open) = open else { return Some(()) };

@@ -36,6 +36,8 @@ pub struct StageSpec {
     inner: Option<(usize, Vec<Rule>)>,
     block: Option<Block>,
     skippable: bool,
+    /// From where to where a section reaches that has a condition; further than the stage, or within one phase or not.
+    section: Option<(usize, usize)>,
     hosts: bool,
 }
 
@@ -72,6 +74,8 @@ pub struct Spec {
     barriers: Vec<Vec<Option<(usize, bool)>>>,
     max: Option<u32>,
     later: Option<Later>,
+    /// Which of the open conditions, counted round and round, it may be impossible to decide.
+    undecidable: Option<usize>,
     /// Whether all meet once more, behind which one branch does what cannot be undone, and that counts as done.
     tells: bool,
     pairs: bool,
@@ -164,9 +168,10 @@ fn stage(mood: Mood) -> BoxedStrategy<StageSpec> {
         prop::option::weighted(0.25, (0usize..5, prop::collection::vec(one_rule(mood), 1..2))),
         prop::option::weighted(0.25, block),
         prop::bool::weighted(0.1),
+        prop::option::weighted(0.15, (0usize..4, 1usize..3)),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(words, rules, inner, block, skippable, hosts)| {
+        .prop_map(|(words, rules, inner, block, skippable, section, hosts)| {
             // Names are unique in a stage.
             let numbered = words.iter().enumerate().map(|(at, word)| {
                 word.split('&')
@@ -180,7 +185,7 @@ fn stage(mood: Mood) -> BoxedStrategy<StageSpec> {
                     .collect::<Vec<_>>()
                     .join("&")
             });
-            StageSpec { words: numbered.collect(), rules, inner, block, skippable, hosts }
+            StageSpec { words: numbered.collect(), rules, inner, block, skippable, section, hosts }
         })
         .boxed()
 }
@@ -209,10 +214,11 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
         barriers,
         prop::option::weighted(0.25, 1u32..3),
         later,
+        prop::option::weighted(0.6, 0usize..4),
         prop::bool::weighted(0.15),
         any::<bool>(),
     )
-        .prop_map(|(mut branches, approvals, mut barriers, max, later, tells, mut pairs)| {
+        .prop_map(|(mut branches, approvals, mut barriers, max, later, undecidable, tells, mut pairs)| {
             if later.as_ref().is_some_and(|later| later.lanes.len() > 1) {
                 // All of its states stand behind each end of the group.
                 branches.truncate(2);
@@ -232,6 +238,7 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
                 tells: tells && max.is_none(),
                 max,
                 later,
+                undecidable,
                 pairs,
             }
         })
@@ -317,6 +324,13 @@ impl Spec {
             plan.steps[step].scopes.insert(0, scope);
         }
         plan.rules = self.later.iter().flat_map(|later| later.pipeline.clone()).collect();
+        let open: Vec<usize> =
+            (0..plan.conditions.len()).filter(|at| is_open(&plan.conditions[*at])).collect();
+        if let Some(nth) = self.undecidable
+            && !open.is_empty()
+        {
+            plan.conditions[open[nth % open.len()]] = Expr::key_of("m", "k");
+        }
         plan
     }
 
@@ -430,6 +444,14 @@ impl Spec {
         );
         let asks = |condition: &Expr| condition.asks_of_failure(&FailureFact::ALL);
         has("undoing that asks how it failed", plan.conditions.iter().any(asks));
+        has("conditions that cannot be decided", plan.conditions.iter().any(may_fail));
+        let sections = plan.stages.iter().flat_map(|stage| &stage.positions);
+        has("sections that may be skipped", sections.clone().any(|it| !it.when.is_empty()));
+        let fails = |it: &ConditionId| may_fail(&plan.conditions[it.index()]);
+        has("sections that cannot be decided", sections.clone().any(|it| it.when.iter().any(fails)));
+        has("stages that cannot be decided", plan.stages.iter().any(|it| it.when.iter().any(fails)));
+        has("steps that cannot be decided", plan.steps.iter().any(|it| it.when.iter().any(fails)));
+        has("barriers that cannot be decided", plan.places.iter().any(|it| it.when.iter().any(fails)));
         has("stages that may be skipped", plan.stages.iter().any(|stage| !stage.when.is_empty()));
         has("steps with conditions", plan.steps.iter().any(|step| !step.when.is_empty()));
         has("barriers that may be excused", plan.places.iter().any(|place| !place.when.is_empty()));
@@ -525,6 +547,12 @@ impl StageSpec {
             let condition = open(plan, format!("skip {}", plan.stages[stage].name));
             plan.stages[stage].when.push(condition);
         }
+        if let Some((from, count)) = self.section {
+            let condition = open(plan, format!("section of {}", plan.stages[stage].name));
+            for position in plan.stages[stage].positions.iter_mut().skip(from).take(count) {
+                position.when.push(condition);
+            }
+        }
     }
 }
 
@@ -538,18 +566,25 @@ pub fn open_conditions(plan: &Plan) -> usize {
     plan.conditions.iter().filter(|condition| is_open(condition)).count()
 }
 
+/// Whether a condition may be impossible to decide.
+fn may_fail(condition: &Expr) -> bool {
+    matches!(condition, Expr::Param(name) if Expr::may_be_missing(name))
+}
+
 /// Every set of answers to the plan's conditions, but for those that ask how something failed.
 pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
-    let count = open_conditions(plan);
-    let world = |bits: u32| {
-        let mut answers = (0..count).map(|at| bits >> at & 1 == 0);
-        let answer = |condition: &Expr| match is_open(condition) {
-            true => Expr::Value(Value::Bool(answers.next().unwrap_or(true))),
-            false => condition.clone(),
+    let mut worlds: Vec<Vec<Expr>> = vec![Vec::new()];
+    for condition in &plan.conditions {
+        let answer = |to| Expr::Value(Value::Bool(to));
+        let answers = match (is_open(condition), may_fail(condition)) {
+            (false, _) => vec![condition.clone()],
+            (true, false) => vec![answer(true), answer(false)],
+            (true, true) => vec![answer(true), answer(false), condition.clone()],
         };
-        plan.conditions.iter().map(answer).collect()
-    };
-    (0..1u32 << count).map(world).collect()
+        let with = |world: &Vec<Expr>, answer: &Expr| [world.as_slice(), &[answer.clone()]].concat();
+        worlds = worlds.iter().flat_map(|world| answers.iter().map(|it| with(world, it))).collect();
+    }
+    worlds
 }
 
 /// The plan in one of them.
@@ -570,7 +605,8 @@ impl Listed {
             let first = &worlds[0][at];
             match first.as_value().and_then(Value::as_bool) {
                 _ if worlds.iter().any(|world| world[at] != *first) => Known::Open,
-                Some(to) => Known::Comes { to, surely: false },
+                Some(to) => Known::Comes { to, surely: true },
+                None if may_fail(first) => Known::Fails,
                 None => Known::Asks(first.clone()),
             }
         });
@@ -585,14 +621,20 @@ impl World for Listed {
     }
 
     fn split(&self, condition: ConditionId) -> Vec<Box<dyn World>> {
-        let holds = |world: &&Vec<Expr>| world[condition.index()] == Expr::Value(Value::Bool(true));
-        let (hold, skip): (Vec<_>, Vec<_>) = self.worlds.iter().partition(holds);
-        match hold.is_empty() || skip.is_empty() {
-            true => Vec::new(),
-            false => [hold, skip]
-                .map(|worlds| Box::new(Listed::of(worlds.into_iter().cloned().collect())) as Box<dyn World>)
-                .into(),
+        let mut answers: Vec<Expr> = Vec::new();
+        for world in &self.worlds {
+            if !answers.contains(&world[condition.index()]) {
+                answers.push(world[condition.index()].clone());
+            }
         }
+        if answers.len() < 2 {
+            return Vec::new();
+        }
+        let of = |answer: &Expr| {
+            let worlds = self.worlds.iter().filter(|world| world[condition.index()] == *answer);
+            Box::new(Listed::of(worlds.cloned().collect())) as Box<dyn World>
+        };
+        answers.iter().map(of).collect()
     }
 
     fn complete(&self) -> Box<dyn World> {
