@@ -13,9 +13,7 @@ use lockstep_plan::proof::{
     Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, may_be_passed_over,
     prove,
 };
-use lockstep_plan::{
-    Answer, BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Reaction, StepId, Undo, Verdict, Work,
-};
+use lockstep_plan::{BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, StepId, Undo, Verdict, Work};
 
 pub const RULE: Rule = Rule {
     name: "all-or-nothing/violated",
