@@ -37,7 +37,7 @@ use crate::{
 use candidates::{Candidate, Focus, candidates};
 use course::Truth;
 use group::Group;
-use replay::{Replay, assignments, replay, skeleton, undecidable};
+use replay::{Replay, assignments, orders, replay, skeleton, undecidable};
 use std::collections::BTreeMap;
 use worlds::{nearest, open_conditions, pairs};
 
@@ -268,14 +268,17 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
         for (branches, message) in
             assignments.iter().flat_map(|branches| messages.iter().map(move |message| (branches, message)))
         {
+            let orders = orders(group, candidate);
             if replays >= MOST_REPLAYS {
                 return suspect(unsure.unwrap_or(candidate));
             }
-            replays += 1;
-            coverage.replays += 1;
-            let Some(run) = replay(bare, group, candidate, branches, message) else { continue };
-            if is_mixed(bare, &run.state, group.item) {
-                return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
+            for last in orders {
+                replays += 1;
+                coverage.replays += 1;
+                let run = replay(bare, group, candidate, branches, (message, *last));
+                if let Some(run) = run.filter(|run| is_mixed(bare, &run.state, group.item)) {
+                    return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 //! should be.
 
 use super::candidates::Candidate;
-use super::course::Fault;
+use super::course::{Fault, What};
 use super::group::Group;
 use super::worlds::Known;
 use crate::machine::{
@@ -95,6 +95,41 @@ pub(super) fn messages(bare: &Plan) -> Vec<String> {
     found
 }
 
+/// Who comes last to the barrier right before a condition that cannot be decided: all that cross it go on in one machine step,
+/// the last to come first, so that it decides what has begun when the stage fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// Nobody is held back.
+    Anyone,
+    /// Anyone but the branch that will fail.
+    Others,
+    /// The branch in which something stays.
+    First,
+}
+
+/// The orders in which a candidate is worth playing.
+pub(super) fn orders(group: &Group<'_>, candidate: &Candidate) -> &'static [Last] {
+    let before = candidate.at.at.checked_sub(1).filter(|_| candidate.later.is_none());
+    let course = &group.shapes[candidate.at.shape].course;
+    let meets = before.is_some_and(|at| matches!(course.elements[at].what, What::Barrier { .. }));
+    match candidate.others.is_empty() || !meets || !falls(group, &candidate.trigger.fault) {
+        true => &[Last::Anyone],
+        false => &[Last::Anyone, Last::Others, Last::First],
+    }
+}
+
+/// Whether a fault comes by itself: a condition that cannot be decided.
+fn falls(group: &Group<'_>, fault: &Fault) -> bool {
+    match fault {
+        Fault::Condition(_) => true,
+        Fault::Step { step, kind: Kind::Application, .. } => {
+            let mut when = group.plan.steps[step.index()].when.iter();
+            when.any(|condition| *group.truth.known(*condition) == Known::Fails)
+        }
+        _ => false,
+    }
+}
+
 /// Plays a candidate with these branches in the parts of its points, and steps that say this when they fail. Nothing comes
 /// of it where they cannot be there together.
 pub(super) fn replay<'a>(
@@ -102,7 +137,7 @@ pub(super) fn replay<'a>(
     group: &Group<'_>,
     candidate: &Candidate,
     branches: &[usize],
-    message: &'a str,
+    (message, last): (&'a str, Last),
 ) -> Option<Replay<'a>> {
     let mut replay = Replay::begin(plan, message);
     let goal = |branch: usize, at: usize| Goal {
@@ -121,15 +156,28 @@ pub(super) fn replay<'a>(
             goals.push(goal(branches[0], candidate.at.at));
             let fault =
                 &group.branches[branches[0]].1.elements[candidate.at.at].triggers[candidate.nth].fault;
-            let falls = match fault {
-                Fault::Condition(_) => true,
-                Fault::Step { step, kind: Kind::Application, .. } => {
-                    let mut when = plan.steps[step.index()].when.iter();
-                    when.any(|condition| *group.truth.known(*condition) == Known::Fails)
+            // Who has to wait for the last to come is brought there before.
+            let before = candidate.at.at.saturating_sub(1);
+            let early: Vec<Goal> = match (last, &group.branches[branches[0]].1.elements[before].what) {
+                (Last::Others, _) => vec![goal(branches[0], before)],
+                (Last::First, What::Barrier { barrier, .. }) => {
+                    let places = plan.barriers[barrier.index()].places.iter();
+                    let peers: BTreeSet<usize> =
+                        places.map(|place| plan.places[place.index()].branch as usize).collect();
+                    let at = |branch: usize| {
+                        let mut elements = group.branches[branch].1.elements.iter();
+                        let here =
+                            |what: &What| matches!(what, What::Barrier { barrier: it, .. } if it == barrier);
+                        elements.position(|element| here(&element.what)).map(|at| goal(branch, at))
+                    };
+                    peers.into_iter().filter(|peer| *peer != branches[1]).filter_map(at).collect()
                 }
-                _ => false,
+                _ => Vec::new(),
             };
-            replay.bring(group.item, &goals, falls)?;
+            if !early.is_empty() {
+                replay.bring(group.item, &early, false)?;
+            }
+            replay.bring(group.item, &goals, falls(group, fault))?;
             replay.fire(fault);
         }
     }
