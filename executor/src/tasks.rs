@@ -14,6 +14,7 @@ use lockstep_plan::{
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 /// How often a claim that others hold is asked for again.
@@ -41,6 +42,8 @@ pub(crate) struct Tasks {
     timers: BTreeMap<Timer, AbortHandle>,
     /// Claims that are asked for; true once they are not any more.
     claims: BTreeMap<ClaimId, Arc<Mutex<bool>>>,
+    /// Closed once the ticket of the claim that was asked for last is drawn: tickets are drawn in the order of asking.
+    drawn: Option<oneshot::Receiver<()>>,
     /// Targets that are held no more, of which drivers have not been told.
     released: Vec<Held>,
     /// Drivers that are being told.
@@ -66,6 +69,7 @@ impl Tasks {
             cancellers: BTreeMap::new(),
             timers: BTreeMap::new(),
             claims: BTreeMap::new(),
+            drawn: None,
             released: Vec::new(),
             letting_go: JoinSet::new(),
         }
@@ -214,7 +218,14 @@ impl Tasks {
         let released = Arc::new(Mutex::new(false));
         self.claims.insert(claim, released.clone());
         let needs = Arc::new(needs);
+        let (drawing, drawn) = oneshot::channel::<()>();
+        let before = self.drawn.replace(drawn);
         let event = async move {
+            if let Some(before) = before {
+                // Nothing is ever sent.
+                let _ = before.await;
+            }
+            let mut drawing = Some(drawing);
             let mut told = String::new();
             loop {
                 let (store, ticket, needs, released) =
@@ -224,7 +235,9 @@ impl Tasks {
                     let released = released.lock().unwrap_or_else(PoisonError::into_inner);
                     if *released { Ok(None) } else { store.take(&ticket, &needs, wait).map(Some) }
                 });
-                let text = match take.await {
+                let taken = take.await;
+                drop(drawing.take());
+                let text = match taken {
                     Ok(Ok(Some(Taken::Granted))) => return Event::ClaimsGranted { claim, turn },
                     Ok(Ok(Some(Taken::After(after)))) if !wait => {
                         return Event::ClaimsRefused { claim, turn, why: blocked(&after) };

@@ -8,22 +8,28 @@
 //! barrier asks; and taking back all that the others can have done by then, which is what stands before the barriers that
 //! they have yet to cross together with the one that fails.
 //!
+//! What stages of the run hold against each other is left out of all that, and added in the end ([`waiting`]): making a step
+//! slow can change who comes first, and a run that waits less shorter by more.
+//!
 //! Rolling back goes from one barrier of rollback blocks to the next, and nobody meets one twice: what is between two of them
 //! takes as long as the slowest stage needs for it.
 
 use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
-use crate::machine::{Settled, judge_barrier, rollback_queue, rule_for};
+use crate::machine::{Settled, is_approval, judge_barrier, rollback_queue, rule_for};
+use crate::roots::Roots;
 use crate::simulate::{Scenario, Simulation, simulate};
+use crate::tickets;
 use crate::{
-    BarrierId, BarrierKind, BlockItem, Cause, Failure, Happening, ItemId, Kind, Part, PlaceId, Plan,
-    Question, Reaction, Role, StageId, StepId, Verdict, Work,
+    BarrierId, BarrierKind, BlockItem, Cause, Claim, ClaimScope, Failure, Happening, ItemId, Kind, Part,
+    PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Verdict, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a run takes at most, in milliseconds, when that fails besides what the scenario says, every attempt and every answer
 /// takes as long as it may, and no other wait at a barrier runs out; `played` is the run as the row shows it.
 pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, played: &Simulation) -> u64 {
+    let scenario = &Scenario { alone: true, ..scenario.clone() };
     // What cannot have come by itself is left out of what others do alone.
     let failing: Vec<Chosen> = chosen_in(plan, scenario).chain(fail).collect();
     let everything = slow(plan, scenario, &|_, _| true, &|_| true);
@@ -34,7 +40,7 @@ pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, pl
         matches!(happening, Happening::BarrierBroken(_, _, Cause::Waited(_)) | Happening::BarrierGivenUp(_))
     };
     let patient = match all.events.iter().any(impatient) {
-        true => simulate(plan, &Scenario { patient: true, ..everything }),
+        true => simulate(plan, &Scenario { patient: true, ..everything.clone() }),
         false => all,
     };
     longest = longest.max(lasts(&patient));
@@ -48,7 +54,77 @@ pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, pl
     });
     let others = by_itself(plan, &patient, &failing);
     let others = others.map(|(place, at)| from_place(plan, scenario, &place, at, &patient));
-    longest.max(sum.chain(others).fold(0, u64::saturating_add))
+    let goes_back = |(_, happening): &(u64, Happening)| matches!(happening, Happening::RollbackStarted(_));
+    let back = !failing.is_empty() || patient.events.iter().any(goes_back);
+    let waiting = waiting(plan, &everything, back);
+    longest.max(sum.chain(others).fold(0, u64::saturating_add)).saturating_add(waiting).max(lasts(played))
+}
+
+/// For how long claims, and turns in a directory, are waited for at most, in all, on the way to the end of a run.
+///
+/// While one is waited for, another one that needs the same is held: so for no longer than all of them are held, and the one
+/// that is waited for is not held then.
+fn waiting(plan: &Plan, slow: &Scenario, back: bool) -> u64 {
+    let contended = plan.claims.iter().zip(tickets::contended(plan)).filter(|(_, contended)| *contended);
+    let held: Vec<u64> = contended.map(|(claim, _)| held(plan, slow, claim, back)).collect();
+    let shortest = held.iter().min().copied().unwrap_or(0);
+    let claims = held.into_iter().fold(0, u64::saturating_add).saturating_sub(shortest);
+    // To find out what a target runs has no timeout of its own: it may wait for all that others do in its directory.
+    let shared = Roots::shared(plan);
+    let in_turn = plan.steps.iter().zip(0..).filter(|(step, _)| {
+        shared.contains(&step.stage) && step.action.target.is_some() && (back || step.role == Role::Forward)
+    });
+    let takes = in_turn.map(|(step, index)| match step.role {
+        Role::Forward => forward_takes(plan, slow, StepId(index)),
+        _ => undoing_takes(plan, slow, StepId(index)),
+    });
+    takes.fold(claims, u64::saturating_add)
+}
+
+/// How long a claim is held at most: what is done under it, one after the other, and taking it back.
+fn held(plan: &Plan, slow: &Scenario, claim: &Claim, back: bool) -> u64 {
+    let under = |phase: Option<u32>| match claim.scope {
+        ClaimScope::Stages => true,
+        ClaimScope::Phase(of) => phase == Some(of),
+        ClaimScope::Rollback => phase.is_none(),
+    };
+    let mut held = 0u64;
+    for &stage in &claim.stages {
+        let data = &plan.stages[stage.index()];
+        for position in data.positions.iter().filter(|position| under(Some(position.phase))) {
+            let takes = match &position.work {
+                Work::Steps(steps) => {
+                    steps.iter().map(|step| forward_takes(plan, slow, *step)).max().unwrap_or(0)
+                }
+                Work::Barrier(place) => question(plan, *place),
+            };
+            held = held.saturating_add(takes);
+        }
+        let undoing = plan.steps.iter().enumerate().filter(|(_, step)| {
+            back && step.stage == stage && step.role != Role::Forward && under(step.phase)
+        });
+        for (index, _) in undoing {
+            held = held.saturating_add(undoing_takes(plan, slow, StepId(index as u32)));
+        }
+    }
+    if claim.scope == ClaimScope::Stages {
+        let items: BTreeSet<ItemId> = claim.stages.iter().map(|it| plan.stages[it.index()].item).collect();
+        let approvals = plan.approvals.iter().filter(|approval| items.contains(&approval.item));
+        held = approvals.map(|approval| approval.within).fold(held, u64::saturating_add);
+    }
+    held
+}
+
+/// How long a step that goes forward takes at most, with what its rules have it tried again, and asked.
+fn forward_takes(plan: &Plan, slow: &Scenario, step: StepId) -> u64 {
+    let data = &plan.steps[step.index()];
+    let takes = slow.takes.get(&step).copied().unwrap_or(data.timeout);
+    // An approval is open for as long as people take.
+    let once = if is_approval(data) { takes } else { takes.min(data.timeout) };
+    let Some(kind) = slow.fail.get(&step) else { return once };
+    let again = rule_for(plan, &data.scopes, &Failure::new(*kind, "")).map(|(_, rule)| tries(&rule.reaction));
+    let (attempts, waits) = again.unwrap_or((0, 0));
+    once.saturating_mul(attempts + 1).saturating_add(waits)
 }
 
 /// Stages that fail because a condition or an argument of theirs cannot be decided, and when.

@@ -34,7 +34,8 @@ pub struct Rehearsal {
     pub asked: Vec<(Question, String)>,
     /// How long the run takes at most when that fails and no other wait at a barrier runs out, in milliseconds: every attempt
     /// takes as long as its timeout allows, and every question is open for as long as it may be where the scenario does not
-    /// answer it. Time for which a claim is waited for, or nobody carries the run out, is not in it.
+    /// answer it, and other stages of the run hold what they can hold. Time for which other runs hold it, or nobody carries the
+    /// run out, is not in it.
     pub at_most: u64,
     /// Groups (their numbers) that break their promise; see [`Simulation::broken`].
     pub broken: Vec<u32>,

@@ -2,9 +2,11 @@
 
 use crate::machine::{self, State};
 use crate::proof::is_mixed;
+use crate::roots::{Roots, Work};
+use crate::tickets::Queue;
 use crate::{
-    Answer, ApprovalId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, PlaceId, Plan, Question,
-    Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
+    Answer, ApprovalId, ClaimId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, PlaceId, Plan,
+    Question, Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +29,8 @@ pub struct Scenario {
     pub patient: bool,
     /// The wait at a barrier that is the first to run out, of those that do at the same moment.
     pub first: Option<PlaceId>,
+    /// Whether nothing of the run waits for what else of it holds: every claim is granted at once, and drivers take no turns.
+    pub alone: bool,
     /// Answers that people give, as often as they are asked. But nobody says `retry` twice to the same question, for what
     /// always fails would be tried for ever: asked again, they say nothing, and what the rule says then follows.
     pub answers: BTreeMap<Question, Answer>,
@@ -53,6 +57,9 @@ pub struct Simulation {
 }
 
 /// Runs the machine under a scenario. Time is virtual: nothing waits.
+///
+/// Claims are granted as they would be to a run that is the only one: in the order in which they are asked for, as far as
+/// resources go.
 ///
 /// Of what happens at one moment, what was chosen to fail is last: so a failure does the same to others whichever stage it is in.
 pub fn simulate(plan: &Plan, scenario: &Scenario) -> Simulation {
@@ -109,6 +116,8 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
         agenda: BTreeMap::new(),
         timers: BTreeMap::new(),
         running: BTreeMap::new(),
+        queue: Queue::new(plan),
+        roots: Roots::new(plan),
         answered: BTreeSet::new(),
         events: Vec::new(),
     };
@@ -120,8 +129,15 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
         if let Event::TimerFired(timer) = &event {
             world.timers.remove(timer);
         }
-        if let Event::StepEnded { step, .. } = &event {
-            world.running.remove(step);
+        match &event {
+            Event::StepEnded { step, .. } => {
+                world.running.remove(step);
+                world.leave(Work::Step(*step));
+            }
+            Event::Recorded { stage, target, service, .. } => {
+                world.leave(Work::Record(*stage, *target, *service))
+            }
+            _ => {}
         }
         for command in machine::step(plan, &mut state, event) {
             world.carry_out(command);
@@ -148,6 +164,8 @@ struct World<'a> {
     timers: BTreeMap<Timer, When>,
     /// What runs, with the event that will end it; nothing where only being stopped does.
     running: BTreeMap<StepId, Option<When>>,
+    queue: Queue<'a>,
+    roots: Roots,
     answered: BTreeSet<Question>,
     events: Vec<(u64, Happening)>,
 }
@@ -182,7 +200,8 @@ impl World<'_> {
         match command {
             Command::Record { stage, target, service, .. } => {
                 let record = Ok(Value::Map(BTreeMap::new()));
-                self.at(0, Event::Recorded { stage, target, service, record });
+                let event = Event::Recorded { stage, target, service, record };
+                self.enter(Work::Record(stage, target, service), Some((0, event)));
             }
             Command::StartStep { step, attempt, call } => {
                 let outcome = self.outcome(step);
@@ -193,12 +212,16 @@ impl World<'_> {
                     (None, Some(Value::Duration(wait))) if call.provider == "wait" => Some(*wait),
                     _ => Some(0),
                 };
-                let key = takes.map(|takes| self.at(takes, Event::StepEnded { step, attempt, outcome }));
-                self.running.insert(step, key);
+                let end = takes.map(|takes| (takes, Event::StepEnded { step, attempt, outcome }));
+                self.running.insert(step, None);
+                self.enter(Work::Step(step), end);
             }
             Command::CancelStep { step, attempt } => {
                 if let Some(key) = self.running.remove(&step) {
                     key.and_then(|key| self.agenda.remove(&key));
+                    if let Some(root) = self.roots.of(self.plan, Work::Step(step)) {
+                        self.roots.forget(root, Work::Step(step));
+                    }
                     let hosts = self.hosts(step);
                     let failure = Failure { hosts, ..Failure::new(Kind::Application, "it was stopped") };
                     let outcome = Outcome::Failed(failure);
@@ -230,13 +253,60 @@ impl World<'_> {
                     self.at(after.copied().unwrap_or(0), event);
                 }
             }
-            // Nobody else is there.
-            Command::AcquireClaims { claim, turn, .. } => {
+            Command::AcquireClaims { claim, turn, .. } if self.scenario.alone => {
                 self.at(0, Event::ClaimsGranted { claim, turn });
             }
-            Command::ReleaseClaims { .. } => {}
+            Command::AcquireClaims { claim, turn, wait } => {
+                self.queue.ask(claim, turn);
+                if !self.grant().contains(&(claim, turn)) && !wait {
+                    self.queue.release(claim, turn);
+                    let why = "other stages of the run hold something of it".into();
+                    self.at(0, Event::ClaimsRefused { claim, turn, why });
+                }
+            }
+            Command::ReleaseClaims { claim, turn } => {
+                self.queue.release(claim, turn);
+                self.grant();
+            }
             Command::Announce(happening) => self.events.push((self.now, happening)),
             Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
+        }
+    }
+
+    /// Grants what can be granted.
+    fn grant(&mut self) -> Vec<(ClaimId, u32)> {
+        let granted = self.queue.grant();
+        for &(claim, turn) in &granted {
+            self.at(0, Event::ClaimsGranted { claim, turn });
+        }
+        granted
+    }
+
+    /// Begins work as soon as its driver lets it; its end comes by itself after that time, or never.
+    fn enter(&mut self, work: Work, end: Option<(u64, Event)>) {
+        let root = if self.scenario.alone { None } else { self.roots.of(self.plan, work) };
+        match root {
+            Some(root) => {
+                if let Some(end) = self.roots.enter(root, work, end) {
+                    self.begin(work, end);
+                }
+            }
+            None => self.begin(work, end),
+        }
+    }
+
+    fn begin(&mut self, work: Work, end: Option<(u64, Event)>) {
+        let key = end.map(|(after, event)| self.at(after, event));
+        if let Work::Step(step) = work {
+            self.running.insert(step, key);
+        }
+    }
+
+    /// The work has ended: the next in turn begins.
+    fn leave(&mut self, work: Work) {
+        let root = self.roots.of(self.plan, work);
+        if let Some((next, end)) = root.and_then(|root| self.roots.leave(root, work)) {
+            self.begin(next, end);
         }
     }
 

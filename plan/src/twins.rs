@@ -2,14 +2,17 @@
 //!
 //! Two branches of a group are twins when they do the same at the same places, under the same rules and conditions, and meet
 //! the same barriers. Swapping them turns every execution into another one, for a rehearsal lets nothing depend on which
-//! comes first (see [`crate::simulate`]), unless `max` lets only some of them run, or a rollback asks for names.
+//! comes first (see [`crate::simulate`]), unless `max` lets only some of them run, they wait for each other's claims or
+//! directories, or a rollback asks for names.
 
 use crate::rehearsal::Rehearsal;
+use crate::roots::Roots;
+use crate::tickets;
 use crate::{
     ApprovalId, BlockItem, Chosen, ClaimId, ConditionId, Expr, FailureFact, Fallible, Fields, Part, PlaceId,
     Plan, Question, Readable, Role, Scenario, ScopeId, StageId, StepId, Undo, Work,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// What belongs to a branch, in an order that twins share.
@@ -77,6 +80,7 @@ impl Twins {
 
     fn pair(&mut self, plan: &Plan, scenario: &Scenario, begins: &[usize]) {
         let rules = rules(plan);
+        let waits = Waits { claims: tickets::contended(plan), roots: Roots::shared(plan) };
         let mut known: BTreeMap<(usize, String), usize> = BTreeMap::new();
         for (number, item) in plan.items.iter().enumerate() {
             let limited = item.group.and_then(|group| group.max);
@@ -88,6 +92,7 @@ impl Twins {
                     scenario,
                     twins: self,
                     rules: &rules,
+                    waits: &waits,
                     text: String::new(),
                     alone: limited,
                 };
@@ -184,12 +189,21 @@ fn rules(plan: &Plan) -> Vec<usize> {
     plan.scopes.iter().map(number).collect()
 }
 
+/// Where it matters who comes first.
+struct Waits {
+    /// By claim: whether it may have to wait for others.
+    claims: Vec<bool>,
+    /// Stages that may have to wait for a directory.
+    roots: BTreeSet<StageId>,
+}
+
 /// Writes down what makes a branch what it is, with its own elements by their place in it.
 struct Writer<'w> {
     plan: &'w Plan,
     scenario: &'w Scenario,
     twins: &'w Twins,
     rules: &'w [usize],
+    waits: &'w Waits,
     text: String,
     /// Nothing is like it.
     alone: bool,
@@ -233,6 +247,7 @@ impl Writer<'_> {
 
     fn stage(&mut self, stage: StageId) {
         let data = &self.plan.stages[stage.index()];
+        self.alone |= self.waits.roots.contains(&stage);
         self.conditions(&data.when);
         self.claim(data.claim);
         self.claim(data.rollback_claim);
@@ -336,6 +351,7 @@ impl Writer<'_> {
     fn claim(&mut self, claim: Option<ClaimId>) {
         let stages = claim.map_or(0, |claim| self.plan.claims[claim.index()].stages.len());
         self.word((claim.is_some(), claim.filter(|_| stages > 1)));
+        self.alone |= claim.is_some_and(|claim| self.waits.claims[claim.index()]);
     }
 
     fn conditions(&mut self, when: &[ConditionId]) {

@@ -67,16 +67,28 @@ fn as_options(events: &[Value]) -> Vec<String> {
 /// Runs a pipeline, then rehearses what happened.
 #[track_caller]
 fn compare(sandbox: &Sandbox, arguments: &[&str], code: i32) {
+    compare_with(sandbox, arguments, code, &as_options);
+}
+
+/// Runs a pipeline, then rehearses it with such options. What the run and the rehearsal told.
+#[track_caller]
+fn compare_with(
+    sandbox: &Sandbox,
+    arguments: &[&str],
+    code: i32,
+    options: &dyn Fn(&[Value]) -> Vec<String>,
+) -> [Vec<Value>; 2] {
     let before = std::fs::read_to_string(sandbox.events()).unwrap_or_default().lines().count();
     said(&mut sandbox.run(arguments)).exits(code);
     let lines = std::fs::read_to_string(sandbox.events()).expect("events");
     let events = lines.lines().skip(before).map(|line| serde_json::from_str(line).expect("JSON"));
     let events: Vec<Value> = events.filter(|event: &Value| event["event"] != "output").collect();
     let mut simulate = sandbox.dsl("simulate");
-    simulate.arg(sandbox.module()).args(arguments).args(as_options(&events)).args(["--format", "json"]);
+    simulate.arg(sandbox.module()).args(arguments).args(options(&events)).args(["--format", "json"]);
     let told = said(&mut simulate).exits(0);
     let rehearsed: Value = serde_json::from_str(&told.out).expect("JSON");
-    let (run, simulated) = (story(&events), story(rehearsed["events"].as_array().expect("events")));
+    let rehearsal = rehearsed["events"].as_array().expect("events").clone();
+    let (run, simulated) = (story(&events), story(&rehearsal));
     assert_eq!(run, simulated, "{arguments:?}");
     let status = sandbox.status();
     assert_eq!(status["state"], rehearsed["outcome"], "{arguments:?}");
@@ -84,6 +96,7 @@ fn compare(sandbox: &Sandbox, arguments: &[&str], code: i32) {
     for (stage, ended) in rehearsed["stages"].as_object().expect("stages") {
         assert_eq!(status["stages"][stage]["outcome"], ended["outcome"], "{arguments:?}: {stage}");
     }
+    [events, rehearsal]
 }
 
 #[test]
@@ -158,4 +171,123 @@ fn so_it_is_with_rules_of_every_sort() {
     compare(&sandbox, &["go"], 0);
     compare(&sandbox, &["go", "fails=true"], 1);
     compare(&sandbox, &["go", "rest=3s", "patience=1s"], 1);
+}
+
+/// Stages that need what only one of them can have at a time.
+const IN_TURN: &str = r#"
+resource lock { capacity = 1 }
+resource pair { capacity = 2 }
+
+environment e { infrastructure here = local { root = "here" } }
+service one = local { artifact = other { path = "one" } }
+service two = local { artifact = other { path = "two" } }
+
+workflow phased {
+  phase held {
+    use lock
+    step work = shell { script = "sleep 1", timeout = 4s }
+  }
+  phase after { step rest = shell { script = "true", timeout = 1s } }
+}
+
+workflow some {
+  use pair
+  phase held { step work = shell { script = "sleep 1", timeout = 3s } }
+}
+
+workflow all {
+  use pair { permits = 2 }
+  phase held { step work = shell { script = "sleep 1", timeout = 3s } }
+}
+
+workflow met {
+  phase held {
+    use lock
+    step work = shell { script = "sleep 2", timeout = 4s }
+  }
+  phase after {
+    barrier met { timeout = 300ms }
+    step rest = shell { script = "true", timeout = 1s }
+  }
+}
+
+workflow there(service: service<local>, infra: infrastructure<local>) {
+  phase held {
+    step work = local.command { script = "sleep 1", changes = true, undone_by = back }
+    rollback { step back = shell { script = "true" } }
+  }
+}
+
+pipeline phases { parallel {
+  stage a = phased {}
+  stage b = phased {}
+  stage c = phased {}
+} }
+pipeline promised { parallel all_or_nothing {
+  stage a = phased {}
+  stage b = phased {}
+} }
+pipeline wholes { parallel {
+  stage a = some {}
+  stage b = all {}
+  stage c = some {}
+} }
+pipeline late { parallel {
+  stage a = met {}
+  stage b = met {}
+} }
+pipeline directory { parallel {
+  stage a = there { service = one, infra = e.here }
+  stage b = there { service = two, infra = e.here }
+} }
+"#;
+
+/// The order in which something happened to stages.
+fn order(events: &[Value], event: &str) -> Vec<String> {
+    let these = events.iter().filter(|told| told["event"] == event);
+    these.map(|told| text(told, "stage").to_owned()).collect()
+}
+
+#[test]
+fn stages_wait_for_each_other_as_they_do_in_a_run() {
+    let sandbox = Sandbox::of_source(IN_TURN);
+    std::fs::write(sandbox.module().join("one"), "").unwrap();
+    std::fs::write(sandbox.module().join("two"), "").unwrap();
+    let second = |stages: &'static [&str], time: &'static str| {
+        move |_: &[Value]| -> Vec<String> {
+            stages.iter().flat_map(|stage| ["--takes".into(), format!("{stage}.held.work={time}")]).collect()
+        }
+    };
+    let cases: [(&str, i32, &'static [&str], &'static str, &str); 5] = [
+        ("phases", 0, &["a", "b", "c"], "1s", "3s"),
+        ("promised", 0, &["a", "b"], "1s", "2s"),
+        ("wholes", 0, &["a", "b", "c"], "1s", "3s"),
+        ("late", 1, &["a", "b"], "2s", "4s"),
+        ("directory", 0, &["a", "b"], "1s", "2s"),
+    ];
+    for (pipeline, code, stages, time, lasts) in cases {
+        let [run, rehearsal] = compare_with(&sandbox, &[pipeline], code, &second(stages, time));
+        assert_eq!(text(rehearsal.last().expect("an end"), "at"), lasts, "{pipeline}");
+        if pipeline != "directory" {
+            let granted = order(&run, "claims_granted");
+            assert_eq!(granted, order(&rehearsal, "claims_granted"), "{pipeline}");
+        }
+    }
+    // Also with what the run was seen to do.
+    compare(&sandbox, &["phases"], 0);
+}
+
+/// How long a run takes at most takes into account that stages wait for each other.
+#[test]
+fn waiting_for_others_is_part_of_how_long_it_takes_at_most() {
+    let sandbox = Sandbox::of_source(IN_TURN);
+    let most = |pipeline: &str| {
+        let mut simulate = sandbox.dsl("simulate");
+        simulate.arg(sandbox.module()).args([pipeline, "--every-failure", "--format", "json"]);
+        let told: Value = serde_json::from_str(&said(&mut simulate).exits(0).out).expect("JSON");
+        text(&told["scenarios"][0], "at_most").to_owned()
+    };
+    assert_eq!(most("phases"), "13s");
+    assert_eq!(most("wholes"), "9s");
+    assert_eq!(most("late"), "9s");
 }

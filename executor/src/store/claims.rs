@@ -10,6 +10,7 @@
 use super::{Pen, Store};
 use crate::error::Error;
 use crate::id;
+use lockstep_plan::{Rival, suffices};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::BTreeMap;
 
@@ -274,43 +275,50 @@ fn insert(transaction: &Transaction<'_>, ticket: &Ticket, needs: &[Need]) -> rus
 
 /// Who comes before a ticket: those that hold what it needs, and those that wait for it in front of it.
 fn blockers(connection: &Connection, ticket: i64, unattended: &[String]) -> rusqlite::Result<Vec<Blocker>> {
-    type Other = (String, i64, i64, bool, String, i64, bool);
-    // The smallest capacity that any of them knows counts.
+    type Other = (String, i64, i64, String, Rival);
     let mut statement = connection.prepare_cached(
-        "SELECT own.key, own.permits, min(own.capacity, other.capacity), own.target AND tickets.run = mine.run, tickets.run,
-                other.permits, tickets.granted_at IS NOT NULL
+        "SELECT own.key, own.permits, own.capacity, own.target AND tickets.run = mine.run, tickets.run, other.permits,
+                other.capacity, tickets.granted_at IS NOT NULL, tickets.id < mine.id, tickets.inner, mine.inner
          FROM needs AS own
          JOIN tickets AS mine ON mine.id = own.ticket
          JOIN needs AS other ON other.key = own.key AND other.ticket <> own.ticket
          JOIN tickets ON tickets.id = other.ticket
          WHERE own.ticket = ?1
-           AND (tickets.granted_at IS NOT NULL OR (tickets.id < mine.id AND (tickets.inner OR NOT mine.inner)))
          ORDER BY own.key, tickets.id",
     )?;
-    let others: Vec<Other> = statement
-        .query_map([ticket], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    let mut by_key: BTreeMap<&str, Vec<&Other>> = BTreeMap::new();
-    for other in &others {
-        let (.., shared, run, _, holds) = other;
-        if !shared && (*holds || !unattended.contains(run)) {
-            by_key.entry(&other.0).or_default().push(other);
+    let others = statement.query_map([ticket], |row| {
+        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let rival = Rival {
+            shared: row.get(3)?,
+            permits: number(5)?,
+            capacity: number(6)?,
+            holds: row.get(7)?,
+            earlier: row.get(8)?,
+            inner: row.get(9)?,
+        };
+        let other: Other = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, rival);
+        Ok((other, row.get(10)?))
+    })?;
+    let mut by_key: BTreeMap<String, Vec<Other>> = BTreeMap::new();
+    for other in others {
+        let (other, inner): (Other, bool) = other?;
+        let (key, .., run, rival) = &other;
+        if rival.comes_before(inner) && (rival.holds || !unattended.contains(run)) {
+            by_key.entry(key.clone()).or_default().push(other);
         }
     }
     let mut found = Vec::new();
     for (key, others) in by_key {
-        let taken: i64 = others.iter().map(|other| other.5).sum();
-        let (permits, capacity) = (others[0].1, others.iter().map(|other| other.2).min().unwrap_or(0));
-        if taken + permits <= capacity {
+        let (permits, capacity) = (others[0].1.unsigned_abs(), others[0].2.unsigned_abs());
+        let before: Vec<Rival> = others.iter().map(|other| other.4).collect();
+        if suffices(permits, capacity, &before) {
             continue;
         }
-        for (.., run, _, holds) in others {
+        for (.., run, rival) in others {
             let what = connection
                 .prepare_cached("SELECT what FROM needs WHERE ticket = ?1 AND key = ?2")?
                 .query_row(params![ticket, key], |row| row.get(0))?;
-            found.push(Blocker { run: run.clone(), what, holds: *holds });
+            found.push(Blocker { run, what, holds: rival.holds });
         }
     }
     found.sort();
