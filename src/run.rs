@@ -9,7 +9,7 @@ use crate::outcome::exit_code;
 use crate::progress::Progress;
 use crate::table::Telling;
 use crate::{state, table};
-use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, retell};
+use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, resolve, retell};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
@@ -24,7 +24,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         Some(path) => read_values(path)?,
         None => BTreeMap::new(),
     };
-    let (plan, module) = compiled(&args.pipeline, values)?;
+    let (mut plan, module) = compiled(&args.pipeline, values)?;
     if !args.yes {
         confirm(&plan)?;
     }
@@ -33,7 +33,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     plan.permits(&state::person(), Deed::Run).map_err(Error::from)?;
     // Drivers keep their connections, which live as long as the runtime.
     let runtime = runtime()?;
-    runtime.block_on(check(&plan, &drivers, &module))?;
+    runtime.block_on(async {
+        check(&plan, &drivers, &module).await?;
+        resolve(&mut plan, &drivers).await
+    })?;
     let events = events(&args.watch)?;
     let started = Runner::start(store.clone(), drivers, plan, &module, &state::person());
     let runner = match started {

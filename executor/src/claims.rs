@@ -1,7 +1,8 @@
 //! What a claim of a plan means on this machine: keys that two runs share when they mean the same thing.
 
 use crate::store::Need;
-use lockstep_plan::{Claim, Held, NoFacts, Plan, Value};
+use lockstep_plan::{Call, CallService, CallTarget, Claim, Held, NoFacts, Plan, Value};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// What a claim needs. Relative paths start from `module`.
@@ -45,6 +46,9 @@ pub(crate) fn impossible(plan: &Plan) -> Vec<String> {
 pub(crate) fn key(plan: &Plan, held: Held, module: &Path) -> String {
     let target = &plan.targets[held.target.index()];
     let mut key = format!("target {}", target.provider);
+    if let Some(resolved) = plan.resolved.iter().find(|resolved| plan.is_one(resolved.held, held)) {
+        return format!("{key} {}", resolved.identity);
+    }
     for (name, value) in target.identity() {
         let value = match value.map(|value| value.eval(&NoFacts)) {
             Some(Ok(Value::Path(path))) => absolute(&module.join(path)).display().to_string(),
@@ -59,6 +63,47 @@ pub(crate) fn key(plan: &Plan, held: Held, module: &Path) -> String {
         key.push_str(&format!(" service={:?}", plan.services[service.index()].name));
     }
     key
+}
+
+/// What tells a driver which service and target are meant, without what only a run knows; none where even that is open.
+pub(crate) fn call(plan: &Plan, held: Held) -> Option<Call> {
+    let target = &plan.targets[held.target.index()];
+    let settings =
+        target.settings.iter().map(|(name, value)| Some((name.clone(), value.eval(&NoFacts).ok()?)));
+    let service = held.service.map(|service| &plan.services[service.index()]).map(|service| CallService {
+        name: service.name.clone(),
+        artifact_type: service.artifact_type.clone(),
+        artifact: BTreeMap::new(),
+        settings: BTreeMap::new(),
+        files: Vec::new(),
+    });
+    Some(Call {
+        provider: target.provider.clone(),
+        step: String::new(),
+        arguments: BTreeMap::new(),
+        target: Some(CallTarget {
+            name: target.name.clone(),
+            provider: target.provider.clone(),
+            settings: settings.collect::<Option<_>>()?,
+        }),
+        service,
+        record: None,
+        files: Vec::new(),
+    })
+}
+
+/// Every service and target that the plan brings together, each once.
+pub(crate) fn touched(plan: &Plan) -> Vec<Held> {
+    let mut touched: Vec<Held> = Vec::new();
+    for action in plan.steps.iter().map(|step| &step.action) {
+        if let Some(target) = action.target {
+            let held = Held { target, service: action.service };
+            if !touched.contains(&held) {
+                touched.push(held);
+            }
+        }
+    }
+    touched
 }
 
 /// For people.

@@ -70,6 +70,13 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// What the call's service on its target really is, whatever it is called; none where the target's settings say all that
+    /// there is to say. Looks only.
+    fn identify(&self, call: Call) -> Option<Work<Identity>> {
+        let _ = call;
+        None
+    }
+
     /// The run does not hold the call's target any more: whoever else wants to may change it.
     fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
         let _ = (call, context);
@@ -90,6 +97,15 @@ pub trait Driver: Send + Sync {
         let message = format!("provider `{provider}` cannot tell what a target runs");
         Box::pin(async move { Err(Failure::new(Kind::Policy, message)) })
     }
+}
+
+/// What a service on a target really is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// Where it is, for people and for want of anything better; none where not even that can be told.
+    pub place: Option<String>,
+    /// What nothing else is, however it is reached; none where it cannot be told yet.
+    pub id: Option<String>,
 }
 
 /// Something that a deployment would make, change or remove.

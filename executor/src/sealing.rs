@@ -7,7 +7,7 @@ use crate::observer::Observer;
 use crate::replay::replay;
 use crate::store::Store;
 use lockstep_plan::machine::{Changed, State};
-use lockstep_plan::{Action, Call, Fields, Held, NoFacts, Plan};
+use lockstep_plan::{Held, Plan};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,31 +32,8 @@ pub(crate) async fn seal(
 /// Tells the driver of a target that the run holds it no more; nothing where there is nobody to tell.
 pub(crate) fn let_go(plan: &Plan, held: Held, drivers: &Drivers, context: &Arc<Context>) -> Option<Work<()>> {
     let provider = &plan.targets[held.target.index()].provider;
-    let action = Action {
-        provider: provider.clone(),
-        step: String::new(),
-        arguments: Fields::new(),
-        target: Some(held.target),
-        service: held.service,
-        files: Vec::new(),
-        service_files: Vec::new(),
-    };
-    let call = Call::of(plan, &action, &NoFacts).ok()?;
+    let call = claims::call(plan, held)?;
     Some(drivers.provider(provider)?.let_go(call, context.clone()))
-}
-
-/// Every service and target that the plan brings together, each once.
-pub(crate) fn touched(plan: &Plan) -> Vec<Held> {
-    let mut touched: Vec<Held> = Vec::new();
-    for action in plan.steps.iter().map(|step| &step.action) {
-        if let Some(target) = action.target {
-            let held = Held { target, service: action.service };
-            if !touched.contains(&held) {
-                touched.push(held);
-            }
-        }
-    }
-    touched
 }
 
 /// Why what stands of a run that has ended cannot be taken back; empty when it can.

@@ -279,7 +279,7 @@ impl Tasks {
 
     /// Tells drivers that nothing is held any more, and waits until they have taken notice.
     pub async fn let_go_of_all(&mut self) {
-        self.released = sealing::touched(&self.plan);
+        self.released = claims::touched(&self.plan);
         self.let_go();
         while self.letting_go.join_next().await.is_some() {}
     }

@@ -159,6 +159,11 @@ impl Plan {
         targets
     }
 
+    /// Whether both are one service on one target, as far as the plan itself can tell.
+    pub fn is_one(&self, one: Held, other: Held) -> bool {
+        one == other || self.key(one) == self.key(other)
+    }
+
     fn key(&self, held: Held) -> Key<'_> {
         let target = &self.targets[held.target.index()];
         let service = held.service.map(|service| self.services[service.index()].name.as_str());

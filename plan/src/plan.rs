@@ -127,6 +127,9 @@ pub struct Plan {
     /// What is held while stages work; made by [`Plan::join_claims`].
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// What targets turned out to be, for those that their settings alone do not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<Resolved>,
     /// Files of other languages with placeholders, which services and steps name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<Template>,
@@ -669,6 +672,15 @@ pub enum ClaimScope {
     Phase(u32),
     /// While the rollback block of its stage is at work.
     Rollback,
+}
+
+/// What a service on a target turned out to be when the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Which.
+    pub held: Held,
+    /// The same text for everything that is the same.
+    pub identity: String,
 }
 
 /// A service on a target.

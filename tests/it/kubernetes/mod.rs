@@ -9,6 +9,7 @@ mod access;
 mod documents;
 mod faults;
 mod figures;
+mod identity;
 mod kills;
 mod leases;
 mod manifests;

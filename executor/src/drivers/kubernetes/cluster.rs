@@ -44,6 +44,8 @@ pub(super) const MANAGER: &str = "lockstep";
 pub(super) struct Cluster {
     /// The context by which it is reached, for people.
     pub context: String,
+    /// Its API server, spelled in one way.
+    pub server: String,
     client: Client,
     under_way: Semaphore,
     kinds: Mutex<Kinds>,
@@ -114,10 +116,11 @@ impl Cluster {
         config.write_timeout = Some(CALL);
         // Repetitions are decided here, where it is known which calls may be repeated.
         config.default_retry = false;
+        let server = kubeconfig::server(&config);
         let client = kubeconfig::client(config)?;
         let under_way = Semaphore::new(AT_A_TIME);
         let (kinds, listing) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Cluster { context: name, client, under_way, kinds, listing })
+        Ok(Cluster { context: name, server, client, under_way, kinds, listing })
     }
 
     /// Sends a call and reads its answer. Reads end at once when cancelled; a write is always waited for.

@@ -50,6 +50,25 @@ pub(super) async fn load(kubeconfig: Option<&Path>, context: &str) -> Result<(Co
     }
 }
 
+/// The API server of that kubeconfig, spelled in one way, with what else says which one it is.
+pub(super) fn server(config: &Config) -> String {
+    let url = &config.cluster_url;
+    let secure = url.scheme_str() != Some("http");
+    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let host = url.host().unwrap_or_default().to_ascii_lowercase();
+    let mut server = format!("{}://{host}:{port}", if secure { "https" } else { "http" });
+    server.push_str(url.path().trim_end_matches('/'));
+    if let Some(name) = &config.tls_server_name {
+        server.push_str(&format!(" as {name}"));
+    }
+    if let Some(proxy) = &config.proxy_url {
+        // Without the credentials that it may hold.
+        let host = proxy.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default());
+        server.push_str(&format!(" by way of {}", host.unwrap_or_default()));
+    }
+    server
+}
+
 /// A client with the credentials of that kubeconfig.
 ///
 /// # Errors

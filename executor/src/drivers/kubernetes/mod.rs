@@ -13,6 +13,7 @@ mod definition;
 mod document;
 mod fields;
 mod head;
+mod identity;
 mod job;
 mod kubeconfig;
 mod lease;
@@ -40,7 +41,7 @@ mod wait;
 mod watch;
 mod workloads;
 
-use crate::driver::{Attempt, Cancel, Change, Context, Driver, Probe, Work};
+use crate::driver::{Attempt, Cancel, Change, Context, Driver, Identity, Probe, Work};
 use cluster::Cluster;
 use lease::Leases;
 use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value};
@@ -206,6 +207,18 @@ impl Driver for Kubernetes {
                 driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await?;
             seal::seal(&target, &call).await
         })
+    }
+
+    fn identify(&self, call: Call) -> Option<Work<Identity>> {
+        let driver = self.clone();
+        Some(Box::pin(async move {
+            let target = driver.target(&call, ("identify", 0), Cancel::never(), LOOKING).await;
+            match target {
+                Ok(target) => identity::identify(&target).await,
+                // Its steps will say what is wrong.
+                Err(_) => Identity::default(),
+            }
+        }))
     }
 
     fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
