@@ -119,7 +119,13 @@ impl Machine<'_> {
         if !waits || self.is_aborting() {
             return;
         }
-        match self.plan.barriers[data.barrier.index()].kind {
+        let kind = self.plan.barriers[data.barrier.index()].kind;
+        let goes_on = |stage: StageId| matches!(self.state.stages[stage.index()].mode, StageMode::Forward(_));
+        // So did a person who took back what waited there.
+        if kind == BarrierKind::Forward && !data.stage.is_none_or(goes_on) {
+            return;
+        }
+        match kind {
             BarrierKind::Rollback => self.give_up_rollback_barrier(place),
             BarrierKind::Forward | BarrierKind::Commit => {
                 self.break_all(vec![(data.barrier, data.stage, Cause::Waited(place))]);
