@@ -142,17 +142,24 @@ fn note(plan: &Plan, happening: &Happening, told: &mut [Told]) {
     match happening {
         Happening::StepStarted(step, _) if role(step) == Role::Forward => told[of(step)].ran.add(*step),
         Happening::StepSucceeded(step) if role(step) != Role::Forward => told[of(step)].undone.add(*step),
-        Happening::StepFailed { step, attempt: 0, .. } => told[of(step)].ran.add(*step),
-        Happening::StepFailed { step, failure, decision, .. } => {
+        Happening::StepFailed { step, attempt, failure, decision } => {
+            let data = &plan.steps[step.index()];
+            // What was asked of people has run, too; what could not be evaluated has not.
+            let failed = match (*attempt, data.action.provider.as_str()) {
+                (0, "approval") => {
+                    told[of(step)].ran.add(*step);
+                    "failed"
+                }
+                (0, _) => "could not be started",
+                _ => "failed",
+            };
             let so = match decision.verdict {
                 Verdict::Ignore => "was ignored",
                 Verdict::Succeed => "counts as success",
                 _ => return,
             };
-            let name = &plan.steps[step.index()].name;
-            told[of(step)]
-                .besides
-                .push(format!("{name} failed ({}) and {so}: {}", failure.kind, failure.message));
+            let (name, kind, message) = (&data.name, failure.kind, &failure.message);
+            told[of(step)].besides.push(format!("{name} {failed} ({kind}) and {so}: {message}"));
         }
         Happening::RollbackFailed(stage, step, failure) => {
             let name = &plan.steps[step.index()].name;
