@@ -5,6 +5,7 @@
 
 use super::Judged;
 use super::barrier_deadlock::condition_text;
+use super::besides::{Besides, besides};
 use super::satisfy::Domains;
 use super::worlds::world;
 use crate::diagnostic::{Diagnostic, Location, Severity};
@@ -48,9 +49,11 @@ pub fn proofs(plan: &Plan, domains: &dyn Fn() -> Domains) -> Vec<Proof> {
 fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Diagnostic {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     let item = proof.item;
+    let besides = besides(plan, found);
     let message = format!(
-        "`all_or_nothing` does not hold: {}, {}",
+        "`all_or_nothing` does not hold: {}{}, {}",
         fault_text(plan, &found.fault),
+        besides_text(plan, &besides),
         standings_text(plan, proof, found)
     );
     let mut story = Story::default();
@@ -74,6 +77,9 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
                 story.add(origins.places[place.index()], format!("`{name}` waits here at that moment"));
             }
         }
+    }
+    for (place, text) in besides.iter().filter_map(|it| it.label(plan)) {
+        story.add(origins.places[place.index()], text);
     }
     for (branch, standing) in plan.items[item.index()].branches.iter().zip(&found.standings) {
         let stage = branch.parts.iter().find_map(|part| match part {
@@ -174,6 +180,17 @@ fn fault_text(plan: &Plan, fault: &Fault) -> String {
             format!("when a condition cannot be decided, because {}", undecided(plan, *condition))
         }
     }
+}
+
+/// What else has to come to pass.
+fn besides_text(plan: &Plan, besides: &[Besides]) -> String {
+    let mut clauses: Vec<String> = Vec::new();
+    for clause in besides.iter().map(|it| it.clause(plan)) {
+        if !clauses.contains(&clause) {
+            clauses.push(clause);
+        }
+    }
+    clauses.iter().take(MOST_NAMES).map(|clause| format!(", {clause}")).collect()
 }
 
 /// Of how many hosts a failure is, where rules tell that apart.

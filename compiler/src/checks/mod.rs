@@ -15,6 +15,7 @@ pub mod barrier_rollback_reuse;
 pub mod barrier_sequential;
 pub mod barrier_skippable;
 pub mod barrier_timeout_too_short;
+mod besides;
 pub mod failure_invalid;
 pub mod failure_loop;
 pub mod failure_unreachable;
