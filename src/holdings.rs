@@ -22,6 +22,7 @@ pub struct After {
     what: String,
     holds: bool,
     alive: bool,
+    elsewhere: bool,
 }
 
 /// What every run holds or waits for.
@@ -38,7 +39,9 @@ impl Holdings {
         let mut alive = BTreeMap::new();
         for other in all.iter().flat_map(|holding| &holding.after) {
             if !alive.contains_key(&other.run) {
-                alive.insert(other.run.clone(), store.is_carried_out(&other.run)?);
+                // One of another state directory is at work for as long as its target says so.
+                let at_work = other.elsewhere || store.is_carried_out(&other.run)?;
+                alive.insert(other.run.clone(), at_work);
             }
         }
         Ok(Holdings { all, alive })
@@ -63,6 +66,7 @@ impl Holdings {
                     what: it.what.clone(),
                     holds: it.holds,
                     alive: self.alive[&it.run],
+                    elsewhere: it.elsewhere,
                 })
                 .collect()
         };
@@ -97,7 +101,8 @@ impl Holdings {
                                  {run}` ends it)"
                             ),
                         };
-                        format!("run {run} {does} {}{dead}", it.what)
+                        let place = if it.elsewhere { " of another state directory" } else { "" };
+                        format!("run {run}{place} {does} {}{dead}", it.what)
                     })
                     .collect();
                 match others.is_empty() {

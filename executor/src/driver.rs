@@ -77,6 +77,14 @@ pub trait Driver: Send + Sync {
         None
     }
 
+    /// Holds targets for the run that keep themselves who holds them: all of them, or none while another run has one of
+    /// them. Gives who has, where that is not to be waited for, and nobody once they are held. What cannot be told now is left
+    /// to the steps, which fail where another run holds it. When it is called off, nothing stays held.
+    fn hold(&self, wish: Wish) -> Work<Vec<Other>> {
+        let _ = wish;
+        Box::pin(async { Vec::new() })
+    }
+
     /// The run does not hold the call's target any more: whoever else wants to may change it.
     fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
         let _ = (call, context);
@@ -97,6 +105,29 @@ pub trait Driver: Send + Sync {
         let message = format!("provider `{provider}` cannot tell what a target runs");
         Box::pin(async move { Err(Failure::new(Kind::Policy, message)) })
     }
+}
+
+/// Targets that a run is to hold.
+pub struct Wish {
+    /// One for each.
+    pub calls: Vec<Call>,
+    /// The run.
+    pub context: Arc<Context>,
+    /// Whether other runs are waited for.
+    pub wait: bool,
+    /// Is told whom it waits for, whenever that changes.
+    pub waiting: Arc<dyn Fn(Vec<Other>) + Send + Sync>,
+    /// Says when it is called off.
+    pub cancel: Cancel,
+}
+
+/// Another run that holds a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Which of the calls names the target, from 0.
+    pub call: usize,
+    /// Which run.
+    pub run: String,
 }
 
 /// What a service on a target really is.

@@ -13,6 +13,7 @@ mod identity;
 mod judge;
 mod notify;
 mod observer;
+mod outside;
 mod preflight;
 mod preview;
 mod process;
@@ -26,7 +27,9 @@ mod strike;
 mod supervisor;
 mod tasks;
 
-pub use driver::{Attempt, Cancel, Change, Context, Driver, Drivers, Identity, Key, Output, Probe, Work};
+pub use driver::{
+    Attempt, Cancel, Change, Context, Driver, Drivers, Identity, Key, Other, Output, Probe, Wish, Work,
+};
 pub use drivers::{Http, Kubernetes, Local, Notify, Program, Shell, Verify, Wait};
 pub use error::Error;
 pub use http::install_tls;

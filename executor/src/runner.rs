@@ -416,6 +416,11 @@ impl Active {
         let wanted = self.state.claims.iter().zip(0..).filter(|(claim, _)| claim.status != ClaimStatus::Free);
         let keep: Vec<(u32, u32)> = wanted.map(|(claim, index)| (index, claim.turn)).collect();
         self.store.release_but(&self.pen, &keep)?;
+        for (claim, index) in self.state.claims.iter().zip(0..) {
+            if claim.status == ClaimStatus::Held {
+                self.tasks.hold_again(ClaimId(index), claim.turn);
+            }
+        }
         for (&claim, &(turn, wait)) in before {
             if self.pending.claims.get(&claim) == Some(&(turn, wait)) {
                 self.tasks.claim(claim, turn, wait);

@@ -3,6 +3,7 @@
 use crate::driver::{Attempt, Canceller, Context, Driver, Drivers, Key, Output, Probe, Work, stopped};
 use crate::error::Error;
 use crate::observer::Observer;
+use crate::outside::Outside;
 use crate::replay::PendingAttempt;
 use crate::store::{Blocker, Pen, Store, Taken, Ticket};
 use crate::{claims, sealing};
@@ -40,14 +41,21 @@ pub(crate) struct Tasks {
     otherwise: BTreeMap<Id, Event>,
     cancellers: BTreeMap<(StepId, u32), Canceller>,
     timers: BTreeMap<Timer, AbortHandle>,
-    /// Claims that are asked for; true once they are not any more.
-    claims: BTreeMap<ClaimId, Arc<Mutex<bool>>>,
+    /// Claims that are asked for, or held.
+    claims: BTreeMap<ClaimId, Asked>,
     /// Closed once the ticket of the claim that was asked for last is drawn: tickets are drawn in the order of asking.
     drawn: Option<oneshot::Receiver<()>>,
     /// Targets that are held no more, of which drivers have not been told.
     released: Vec<Held>,
     /// Drivers that are being told.
     letting_go: JoinSet<()>,
+}
+
+/// A claim that is asked for, or held.
+struct Asked {
+    /// True once it is not any more.
+    released: Arc<Mutex<bool>>,
+    canceller: Canceller,
 }
 
 impl Tasks {
@@ -216,10 +224,13 @@ impl Tasks {
         let ticket = Arc::new(self.ticket(claim, turn));
         let (store, observer) = (self.store.clone(), self.observer.clone());
         let released = Arc::new(Mutex::new(false));
-        self.claims.insert(claim, released.clone());
+        let (canceller, cancel) = Canceller::new();
+        self.claims.insert(claim, Asked { released: released.clone(), canceller });
         let needs = Arc::new(needs);
         let (drawing, drawn) = oneshot::channel::<()>();
         let before = self.drawn.replace(drawn);
+        let outside = self.outside(claim, ticket.clone(), released.clone());
+        self.released.retain(|held| !self.plan.claims[claim.index()].targets.contains(held));
         let event = async move {
             if let Some(before) = before {
                 // Nothing is ever sent.
@@ -238,7 +249,14 @@ impl Tasks {
                 let taken = take.await;
                 drop(drawing.take());
                 let text = match taken {
-                    Ok(Ok(Some(Taken::Granted))) => return Event::ClaimsGranted { claim, turn },
+                    // Then what the targets keep themselves, as a whole: nothing waits while it holds any of it.
+                    Ok(Ok(Some(Taken::Granted))) => {
+                        let others = outside.hold(wait, cancel).await;
+                        return match others.is_empty() {
+                            true => Event::ClaimsGranted { claim, turn },
+                            false => Event::ClaimsRefused { claim, turn, why: blocked(&others) },
+                        };
+                    }
                     Ok(Ok(Some(Taken::After(after)))) if !wait => {
                         return Event::ClaimsRefused { claim, turn, why: blocked(&after) };
                     }
@@ -257,6 +275,29 @@ impl Tasks {
         };
         let why = "asking for it failed in an unforeseen way".to_string();
         self.spawn(event, Event::ClaimsRefused { claim, turn, why });
+    }
+
+    /// Holds again, as far as nobody else does by now, what an earlier process of the run held.
+    pub fn hold_again(&mut self, claim: ClaimId, turn: u32) {
+        let released = Arc::new(Mutex::new(false));
+        let (canceller, cancel) = Canceller::new();
+        let outside = self.outside(claim, Arc::new(self.ticket(claim, turn)), released.clone());
+        self.claims.insert(claim, Asked { released, canceller });
+        self.letting_go.spawn(async move { outside.hold_again(cancel).await });
+    }
+
+    fn outside(&self, claim: ClaimId, ticket: Arc<Ticket>, released: Arc<Mutex<bool>>) -> Outside {
+        Outside {
+            plan: self.plan.clone(),
+            claim,
+            ticket,
+            released,
+            store: self.store.clone(),
+            drivers: self.drivers.clone(),
+            context: self.context.clone(),
+            observer: self.observer.clone(),
+            told: Default::default(),
+        }
     }
 
     /// What the run has left is successful.
@@ -288,7 +329,11 @@ impl Tasks {
     pub fn release(&mut self, claim: ClaimId, turn: u32) -> Result<(), Error> {
         self.released.extend(&self.plan.claims[claim.index()].targets);
         let asked = self.claims.remove(&claim);
-        let mut released = asked.as_ref().map(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(asked) = &asked {
+            asked.canceller.cancel();
+        }
+        let mut released =
+            asked.as_ref().map(|asked| asked.released.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(released) = &mut released {
             **released = true;
         }
@@ -395,6 +440,7 @@ impl Tasks {
 /// Who comes first, in a sentence.
 pub(crate) fn blocked(after: &[Blocker]) -> String {
     let one = |it: &Blocker| match it.holds {
+        true if it.elsewhere => format!("run {} of another state directory holds {}", it.run, it.what),
         true => format!("run {} holds {}", it.run, it.what),
         false => format!("run {} waits for {} first", it.run, it.what),
     };

@@ -29,6 +29,9 @@ pub(super) const CREATE: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// What a ticket waits for that others hold who know nothing of this state directory.
+pub(super) const ADD_OUTSIDE: &str = "ALTER TABLE tickets ADD COLUMN outside TEXT";
+
 /// One thing that a claim needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Need {
@@ -73,6 +76,8 @@ pub struct Blocker {
     pub what: String,
     /// Whether it holds it.
     pub holds: bool,
+    /// Whether it is a run of another state directory.
+    pub elsewhere: bool,
 }
 
 /// What a run holds or waits for.
@@ -128,6 +133,19 @@ impl Store {
         })
     }
 
+    /// Notes whom a ticket waits for although nobody of this state directory is in its way; nobody: it is held.
+    pub(crate) fn wait_outside(&self, ticket: &Ticket, others: &[Blocker]) -> Result<(), Error> {
+        let others: Vec<(&str, &str)> = others.iter().map(|it| (it.run.as_str(), it.what.as_str())).collect();
+        let text = (!others.is_empty()).then(|| serde_json::json!(others).to_string());
+        self.write_with(&ticket.pen, |transaction| {
+            transaction.execute(
+                "UPDATE tickets SET outside = ?4, granted_at = ?5 WHERE run = ?1 AND claim = ?2 AND turn = ?3",
+                params![ticket.pen.run, ticket.claim, ticket.turn, text, id::now() as i64],
+            )
+        })?;
+        Ok(())
+    }
+
     /// Lets go of a ticket, granted or not.
     pub(crate) fn release(&self, ticket: &Ticket) -> Result<(), Error> {
         self.write_with(&ticket.pen, |transaction| {
@@ -160,25 +178,37 @@ impl Store {
     /// # Errors
     /// The journal cannot be read.
     pub fn holdings(&self) -> Result<Vec<Holding>, Error> {
-        let rows: Vec<(i64, Holding)> = self.read(|connection| {
+        let rows: Vec<(i64, Holding, Option<String>)> = self.read(|connection| {
             let mut whats = connection.prepare("SELECT what FROM needs WHERE ticket = ?1 ORDER BY key")?;
             connection
-                .prepare("SELECT id, run, at, granted_at FROM tickets ORDER BY id")?
+                .prepare("SELECT id, run, at, granted_at, outside FROM tickets ORDER BY id")?
                 .query_map([], |row| {
                     let id: i64 = row.get(0)?;
                     let what = whats.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
                     let granted_at = row.get::<_, Option<i64>>(3)?.map(|at| at as u64);
                     let asked_at = row.get::<_, i64>(2)? as u64;
-                    Ok((id, Holding { run: row.get(1)?, what, asked_at, granted_at, after: Vec::new() }))
+                    let holding = Holding { run: row.get(1)?, what, asked_at, granted_at, after: Vec::new() };
+                    Ok((id, holding, row.get(4)?))
                 })?
                 .collect()
         })?;
         rows.into_iter()
-            .map(|(id, holding)| {
+            .map(|(id, holding, outside)| {
+                if let Some(text) = outside {
+                    let others: Vec<(String, String)> = serde_json::from_str(&text).unwrap_or_default();
+                    let after = others.into_iter().map(|(run, what)| self.outside(run, what)).collect();
+                    return Ok(Holding { after, granted_at: None, ..holding });
+                }
                 let after = if holding.granted_at.is_none() { self.blockers(id)? } else { Vec::new() };
                 Ok(Holding { after, ..holding })
             })
             .collect()
+    }
+
+    /// A run that holds something as the target itself says.
+    pub(crate) fn outside(&self, run: String, what: String) -> Blocker {
+        let elsewhere = self.run(&run).is_err();
+        Blocker { run, what, holds: true, elsewhere }
     }
 
     /// Who has something of this, or waits for it, so that it could not be had at once.
@@ -201,6 +231,7 @@ impl Store {
                     run: run.clone(),
                     what: need.what.clone(),
                     holds: *holds,
+                    elsewhere: false,
                 };
                 found.extend(others.iter().filter(count).map(blocker));
             }
@@ -318,7 +349,7 @@ fn blockers(connection: &Connection, ticket: i64, unattended: &[String]) -> rusq
             let what = connection
                 .prepare_cached("SELECT what FROM needs WHERE ticket = ?1 AND key = ?2")?
                 .query_row(params![ticket, key], |row| row.get(0))?;
-            found.push(Blocker { run, what, holds: rival.holds });
+            found.push(Blocker { run, what, holds: rival.holds, elsewhere: false });
         }
     }
     found.sort();

@@ -32,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of the schema below, kept in `user_version`.
-const SCHEMA: i64 = 6;
+const SCHEMA: i64 = 7;
 
 const CREATE: &str = "
     CREATE TABLE blobs (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -63,6 +63,7 @@ const MIGRATIONS: [&str; (SCHEMA - 1) as usize] = [
     journal::ADD_SUMS,
     // Plans are compressed from here on, those that were there stay as they are: an older program must not look at them.
     "",
+    claims::ADD_OUTSIDE,
 ];
 
 /// Longer events (a step's captured output) go to the blobs.
@@ -348,6 +349,7 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         _ => {
             connection.execute_batch(CREATE)?;
             connection.execute_batch(claims::CREATE)?;
+            connection.execute_batch(claims::ADD_OUTSIDE)?;
             connection.execute_batch(notices::CREATE)?;
         }
     }

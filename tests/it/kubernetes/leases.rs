@@ -107,6 +107,91 @@ fn a_run_that_works_for_longer_than_a_lease_lasts_keeps_it() {
     assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
 }
 
+/// Two pipelines that hold both regions until their end, each taking the other's last one first.
+const CROSSING: &str = "
+pipeline forth(version: string, image: string = \"IMAGE\") {
+  stage region1 = ship { service = shop { image, version }, infra = test.region1 }
+  stage region2 = ship { service = shop { image, version }, infra = test.region2 }
+  on failure { rollback pipeline }
+}
+pipeline back(version: string, image: string = \"IMAGE\") {
+  stage region2 = ship { service = shop { image, version }, infra = test.region2 }
+  stage region1 = ship { service = shop { image, version }, infra = test.region1 }
+  on failure { rollback pipeline }
+}
+";
+
+#[test]
+fn runs_of_two_state_directories_never_wait_in_a_circle() {
+    let phases = "
+      phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }
+      phase hold   { step hold = shell { script = \"while [ -e hold ]; do sleep 0.05; done\", timeout = 5m } }";
+    let Some(world) = world("crossing", "rolling", phases) else { return };
+    let path = world.sandbox.module().join("main.lockstep");
+    let source = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, source + &CROSSING.replace("IMAGE", IMAGE)).unwrap();
+    let hold = world.sandbox.module().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dsl = |verb: &str, state: &std::path::Path, arguments: &[&str]| {
+        let mut command = world.sandbox.dsl(verb);
+        command.args(arguments).env("LOCKSTEP_STATE", state).env("KUBECONFIG", world.kubeconfig());
+        command
+    };
+    let module = world.sandbox.module();
+    let module = module.to_str().unwrap();
+    let start = |state: &std::path::Path, pipeline: &str, version: &str| {
+        let mut command = dsl("run", state, &[module, pipeline, version]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let runs = |state: &std::path::Path| {
+        let said = crate::support::said(&mut dsl("runs", state, &["--format", "json"])).exits(0);
+        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        told["runs"][0].clone()
+    };
+    let here = world.sandbox.state();
+    let mut first = start(&here, "forth", "version=3.9");
+    // A joint claim is held as a whole before its first stage begins.
+    let both =
+        |run: &str| [1, 2].iter().all(|region| holder(&world, *region).is_some_and(|it| it.starts_with(run)));
+    let first_run = loop {
+        let run = std::fs::read_dir(&here)
+            .is_ok()
+            .then(|| runs(&here)["run"].as_str().map(str::to_string))
+            .flatten();
+        if let Some(run) = run.filter(|run| both(run)) {
+            break run;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut second = start(elsewhere.path(), "back", "version=3.10");
+    // It says that it waits, and for whom, and holds nothing meanwhile.
+    let waiting = loop {
+        let run = runs(elsewhere.path());
+        let after = run["claims"][0]["after"][0].clone();
+        if after["run"] == first_run.as_str() {
+            assert_eq!(
+                (&run["claims"][0]["holds"], &after["elsewhere"]),
+                (&false.into(), &true.into()),
+                "{run}"
+            );
+            break run["run"].as_str().unwrap().to_string();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let status = crate::support::said(&mut dsl("status", elsewhere.path(), &[&waiting])).exits(0);
+    let line = format!("run {first_run} of another state directory holds shop on test.region");
+    assert!(status.out.contains("waiting") && status.out.contains(&line), "{}", status.out);
+    assert!(both(&first_run), "whoever waits holds nothing");
+    std::fs::remove_file(hold).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+        assert_eq!(holder(&world, region), None);
+    }
+}
+
 #[test]
 fn the_same_run_goes_on_at_once() {
     let Some(world) = world("goes_on", "rolling", PHASES) else { return };

@@ -201,10 +201,40 @@ impl Head {
         }
     }
 
-    /// Takes the instance, as soon as nobody else works on it, and changes its head in the same write.
+    /// The run that holds the instance, where it is another one.
+    pub fn other(&self, target: &Target) -> Option<&str> {
+        let (run, _) = self.holder.as_deref()?.rsplit_once('/')?;
+        (run != target.run).then_some(run)
+    }
+
+    /// What the Lease was when it was read: another text after each write.
+    pub fn version(&self) -> Option<&str> {
+        text(&self.lease, &["metadata", "resourceVersion"])
+    }
+
+    /// Takes the instance as it was read, unless somebody has written it since: then nothing. Whether it was had.
+    pub async fn seize(mut self, target: &Target) -> Result<bool, Failure> {
+        let life = self.holder.as_deref().and_then(|holder| holder.rsplit_once('/'));
+        let life = life.filter(|(run, _)| *run == target.run).and_then(|(_, life)| life.parse::<u64>().ok());
+        if life.is_some_and(|life| life > target.life) {
+            return Err(stale(target));
+        }
+        if life == Some(target.life) && target.leases.head(target).is_some() {
+            return Ok(true);
+        }
+        if life != Some(target.life) {
+            self.epoch += 1;
+        }
+        self.holder = Some(holder(target));
+        self.write(target).await
+    }
+
+    /// Takes the instance, and changes its head in the same write. What this run is to change it holds already, so another
+    /// holder is not waited for: only one of whom nothing is heard is replaced. So nothing that is held waits for what another
+    /// run holds.
     ///
     /// # Errors
-    /// A later process carries the run out, time is up, or `edit` refuses.
+    /// Another run holds it, a later process carries the run out, time is up, or `edit` refuses.
     pub async fn take(
         target: &Target,
         mut edit: impl FnMut(&mut Head) -> Result<(), Failure>,
@@ -237,11 +267,8 @@ impl Head {
                         }
                         target.say("nothing has been heard of its holder; taking it over");
                     }
-                    _ => {
-                        if seen.is_none() {
-                            let holder = head.holder.as_deref().unwrap_or_default();
-                            target.say(&format!("waiting for `{}`, held by run {holder}", target.instance));
-                        }
+                    Some(_) => return Err(held_by(target, head.other(target).unwrap_or_default())),
+                    None => {
                         seen = Some((version, Instant::now()));
                         wait(target, LOOK).await?;
                         continue;
@@ -367,6 +394,14 @@ fn history(text: &str) -> Vec<(String, String)> {
 
 fn holder(target: &Target) -> String {
     format!("{}/{}", target.run, target.life)
+}
+
+fn held_by(target: &Target, run: &str) -> Failure {
+    policy(format!(
+        "run {run} holds `{}` in {}, so this one changes nothing there",
+        target.instance,
+        target.place()
+    ))
 }
 
 fn unwritable(target: &Target) -> Failure {

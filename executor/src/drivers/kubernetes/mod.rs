@@ -13,6 +13,7 @@ mod definition;
 mod document;
 mod fields;
 mod head;
+mod hold;
 mod identity;
 mod job;
 mod kubeconfig;
@@ -41,7 +42,7 @@ mod wait;
 mod watch;
 mod workloads;
 
-use crate::driver::{Attempt, Cancel, Change, Context, Driver, Identity, Probe, Work};
+use crate::driver::{Attempt, Cancel, Change, Context, Driver, Identity, Other, Probe, Wish, Work};
 use cluster::Cluster;
 use lease::Leases;
 use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value};
@@ -78,9 +79,6 @@ const LETTING_GO: Duration = Duration::from_secs(20);
 
 /// How long looking at a target, or tidying it up, may take.
 const LOOKING: Duration = Duration::from_secs(120);
-
-/// How long another run is waited for that holds the target: as for any other claim, as long as it takes.
-const QUEUEING: Duration = Duration::from_secs(30 * 86_400);
 
 impl Kubernetes {
     /// A driver that reads that kubeconfig, whatever the environment says.
@@ -221,6 +219,21 @@ impl Driver for Kubernetes {
         }))
     }
 
+    fn hold(&self, wish: Wish) -> Work<Vec<Other>> {
+        let driver = self.clone();
+        Box::pin(async move {
+            let mut targets = Vec::new();
+            for (index, call) in wish.calls.iter().enumerate() {
+                let run = (wish.context.run.as_str(), wish.context.epoch);
+                // One that cannot be reached is left to its steps.
+                if let Ok(target) = driver.target(call, run, Cancel::never(), LOOKING).await {
+                    targets.push((index, target));
+                }
+            }
+            hold::hold(&targets, &wish).await
+        })
+    }
+
     fn let_go(&self, call: Call, context: Arc<Context>) -> Work<()> {
         let driver = self.clone();
         Box::pin(async move {
@@ -235,7 +248,7 @@ impl Driver for Kubernetes {
         let driver = self.clone();
         Box::pin(async move {
             let target =
-                driver.target(&call, (&context.run, context.epoch), Cancel::never(), QUEUEING).await?;
+                driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await?;
             let release = adopt::found(&target, &call, &context.module).await?;
             Ok(Value::Map(BTreeMap::from([(
                 "release".to_string(),
