@@ -72,6 +72,36 @@ fn fields_that_somebody_has_come_to_own_are_left_to_them() {
 }
 
 #[test]
+fn a_run_is_not_taken_back_where_somebody_has_changed_what_it_put_there() {
+    let Some(world) = world("hotfix", "rolling", PHASES) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    world.run(&["version=3.9"]).exits(0);
+    let hotfix = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
+        "spec": { "template": { "spec": { "containers": [{ "name": "shop", "image": format!("{IMAGE}:3.10") }] } } },
+    });
+    world.apply_as(2, "somebody", &hotfix);
+    let refused = world.roll_back().exits(2);
+    let why = "shop on test.region2: Deployment `shop` in namespace";
+    assert!(refused.err.contains(why) && refused.err.contains("belongs to \"somebody\""), "{}", refused.err);
+    assert!(refused.err.contains("is left as it is"), "{}", refused.err);
+    assert_eq!(
+        world.deployment(1, "shop")["spec"]["template"]["spec"]["containers"][0]["image"],
+        format!("{IMAGE}:3.9")
+    );
+}
+
+#[test]
+fn a_run_is_taken_back_although_somebody_has_scaled() {
+    let Some(world) = world("scaled", "rolling", PHASES) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    world.run(&["version=3.9"]).exits(0);
+    scaled_by_somebody(&world, 4);
+    world.roll_back().exits(0);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.8"), 4)]);
+}
+
+#[test]
 fn what_a_forced_step_took_over_is_given_back() {
     let Some(world) = world("given_back", "rolling", &forced()) else { return };
     world.run(&["version=3.9"]).exits(0);

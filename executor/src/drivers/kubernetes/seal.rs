@@ -91,7 +91,8 @@ async fn set_replicas(target: &Target, head: &Head, freed: &[Id]) -> Result<(), 
     Ok(())
 }
 
-/// Whether the instance can be returned to the call's record: nobody has changed it since, and the release is still there.
+/// Whether the instance can be returned to the call's record: no run has changed it since, nobody has taken over what would
+/// have to be returned, and the release is still there.
 pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failure> {
     let to = recorded(call)?;
     let head = Head::read(target).await?;
@@ -104,6 +105,29 @@ pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failu
             target.instance,
             target.place()
         ))),
-        _ => Ok(()),
+        Some(name) => {
+            let release = Release::read(target, &name).await?;
+            // What others had put there is theirs to change.
+            let Some(current) = head.current.as_deref().filter(|_| !release.found) else { return Ok(()) };
+            let current = Release::read(target, current).await?;
+            for object in release.all() {
+                let id = Id::of(object);
+                let Some(now) = current.all().find(|now| Id::of(now).same(&id)) else { continue };
+                let fields = target.others_fields(object, now).await?;
+                if !fields.is_empty() {
+                    let fields: Vec<String> =
+                        fields.iter().map(|(field, owner)| format!("`{field}` belongs to {owner}")).collect();
+                    return Err(policy(format!(
+                        "{} in {} was changed by somebody else since: {}, and going back would leave it as it is. Deploy what \
+                         is to run there instead, with `force = true`",
+                        id,
+                        target.place(),
+                        fields.join(", ")
+                    )));
+                }
+            }
+            Ok(())
+        }
+        None => Ok(()),
     }
 }

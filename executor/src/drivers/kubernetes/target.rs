@@ -340,6 +340,39 @@ impl Target {
         Err(wrong(format!("{id} in {} keeps changing while it is being applied", self.place())))
     }
 
+    /// Fields of an object that going back to it from `now` would leave as they are, because they are somebody else's by now;
+    /// each with its owner. What is the same in both was not changed by going there, and how many replicas there are is not
+    /// what a run puts in place. Looks only.
+    pub async fn others_fields(&self, object: &Json, now: &Json) -> Result<Vec<(String, String)>, Failure> {
+        let id = Id::of(object);
+        if self.out_of_reach(&id).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let Some(live) = self.get(&id).await?.filter(|live| self.owns(live)) else { return Ok(Vec::new()) };
+        let mut wanted = object.clone();
+        Taken::of(&live, &self.run).restore(&mut wanted);
+        let call = Call {
+            method: Method::PATCH,
+            uri: format!("{}?fieldManager={MANAGER}&dryRun=All", self.path(&id).await?),
+            body: Some(("application/apply-patch+yaml", wanted.to_string().into_bytes())),
+        };
+        // Whatever else hinders it, the rollback will tell.
+        let mut conflicts = self.call(&call).await.err().map(|it| it.conflicts()).unwrap_or_default();
+        conflicts.retain(|(field, _)| field != ".spec.replicas");
+        if conflicts.is_empty() {
+            return Ok(conflicts);
+        }
+        let Some(whole) = self.whole(&id).await? else { return Ok(Vec::new()) };
+        let fields: Vec<String> = conflicts.iter().map(|(field, _)| field.clone()).collect();
+        let changed: Vec<String> = taken::theirs(&whole, &fields)
+            .iter()
+            .filter(|path| fields::value(object, path) != fields::value(now, path))
+            .map(|path| fields::shown(path))
+            .collect();
+        conflicts.retain(|(field, _)| changed.contains(field));
+        Ok(conflicts)
+    }
+
     /// Returns what this run took with an object, which has its values again, to those whose it was.
     async fn release(&self, id: &Id, live: Json, epoch: u64) -> Result<Json, Failure> {
         if Taken::of(&live, &self.run).is_empty() {
