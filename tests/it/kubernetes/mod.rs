@@ -16,6 +16,7 @@ mod manifests;
 mod proxy;
 mod races;
 mod repeated;
+mod replicas;
 mod returning;
 mod rolling;
 mod secrets;

@@ -538,6 +538,20 @@ impl World {
         });
     }
 
+    /// Sets a Deployment's number of replicas, as `kubectl scale` and autoscalers do.
+    pub fn scale(&self, region: usize, name: &str, replicas: i64) {
+        let api = self.api(region, "apps/v1", "Deployment");
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        self.runtime.block_on(api.patch_scale(name, &PatchParams::default(), &patch)).unwrap();
+    }
+
+    /// Whether nobody owns a Deployment's number of replicas; none where there is no such Deployment.
+    pub fn unowned_replicas(&self, region: usize, name: &str) -> Option<bool> {
+        let deployment = self.get(region, "apps/v1", "Deployment", name)?;
+        let managers = deployment["metadata"]["managedFields"].as_array()?.clone();
+        Some(managers.iter().all(|entry| entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()))
+    }
+
     /// Deletes an object of a region.
     pub fn delete(&self, region: usize, version: &str, kind: &str, name: &str) {
         let api = self.api(region, version, kind);

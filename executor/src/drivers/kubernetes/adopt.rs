@@ -8,6 +8,7 @@ use super::object::{EPOCH, INSTANCE, Id, at, is_note, stamp, text};
 use super::permissions;
 use super::problem::policy;
 use super::release::Release;
+use super::replicas::GIVEN;
 use super::steps::rendered;
 use super::taken::TAKEN;
 use super::target::Target;
@@ -94,6 +95,7 @@ fn bare(live: &Json) -> Json {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         annotations.remove("deployment.kubernetes.io/revision");
         annotations.remove(EPOCH);
+        annotations.remove(GIVEN);
         annotations.retain(|key, _| ![TAKEN, RESTARTED].iter().any(|name| is_note(key, name)));
     }
     let mut object = json!({ "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata });

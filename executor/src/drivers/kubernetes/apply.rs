@@ -1,8 +1,9 @@
 //! Putting releases in place: applying their objects, waiting for their workloads, deleting what is left over.
 
 use super::definition::established;
-use super::object::{Id, at, text};
-use super::release::Held;
+use super::object::Id;
+use super::release::{Held, Release};
+use super::replicas::{Say, autoscaled};
 use super::target::{Manner, Target};
 use super::wait::{returned, rolled_out};
 use futures_util::future::try_join_all;
@@ -28,56 +29,30 @@ pub(super) async fn apply<'a>(
     epoch: u64,
     manner: Manner,
 ) -> Result<Vec<Json>, Failure> {
+    apply_of(target, &Release::default(), objects, epoch, manner).await
+}
+
+/// The same for objects of a release, all of whose autoscalers count, whether they are applied now or later.
+pub(super) async fn apply_of<'a>(
+    target: &Target,
+    release: &Release,
+    objects: impl Iterator<Item = &'a Json>,
+    epoch: u64,
+    manner: Manner,
+) -> Result<Vec<Json>, Failure> {
     let objects: Vec<&Json> = objects.filter(|object| object["kind"] != "Namespace").collect();
-    let scaled = autoscaled(target, &objects).await?;
+    let scaled = autoscaled(target, &objects, release).await?;
     let mut applied = Vec::new();
     for object in objects {
         target.go_on()?;
         let id = Id::of(object);
-        let autoscaled = scaled.iter().any(|other| id.same(other));
-        let result = target.apply(object, epoch, manner, |wanted, live| {
-            if autoscaled {
-                leave_replicas(wanted, live);
-            }
-        });
-        applied.push(result.await?);
+        applied.push(target.apply(object, epoch, manner, Say::of(object, &scaled)).await?);
         target.say(&format!("applied {id}"));
         if id.is_definition() {
             established(target, object).await?;
         }
     }
     Ok(applied)
-}
-
-/// How many replicas there are is the autoscaler's to say: what is there now is kept.
-pub(super) fn leave_replicas(wanted: &mut Json, live: Option<&Json>) {
-    let now = live.and_then(|live| at(live, &["spec", "replicas"])).cloned();
-    if let Some(spec) = wanted.get_mut("spec").and_then(Json::as_object_mut) {
-        match now {
-            Some(now) => drop(spec.insert("replicas".into(), now)),
-            None => drop(spec.remove("replicas")),
-        }
-    }
-}
-
-/// What autoscalers scale: those of the namespace, and those of these objects.
-pub(super) async fn autoscaled(target: &Target, objects: &[&Json]) -> Result<Vec<Id>, Failure> {
-    if !objects
-        .iter()
-        .any(|object| at(object, &["spec", "replicas"]).is_some() && Id::of(object).is_workload())
-    {
-        return Ok(Vec::new());
-    }
-    let there = target.list("autoscaling/v1", "horizontalpodautoscalers", "limit=500").await?;
-    let here = objects.iter().filter(|object| object["kind"] == "HorizontalPodAutoscaler").copied();
-    let scaled = there.iter().chain(here).filter_map(scale_target);
-    Ok(scaled.collect())
-}
-
-/// What an autoscaler scales.
-pub(super) fn scale_target(scaler: &Json) -> Option<Id> {
-    let of = at(scaler, &["spec", "scaleTargetRef"])?;
-    Some(Id::new(text(of, &["apiVersion"]).unwrap_or("apps/v1"), text(of, &["kind"])?, text(of, &["name"])?))
 }
 
 /// Waits until all workloads among applied objects are rolled out.

@@ -1,41 +1,34 @@
 //! Blue and green: each release runs in Deployments of its own colour, and the Service says which colour is served.
 
-use super::apply::{apply, held, wait};
+use super::apply::{apply, apply_of, held, wait};
 use super::head::Head;
-use super::object::{Id, at, map_at, text};
+use super::object::{Id, at, label, map_at, text};
 use super::problem::policy;
 use super::release::{Release, encode};
-use super::steps::{Deployment, Outputs, deploy, extra, restarts, service};
+use super::replicas::refuse_dangling;
+use super::steps::{Deployment, Outputs, deploy, extra, released, rendered, restarts, service};
 use super::target::{Manner, Target};
 use super::traffic::{HASH, deployments, stable};
 use super::watch::Watched;
 use crate::driver::Attempt;
-use lockstep_plan::{Failure, Kind};
+use lockstep_plan::{Call, Failure, Kind};
 use serde_json::{Map, Value as Json};
+use std::path::Path;
 
 /// Tells the colours' pods apart.
 pub(super) const COLOUR: &str = "lockstep/colour";
 
 /// Brings the new release up in the colour that does not serve, and waits; what is served stays the same.
 pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs, Failure> {
-    let mut objects = service(target, attempt).await?;
+    let objects = service(target, attempt).await?;
     let before = Head::now(target).await?;
     let serving = match &before.current {
         Some(name) => Release::read(target, name).await?,
         None => Release::default(),
     };
-    let colour = if serving.colour.as_deref() == Some("blue") { "green" } else { "blue" };
-    if !objects.iter().any(|object| object["kind"] == "Deployment") {
-        return Err(policy("the service's manifests hold no Deployment, and only these can be staged"));
-    }
-    paint(&mut objects, colour);
-    target.say(&format!("staging {colour}"));
-    let release = Release {
-        objects,
-        extra: extra(target, &before).await?,
-        colour: Some(colour.into()),
-        ..Release::default()
-    };
+    let release = Release { extra: extra(target, &before).await?, ..coloured(objects, &serving)? };
+    target.say(&format!("staging {}", release.colour.as_deref().unwrap_or_default()));
+    refuse_dangling(target, &serving, &release).await?;
     if before.current.is_none() {
         refuse_foreign(target, &release).await?;
     }
@@ -45,6 +38,28 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
     };
     let staging = Deployment { first, applied: |_, object| !switches(object), completes: false };
     deploy(target, attempt, &release, staging).await
+}
+
+/// A release in the colour that does not serve.
+fn coloured(mut objects: Vec<Json>, serving: &Release) -> Result<Release, Failure> {
+    let colour = if serving.colour.as_deref() == Some("blue") { "green" } else { "blue" };
+    if !objects.iter().any(|object| object["kind"] == "Deployment") {
+        return Err(policy("the service's manifests hold no Deployment, and only these can be staged"));
+    }
+    paint(&mut objects, colour);
+    Ok(Release { objects, colour: Some(colour.into()), ..Release::default() })
+}
+
+/// What can be told of staging before there is a run.
+///
+/// # Errors
+/// Somebody's autoscaler would be left without what it scales.
+pub(super) async fn look_ahead(target: &Target, call: &Call, module: &Path) -> Result<(), Failure> {
+    let head = Head::read(target).await?;
+    let Some(current) = &head.current else { return Ok(()) };
+    let serving = Release::read(target, current).await?;
+    let objects = released(target, rendered(call, module, &target.run)?).await?;
+    refuse_dangling(target, &serving, &coloured(objects, &serving)?).await
 }
 
 /// Where no release of ours is in place, Services of somebody else may fit staged pods, and are not ours to narrow.
@@ -121,7 +136,7 @@ pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failu
     let work = async {
         // The pods first: what serves nobody yet may have been changed since it was staged.
         let staged = release.all().filter(|object| !switches(object));
-        let applied = apply(target, staged, head.epoch, Manner::Plain).await?;
+        let applied = apply_of(target, &release, staged, head.epoch, Manner::Plain).await?;
         wait(target, &applied, restarts(attempt)).await?;
         apply(target, release.all().filter(|object| switches(object)), head.epoch, Manner::Plain).await
     };
@@ -147,6 +162,8 @@ pub(super) fn switches(object: &Json) -> bool {
     match object["kind"].as_str() {
         Some("Service") => text(object, &["spec", "selector", COLOUR]).is_some(),
         Some("Ingress" | "HTTPRoute" | "GRPCRoute" | "TCPRoute") => true,
+        // What nobody asks anything yet would be scaled down.
+        Some("HorizontalPodAutoscaler") => text(object, &["metadata", "labels", COLOUR]).is_some(),
         _ => false,
     }
 }
@@ -189,6 +206,7 @@ fn paint(objects: &mut [Json], colour: &str) {
                 if let Some(of) = of.filter(|of| names.contains(of)) {
                     object["metadata"]["name"] = format!("{}-{colour}", Id::of(object).name).into();
                     object["spec"]["scaleTargetRef"]["name"] = format!("{of}-{colour}").into();
+                    label(object, COLOUR, colour);
                 }
             }
             _ => {}
@@ -218,6 +236,6 @@ mod tests {
         assert_eq!(objects[2]["spec"]["selector"]["matchLabels"][COLOUR], "green");
         assert_eq!(objects[3]["spec"]["scaleTargetRef"]["name"], "a-green");
         let switching: Vec<bool> = objects.iter().map(switches).collect();
-        assert_eq!(switching, [true, false, false, false]);
+        assert_eq!(switching, [true, false, false, true], "the autoscaler follows the requests");
     }
 }

@@ -14,7 +14,7 @@ use http::Method;
 use jiff::Timestamp;
 use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -44,6 +44,8 @@ pub(super) struct Head {
     /// What the last successful runs have put in place, the newest first: releases (empty: nothing), each with its run. The
     /// first one may be taken back, then the second, and so on.
     pub history: Vec<(String, String)>,
+    /// How many pods workloads had (`Deployment/web`) when the last run deleted them.
+    pub replicas: BTreeMap<String, i64>,
     /// Whether nothing is left of other releases than the one in place.
     pub tidy: bool,
     /// Who works on it now: `RUN/LIFE`.
@@ -59,6 +61,7 @@ const RUN: &str = "lockstep/run";
 const CLAIM: &str = "lockstep/claim";
 const REVISION: &str = "lockstep/revision";
 const HISTORY: &str = "lockstep/history";
+const REPLICAS: &str = "lockstep/replicas";
 const TIDY: &str = "lockstep/tidy";
 
 impl Head {
@@ -76,6 +79,7 @@ impl Head {
             claim: annotation(CLAIM).unwrap_or_default(),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
+            replicas: annotation(REPLICAS).map(|text| replicas(&text)).unwrap_or_default(),
             tidy: annotation(TIDY).is_some(),
             epoch: number(&lease, &["spec", "leaseTransitions"]).and_then(|n| n.try_into().ok()).unwrap_or(0),
             holder: text(&lease, &["spec", "holderIdentity"])
@@ -88,6 +92,14 @@ impl Head {
     /// The release that is being put in place, else the one in place.
     pub fn latest(&self) -> Option<&str> {
         self.pending.as_deref().or(self.current.as_deref())
+    }
+
+    /// That run changes the instance from now on. What an earlier one deleted is nothing that it brings back.
+    pub fn begun_by(&mut self, run: &str) {
+        if self.run != run {
+            self.replicas.clear();
+            self.run = run.to_string();
+        }
     }
 
     /// The release of that name is in place from now on.
@@ -164,6 +176,7 @@ impl Head {
                     CLAIM: self.claim,
                     REVISION: self.revision.to_string(),
                     HISTORY: self.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(","),
+                    REPLICAS: self.replicas.iter().map(|(name, number)| format!("{name}={number}")).collect::<Vec<_>>().join(","),
                     TIDY: if self.tidy { "true" } else { "" },
                 },
             },
@@ -382,6 +395,14 @@ impl Head {
     fn is_known(&self) -> bool {
         self.lease["metadata"]["resourceVersion"].is_string()
     }
+}
+
+fn replicas(text: &str) -> BTreeMap<String, i64> {
+    let entry = |entry: &str| {
+        let (name, number) = entry.split_once('=')?;
+        Some((name.to_string(), number.parse().ok()?))
+    };
+    text.split(',').filter_map(entry).collect()
 }
 
 fn history(text: &str) -> Vec<(String, String)> {

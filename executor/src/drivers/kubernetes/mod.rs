@@ -28,6 +28,7 @@ mod preflight;
 mod preview;
 mod problem;
 mod release;
+mod replicas;
 mod rollback;
 mod rollout;
 mod seal;

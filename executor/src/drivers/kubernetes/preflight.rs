@@ -5,7 +5,7 @@ use super::manifest::{loaded, objects, patterns};
 use super::object::Id;
 use super::problem::{policy, wrong};
 use super::target::Target;
-use super::{permissions, versioned};
+use super::{colours, permissions, versioned};
 use lockstep_plan::{Call, Failure, File, Kind};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -30,7 +30,15 @@ pub(super) async fn check(
         let objects = manifests(call)?;
         one_instance(target, objects.iter().map(Id::of), wanted)?;
     }
-    match permissions::check(target, calls, module).await {
+    let told = async {
+        permissions::check(target, calls, module).await?;
+        // What is deployed before it is looked at by the step itself.
+        match calls.iter().take_while(|call| call.step != "rolling").find(|call| call.step == "stage") {
+            Some(call) => colours::look_ahead(target, call, module).await,
+            None => Ok(()),
+        }
+    };
+    match told.await {
         Err(failure) if sure(failure.kind) => Err(failure),
         _ => Ok(()),
     }

@@ -1,9 +1,9 @@
 //! What deploying would change: every object as it is, and as the API server would make it.
 
-use super::apply::{autoscaled, leave_replicas};
 use super::head::Head;
 use super::object::{EPOCH, Id, is_note, map_at};
 use super::release::Release;
+use super::replicas::{GIVEN, Say, autoscaled};
 use super::steps::{released, rendered};
 use super::taken::TAKEN;
 use super::target::Target;
@@ -22,7 +22,7 @@ const KEPT_BY_SERVER: [&str; 6] =
 pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Result<Vec<Change>, Failure> {
     let objects = released(target, rendered(call, module, &target.run)?).await?;
     let head = Head::read(target).await?;
-    let scaled = autoscaled(target, &objects.iter().collect::<Vec<_>>()).await?;
+    let scaled = autoscaled(target, &objects.iter().collect::<Vec<_>>(), &Release::default()).await?;
     let mut changes = Vec::new();
     for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
         let id = Id::of(object);
@@ -36,12 +36,7 @@ pub(super) async fn changes(target: &Target, call: &Call, module: &Path) -> Resu
             });
             continue;
         }
-        let after = target.dry_run(object, head.epoch, |wanted, live| {
-            if scaled.iter().any(|other| id.same(other)) {
-                leave_replicas(wanted, live);
-            }
-        });
-        let after = after.await?;
+        let after = target.dry_run(object, head.epoch, Say::of(object, &scaled)).await?;
         changes.push(Change {
             what: id.to_string(),
             before: before.map(|object| shown(object, &id)),
@@ -69,6 +64,7 @@ fn shown(mut object: Json, id: &Id) -> String {
         metadata.retain(|name, _| !KEPT_BY_SERVER.contains(&name.as_str()));
         if let Some(Json::Object(annotations)) = metadata.get_mut("annotations") {
             annotations.remove(EPOCH);
+            annotations.remove(GIVEN);
             annotations.retain(|key, _| ![TAKEN, RESTARTED].iter().any(|name| is_note(key, name)));
             annotations.remove("deployment.kubernetes.io/revision");
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");

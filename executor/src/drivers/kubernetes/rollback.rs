@@ -1,6 +1,6 @@
 //! Returning to the release that ran before.
 
-use super::apply::{apply, delete_others, held, wait_back};
+use super::apply::{apply, apply_of, delete_others, held, wait_back};
 use super::colours::{gone, narrowed, switches};
 use super::head::Head;
 use super::object::Id;
@@ -52,7 +52,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
             release.colour.is_some() && switches(object) || uncoloured && object["kind"] == "Service"
         };
         let first = release.all().filter(|object| !last(object));
-        let mut applied = apply(target, first, head.epoch, Manner::Back).await?;
+        let mut applied = apply_of(target, &release, first, head.epoch, Manner::Back).await?;
         unrestart(target, &mut applied, head.epoch).await?;
         wait_back(target, &applied, head.epoch).await?;
         let last: Vec<&Json> = release.all().filter(last).collect();

@@ -1,11 +1,12 @@
 //! After a run: its release is successful, what earlier ones left goes, and older ones are forgotten; until a later run
 //! changes the instance, it can be returned to what ran before.
 
-use super::apply::{delete_others, held, scale_target};
+use super::apply::{delete_others, held};
 use super::head::Head;
 use super::object::{Id, at};
 use super::problem::policy;
 use super::release::Release;
+use super::replicas::{Say, counted, scale_target};
 use super::rollback::{overtaken, recorded};
 use super::target::{Manner, Target};
 use lockstep_plan::{Call, Failure, Value};
@@ -52,7 +53,11 @@ async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure
     }
     let leaving =
         others.values().flat_map(|held| &held.objects).filter(|id| !holds.iter().any(|it| it.same(id)));
-    let freed = scaled_by(target, &leaving.collect::<Vec<_>>()).await?;
+    let leaving: Vec<&Id> = leaving.collect();
+    let freed = scaled_by(target, &leaving).await?;
+    // Whoever brings them back has to know.
+    let counted = counted(target, leaving.into_iter()).await?;
+    Head::change(target, head.epoch, |head| head.replicas.extend(counted.clone())).await?;
     // Before the autoscaler goes, so that it is not forgotten; and after it, which may have had its say in between.
     set_replicas(target, head, &freed).await?;
     delete_others(target, others.values(), &holds, head.epoch).await?;
@@ -86,7 +91,7 @@ async fn set_replicas(target: &Target, head: &Head, freed: &[Id]) -> Result<(), 
         at(object, &["spec", "replicas"]).is_some() && freed.iter().any(|id| id.same(&Id::of(object)))
     };
     for object in release.all().filter(says) {
-        target.apply(object, head.epoch, Manner::Forced, |_, _| {}).await?;
+        target.apply(object, head.epoch, Manner::Forced, Say::Written).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The steps of the provider, and what those that deploy share.
 
-use super::apply::{apply, held, wait};
+use super::apply::{apply, apply_of, held, wait};
 use super::head::Head;
 use super::manifest::{self, settle};
 use super::object::Id;
@@ -152,7 +152,7 @@ pub(super) async fn deploy(
     let work = async {
         apply(target, deployment.first.iter(), head.epoch, manner).await?;
         let objects = release.all().filter(|object| (deployment.applied)(release, object));
-        let applied = apply(target, objects, head.epoch, manner).await?;
+        let applied = apply_of(target, release, objects, head.epoch, manner).await?;
         wait(target, &applied, restarts(attempt)).await
     };
     held(target, head.epoch, work).await?;
@@ -172,7 +172,7 @@ pub(super) async fn deploy(
 pub(super) async fn begin(target: &Target, new: &str, edit: impl Fn(&mut Head)) -> Result<Head, Failure> {
     let taken = Head::take(target, |head| {
         head.claimed(target)?;
-        head.run.clone_from(&target.run);
+        head.begun_by(&target.run);
         head.tidy = false;
         edit(head);
         Ok(())

@@ -10,6 +10,7 @@ use super::object::{
 };
 use super::permissions::Granted;
 use super::problem::{Problem, policy, wrong};
+use super::replicas::{self, Say};
 use super::taken::{self, TAKEN, Taken};
 use crate::driver::{Cancel, Output};
 use http::Method;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// How often an object that changes under our hands is read and written again.
-const WRITES: usize = 10;
+pub(super) const WRITES: usize = 10;
 
 /// How an object is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl Target {
     }
 
     /// An object with what is said of who manages it, which is left out elsewhere.
-    async fn whole(&self, id: &Id) -> Result<Option<Json>, Failure> {
+    pub async fn whole(&self, id: &Id) -> Result<Option<Json>, Failure> {
         let read = self.cluster.text(&Call::get(self.path(id).await?), &self.cancel).await;
         match read {
             Ok(text) => serde_json::from_str(&text)
@@ -215,42 +216,27 @@ impl Target {
         }
     }
 
-    /// Applies an object, as the holder of `epoch`. `adjust` may adapt it to what is there now. Gives what came of it.
+    /// Applies an object, as the holder of `epoch`. Gives what came of it.
     ///
     /// # Errors
     /// Somebody else owns the object or one of its fields, a newer holder has written it, or the API server refuses it.
-    pub async fn apply(
-        &self,
-        object: &Json,
-        epoch: u64,
-        manner: Manner,
-        adjust: impl Fn(&mut Json, Option<&Json>),
-    ) -> Result<Json, Failure> {
-        let applied = self.patch(object, epoch, manner, adjust).await?;
-        match manner {
-            Manner::Back => self.release(&Id::of(object), applied, epoch).await,
-            _ => Ok(applied),
-        }
+    pub async fn apply(&self, object: &Json, epoch: u64, manner: Manner, say: Say) -> Result<Json, Failure> {
+        let id = Id::of(object);
+        let applied = self.patch(object, epoch, manner, say).await?;
+        let applied = match manner {
+            Manner::Back => self.release(&id, applied, epoch).await?,
+            _ => applied,
+        };
+        replicas::let_go(self, &id, applied, epoch).await
     }
 
     /// What applying an object would make of it.
-    pub async fn dry_run(
-        &self,
-        object: &Json,
-        epoch: u64,
-        adjust: impl Fn(&mut Json, Option<&Json>),
-    ) -> Result<Json, Failure> {
+    pub async fn dry_run(&self, object: &Json, epoch: u64, say: Say) -> Result<Json, Failure> {
         // Conflicts are for the run to tell; what would come of it is of interest all the same.
-        self.patch(object, epoch, Manner::Dry, adjust).await
+        self.patch(object, epoch, Manner::Dry, say).await
     }
 
-    async fn patch(
-        &self,
-        object: &Json,
-        epoch: u64,
-        manner: Manner,
-        adjust: impl Fn(&mut Json, Option<&Json>),
-    ) -> Result<Json, Failure> {
+    async fn patch(&self, object: &Json, epoch: u64, manner: Manner, say: Say) -> Result<Json, Failure> {
         let id = Id::of(object);
         let path = self.path(&id).await?;
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
@@ -287,7 +273,7 @@ impl Target {
                     annotate(&mut wanted, &note(TAKEN, run), taken);
                 }
             }
-            adjust(&mut wanted, live.as_ref());
+            replicas::settle(self, &mut wanted, live.as_ref(), say).await?;
             if manner == Manner::Back {
                 taken.restore(&mut wanted);
             }
@@ -464,7 +450,7 @@ impl Target {
             if Taken::of(&live, &self.run).whole {
                 let nothing =
                     json!({ "apiVersion": id.version, "kind": id.kind, "metadata": { "name": id.name } });
-                return self.apply(&nothing, epoch, Manner::Back, |_, _| {}).await.map(drop);
+                return self.apply(&nothing, epoch, Manner::Back, Say::Written).await.map(drop);
             }
             let preconditions = json!({
                 "uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"],

@@ -1,12 +1,13 @@
 //! Steps on what is in place: more objects, more or fewer pods, a restart, or none of it any more.
 
-use super::apply::{autoscaled, held, wait};
+use super::apply::{held, wait};
 use super::cluster::Call;
 use super::head::Head;
 use super::manifest;
 use super::object::{Id, annotate, note, notes, text};
 use super::problem::{policy, wrong};
 use super::release::Release;
+use super::replicas::{autoscaled, counted, scales};
 use super::steps::{Deployment, deploy, extra, released, restarts, service};
 use super::target::Target;
 use super::template::Scope;
@@ -38,11 +39,6 @@ async fn in_place(target: &Target, head: &Head) -> Result<Release, Failure> {
     }
 }
 
-/// Whether a workload has a number of replicas to set.
-fn scales(object: &Json) -> bool {
-    ["Deployment", "StatefulSet"].contains(&object["kind"].as_str().unwrap_or_default())
-}
-
 /// Sets the number of replicas of every Deployment and StatefulSet.
 pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let Some(Value::Int(replicas)) = attempt.call.arguments.get("replicas") else {
@@ -51,7 +47,7 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
     let head = Head::now(target).await?;
     let mut release = in_place(target, &head).await?;
     let objects: Vec<&Json> = release.all().collect();
-    for scaled in autoscaled(target, &objects).await? {
+    for scaled in autoscaled(target, &objects, &release).await? {
         if release.holds(&scaled) {
             return Err(policy(format!(
                 "an autoscaler says how many replicas {scaled} in {} has: set its limits instead",
@@ -189,9 +185,12 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
         Some(name) => Release::read(target, name).await?.all().cloned().collect(),
         None => service(target, attempt).await?,
     };
+    let ids: Vec<Id> = objects.iter().map(Id::of).collect();
+    let counted = counted(target, ids.iter()).await?;
     let head = Head::take(target, |head| {
         head.claimed(target)?;
-        head.run.clone_from(&target.run);
+        head.begun_by(&target.run);
+        head.replicas.extend(counted.clone());
         head.tidy = false;
         head.pending = head.pending.take().or_else(|| head.current.clone());
         Ok(())
