@@ -13,6 +13,7 @@ mod killing;
 mod kubernetes;
 mod outputs;
 mod ownership;
+mod proof;
 mod provider;
 mod quickstart;
 mod rehearsal;
