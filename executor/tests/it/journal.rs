@@ -54,7 +54,7 @@ fn a_newer_schema_is_refused() {
     let path = world.store().directory().join("journal.db");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let Err(error) = Store::open(path.parent().unwrap()) else { panic!("opened") };
-    assert!(matches!(error, Error::NewerSchema { found: 99, known: 6, .. }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, known: 7, .. }), "{error}");
 }
 
 #[test]

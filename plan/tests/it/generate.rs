@@ -567,7 +567,7 @@ pub fn open_conditions(plan: &Plan) -> usize {
 }
 
 /// Whether a condition may be impossible to decide.
-fn may_fail(condition: &Expr) -> bool {
+pub fn may_fail(condition: &Expr) -> bool {
     matches!(condition, Expr::Param(name) if Expr::may_be_missing(name))
 }
 
