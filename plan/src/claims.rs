@@ -4,6 +4,7 @@
 //! group. Beyond that, whatever would have a run hold one claim while it waits for another is joined too, so that runs
 //! cannot wait for each other in a circle, and that nobody comes between two stages on one target:
 //!
+//! - the stages of a lane, each of which holds what it has until the lane has ended;
 //! - stages on the same target, and everything that runs between them;
 //! - the branches of a group with `max`, whose slots would be a second thing to wait for;
 //! - all stages of a pipeline that says `rollback pipeline`: until its end each of them may have to go back.
@@ -61,6 +62,9 @@ impl Plan {
             if item.group.is_some_and(|group| group.all_or_nothing || group.max.is_some()) {
                 join(&mut union, &mut self.stages_of(ItemId(index as u32)));
             }
+        }
+        for branch in self.items.iter().flat_map(|item| &item.branches) {
+            join(&mut union, &mut stages_among(&branch.parts));
         }
         let mut on: HashMap<Key<'_>, StageId> = HashMap::new();
         for stage in self.stage_ids() {

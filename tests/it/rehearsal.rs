@@ -218,6 +218,11 @@ workflow there(service: service<local>, infra: infrastructure<local>) {
   }
 }
 
+pipeline laned { parallel {
+  lane first { stage a = all {} stage b = all {} }
+  stage c = all {}
+} }
+
 pipeline phases { parallel {
   stage a = phased {}
   stage b = phased {}
@@ -258,7 +263,9 @@ fn stages_wait_for_each_other_as_they_do_in_a_run() {
             stages.iter().flat_map(|stage| ["--takes".into(), format!("{stage}.held.work={time}")]).collect()
         }
     };
-    let cases: [(&str, i32, &'static [&str], &'static str, &str); 5] = [
+    let cases: [(&str, i32, &'static [&str], &'static str, &str); 6] = [
+        // A lane holds what its stages need, one after another, until it ends.
+        ("laned", 0, &["a", "b", "c"], "1s", "3s"),
         ("phases", 0, &["a", "b", "c"], "1s", "3s"),
         ("promised", 0, &["a", "b"], "1s", "2s"),
         ("wholes", 0, &["a", "b", "c"], "1s", "3s"),

@@ -48,7 +48,13 @@ pub fn besides(plan: &Plan, found: &Counterexample) -> Vec<Besides> {
             _ => {}
         }
     }
-    let mut all: Vec<Besides> = open.iter().map(|question| Besides::Silence(*question)).collect();
+    // An approval that is not given in time is the failure itself.
+    let said = |question: &Question| match (question, &found.fault) {
+        (Question::Approval(asked), Fault::Approval(failed, _)) => asked == failed,
+        _ => false,
+    };
+    let silent = open.iter().filter(|question| !said(question));
+    let mut all: Vec<Besides> = silent.map(|question| Besides::Silence(*question)).collect();
     let (Some(step), Some(waiting)) = (fault, at_failure) else { return all };
     let Some((scope, rule)) = found.suspicion.rule else { return all };
     let rules = plan.scopes.get(scope.index()).map(|scope| scope.rules.as_slice()).unwrap_or_default();

@@ -170,7 +170,6 @@ const WORDS: &[&str] = &[
     " is refused",
     "its pattern is none",
     "and its rules went on without `",
-    " put no `",
     ", and a person lets it roll back",
     " is waited at for too long",
     "is not given",
