@@ -6,12 +6,15 @@
 
 use super::satisfy::{Atoms, Domains, Subject, Together};
 use foldhash::HashMap;
-use lockstep_plan::proof::{Known, World, may_be_passed_over};
+use lockstep_plan::proof::{Known, Staged, World, may_be_passed_over};
 use lockstep_plan::{
     BarrierKind, ConditionId, Expr, FailureFact, Function, NoFacts, Operator, Plan, Role, StepId, Value, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+/// Of more outputs it is not looked at whether each has been put out yet when a condition is decided.
+const MOST_READ: usize = 4;
 
 /// What can be asked, and what can be answered.
 struct Questions {
@@ -302,7 +305,42 @@ impl Answered {
         }
     }
 
+    /// What a condition comes to while none of these is there, as far as that can be told.
+    fn before(&self, condition: &Expr, absent: &[Subject]) -> Known {
+        self.part(&without(condition, absent).unwrap_or_else(|| form(Known::Fails)))
+    }
+
+    /// A condition while some of what it reads, the first of these, may not be there yet, and that.
+    fn by_stages(&self, condition: usize, reads: &[Subject], absent: &mut Vec<Subject>) -> Expr {
+        let Some((Subject::Output(step, name), rest)) = reads.split_first() else {
+            let now = match absent.as_slice() {
+                [] => Known::Open,
+                _ => self.before(&self.questions.conditions[condition], absent),
+            };
+            return form(match now {
+                Known::Open => self.known[condition].clone(),
+                now => now,
+            });
+        };
+        let there = self.by_stages(condition, rest, absent);
+        absent.push(reads[0].clone());
+        let not_yet = self.by_stages(condition, rest, absent);
+        absent.pop();
+        if there == not_yet {
+            return there;
+        }
+        let output = Expr::Output { step: *step, name: name.clone() };
+        let is_there = Expr::Call(Function::Default, vec![output, Expr::Value(Value::Bool(false))]);
+        Expr::If(Box::new(is_there), Box::new(there), Box::new(not_yet))
+    }
+
     fn atom(&self, atom: &Expr) -> Known {
+        if let Expr::Value(value) = atom {
+            return Known::Comes { to: value.as_bool().unwrap_or(true), surely: true };
+        }
+        if *atom == form(Known::Fails) {
+            return Known::Fails;
+        }
         let question = self.questions.atoms.get(atom);
         match (self.lack(atom), question.and_then(|question| self.answers[*question])) {
             (Lack::Yes, _) => Known::Fails,
@@ -371,6 +409,34 @@ impl Answered {
     }
 }
 
+/// An expression while these are not there, so that what stands for them counts; nothing: it cannot be evaluated.
+fn without(expr: &Expr, absent: &[Subject]) -> Option<Expr> {
+    let or_fails = |part: &Expr| without(part, absent).unwrap_or_else(|| form(Known::Fails));
+    match expr {
+        // These may not need all of their parts.
+        Expr::Not(_) | Expr::Binary(Operator::And | Operator::Or, ..) | Expr::If(..) => {
+            Some(expr.with_parts(&or_fails))
+        }
+        Expr::Call(Function::Default, parts) if parts.len() == 2 => match without(&parts[0], absent) {
+            Some(first) => Some(Expr::Call(Function::Default, vec![first, or_fails(&parts[1])])),
+            None => without(&parts[1], absent),
+        },
+        other if missing(other).is_some_and(|subject| absent.contains(&subject)) => None,
+        other => {
+            let mut lacks = false;
+            other.each_part(&mut |part| lacks |= without(part, absent).is_none());
+            if lacks {
+                return None;
+            }
+            let rest = other.with_parts(&or_fails);
+            Some(match rest.eval(&NoFacts) {
+                Ok(value) => Expr::Value(value),
+                Err(_) => rest,
+            })
+        }
+    }
+}
+
 /// Something decided, or the machine's to decide, as it can stand in an expression.
 fn form(known: Known) -> Expr {
     match known {
@@ -402,5 +468,27 @@ impl World for Answered {
             }
         }
         Box::new(world)
+    }
+
+    fn staged(&self, condition: ConditionId) -> Option<Staged> {
+        let (at, questions) = (condition.index(), &self.questions);
+        if matches!(self.known[at], Known::Open) {
+            return None;
+        }
+        let there = |subject: &Subject| questions.given.get(subject).and_then(|at| self.answers[*at]);
+        let mut reads = Vec::new();
+        let mut silent = Vec::new();
+        for subject in perhaps_missing(&questions.conditions[at]) {
+            let Subject::Output(step, _) = &subject else { continue };
+            match there(&subject) {
+                Some(true) if !reads.contains(&subject) => reads.push(subject),
+                Some(false) => silent.push(*step),
+                _ => {}
+            }
+        }
+        // More would be too many ways in which it could stand.
+        reads.truncate(MOST_READ);
+        let form = self.by_stages(at, &reads, &mut Vec::new());
+        (!reads.is_empty() || !silent.is_empty()).then_some(Staged { form, silent })
     }
 }

@@ -170,6 +170,7 @@ const WORDS: &[&str] = &[
     " is refused",
     "its pattern is none",
     "and its rules went on without `",
+    "` may have no `",
     ", and a person lets it roll back",
     " is waited at for too long",
     "is not given",

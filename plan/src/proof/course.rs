@@ -4,7 +4,7 @@
 //! and what a rollback undoes are asked of the machine's own functions.
 
 use super::causes::decided;
-use super::worlds::{Known, known};
+use super::worlds::{Known, Staged, known};
 use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
 use crate::{
@@ -32,6 +32,8 @@ pub(super) struct Truth {
     known: Vec<Known>,
     /// Whether deciding it may go wrong.
     may_fail: Vec<bool>,
+    /// Those of what undoes steps that read what steps put out.
+    staged: BTreeMap<ConditionId, Staged>,
 }
 
 impl Truth {
@@ -52,7 +54,22 @@ impl Truth {
             !matches!(known, Known::Comes { surely: true, .. }) && may_fail(condition)
         };
         let may_fail = plan.conditions.iter().zip(&known).map(may_fail).collect();
-        Truth { known, may_fail }
+        Truth { known, may_fail, staged: BTreeMap::new() }
+    }
+
+    /// With what conditions come to that read what steps put out.
+    pub fn with(self, staged: BTreeMap<ConditionId, Staged>) -> Self {
+        Truth { staged, ..self }
+    }
+
+    /// Whether there are any.
+    pub fn is_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// A condition that reads what steps put out.
+    pub fn staged(&self, condition: ConditionId) -> Option<&Staged> {
+        self.staged.get(&condition)
     }
 
     /// What is known of one.

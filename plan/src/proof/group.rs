@@ -12,9 +12,9 @@
 //! together, with everybody else somewhere, exactly when neither needs the other one to be farther.
 
 use super::causes::comes_to;
-use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, soft_barriers};
-use super::worlds::Known;
-use crate::{BarrierId, ItemId, Plan};
+use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, may_be_passed_over, soft_barriers};
+use super::worlds::{Known, forward_steps, without_steps};
+use crate::{BarrierId, Expr, ItemId, Part, Plan, Role, StepId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where every shape has come to at least.
@@ -53,11 +53,11 @@ impl<'a> Group<'a> {
         let soft = soft_barriers(plan, item, &truth);
         let count = plan.items[item.index()].branches.len();
         let mut shapes: Vec<Shape> = Vec::new();
-        let mut known: HashMap<(Undoing, Key), usize> = HashMap::new();
+        let mut known: HashMap<((Undoing, Vec<String>), Key), usize> = HashMap::new();
         let mut branches = Vec::new();
         for branch in 0..count {
             let course = course(plan, item, branch, &truth, &soft);
-            let own = undoing(plan, branch, &course, &truth);
+            let own = (undoing(plan, branch, &course, &truth), staged(plan, item, branch, &truth));
             let shape = *known.entry((own, key(&course))).or_insert_with(|| {
                 let behind = behind(&course);
                 shapes.push(Shape { course: course.clone(), members: Vec::new(), behind });
@@ -150,6 +150,46 @@ fn undoing(plan: &Plan, branch: usize, course: &Course, truth: &Truth) -> Undoin
         _ => comes_to(plan, *stage, &plan.conditions[condition.index()]),
     });
     asks.collect::<Option<_>>().map_or(Undoing::Alone(branch), Undoing::Comes)
+}
+
+/// What undoes a branch's steps, where that depends on which steps have run: these by their places in the branch.
+fn staged(plan: &Plan, item: ItemId, branch: usize, truth: &Truth) -> Vec<String> {
+    if !truth.is_staged() {
+        return Vec::new();
+    }
+    let parts = plan.items[item.index()].branches[branch].parts.iter();
+    let stages: Vec<_> = parts
+        .filter_map(|part| match part {
+            Part::Stage(stage) => Some(*stage),
+            Part::Approval(_) => None,
+        })
+        .collect();
+    let forward = stages.iter().flat_map(|stage| forward_steps(plan, *stage));
+    let places: BTreeMap<StepId, usize> = forward.enumerate().map(|(place, step)| (step, place)).collect();
+    let place = |step: &StepId| (places.get(step).copied().ok_or(*step), may_be_passed_over(plan, *step));
+    let steps = plan.steps.iter().enumerate().map(|(at, step)| (StepId(at as u32), step));
+    let undoing = steps.filter(|(_, step)| step.role != Role::Forward && stages.contains(&step.stage));
+    let described = undoing.map(|(id, step)| {
+        let undoes: Vec<usize> = (places.iter())
+            .filter(|(forward, _)| plan.steps[forward.index()].undo.step() == Some(id))
+            .map(|(_, place)| *place)
+            .collect();
+        let asked = step.when.iter().map(|condition| {
+            let Some(staged) = truth.staged(*condition) else {
+                return format!("{:?}", truth.known(*condition));
+            };
+            let mut reads = Vec::new();
+            staged.form.walk(&mut |part| {
+                if let Expr::Output { step, .. } = part {
+                    reads.push(place(step));
+                }
+            });
+            let silent: Vec<_> = staged.silent.iter().map(place).collect();
+            format!("{:?} {reads:?} {silent:?}", without_steps(&staged.form))
+        });
+        format!("{undoes:?} {:?}", asked.collect::<Vec<_>>())
+    });
+    described.collect()
 }
 
 fn key(course: &Course) -> Key {

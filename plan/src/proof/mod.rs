@@ -28,7 +28,7 @@ pub(crate) use course::limits;
 pub use course::{Fault, may_be_passed_over};
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
-pub use worlds::{Known, World, Worlds};
+pub use worlds::{Known, Staged, World, Worlds};
 
 use crate::machine::{StepStatus, judge_barrier, passes};
 use crate::{
@@ -39,7 +39,7 @@ use course::Truth;
 use group::Group;
 use replay::{Replay, assignments, orders, replay, skeleton, undecidable};
 use std::collections::BTreeMap;
-use worlds::{nearest, open_conditions, pairs};
+use worlds::{nearest, of_undoing, open_conditions, pairs};
 
 /// More replays than this are not made for one group and one set of answers.
 const MOST_REPLAYS: usize = 512;
@@ -199,7 +199,12 @@ impl<'a> Search<'a> {
         }
         // All that the suspicion hangs on is known.
         let full = world.complete();
-        let group = self.group(&*full)?;
+        self.left = self.left.checked_sub(1)?;
+        self.coverage.worlds += 1;
+        let truth = Truth::new(self.plan, full.known().to_vec(), self.decided);
+        let staged = of_undoing(self.plan, self.item).into_iter().filter(|it| self.open.contains(it));
+        let staged = staged.filter_map(|condition| Some((condition, full.staged(condition)?)));
+        let group = Group::new(self.plan, self.item, truth.with(staged.collect()));
         let found = self.candidates(&group, focus);
         let tried = try_out(self.plan, &group, &found, &mut self.coverage);
         if matches!(tried, Promise::Broken(_)) {
@@ -251,7 +256,7 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
     for candidate in &found.candidates {
         let undecidable = undecidable(candidate);
         if bare.as_ref().is_none_or(|(of, _)| *of != undecidable) {
-            let plan = skeleton(plan, group.truth.all(), undecidable);
+            let plan = skeleton(plan, &group.truth, undecidable);
             messages = replay::messages(&plan);
             bare = Some((undecidable, plan));
         }
@@ -276,7 +281,8 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
                 replays += 1;
                 coverage.replays += 1;
                 let run = replay(bare, group, candidate, branches, (message, *last));
-                if let Some(run) = run.filter(|run| is_mixed(bare, &run.state, group.item)) {
+                let mixed = |run: &Replay<'_>| is_mixed(bare, &run.state, group.item);
+                if let Some(run) = run.filter(|run| mixed(run) && !run.tells_of_silent(group, branches)) {
                     return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
                 }
             }

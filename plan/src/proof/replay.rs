@@ -6,15 +6,15 @@
 //! should be.
 
 use super::candidates::Candidate;
-use super::course::{Fault, What};
+use super::course::{Fault, Truth, What, may_be_passed_over};
 use super::group::Group;
 use super::worlds::Known;
 use crate::machine::{
     self, ApprovalState, BranchMode, PlaceState, RunMode, StageMode, State, StepStatus, judge_barrier, passes,
 };
 use crate::{
-    Answer, BarrierId, Command, Event, Expr, Failure, FailureFact, Happening, ItemId, Kind, Outcome, Part,
-    Plan, Question, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    Answer, BarrierId, Command, ConditionId, Event, Expr, Failure, FailureFact, Happening, ItemId, Kind,
+    Outcome, Part, Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,14 +44,23 @@ pub(super) struct Replay<'a> {
     asked: BTreeMap<Question, Vec<Answer>>,
     /// What a step says when it fails.
     message: &'a str,
+    /// What the steps put out that conditions ask for.
+    outputs: BTreeMap<StepId, BTreeMap<String, Value>>,
+    /// The steps that had succeeded when the fault came.
+    before: BTreeSet<StepId>,
     left: usize,
 }
 
 /// The plan without what does not matter to who waits for whom: arguments, which may be open, and claims. Conditions are
-/// as known; one that asks how something failed is the machine's to decide, any other open one holds.
-pub(super) fn skeleton(plan: &Plan, conditions: &[Known], undecidable: Option<crate::ConditionId>) -> Plan {
+/// as known; one that asks how something failed is the machine's to decide, and so is one that reads what a step may not have
+/// put out yet; any other open one holds.
+pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<ConditionId>) -> Plan {
     let mut plan = plan.clone();
-    for (condition, known) in plan.conditions.iter_mut().zip(conditions) {
+    for (at, (condition, known)) in plan.conditions.iter_mut().zip(truth.all()).enumerate() {
+        if let Some(staged) = truth.staged(ConditionId(at as u32)) {
+            *condition = staged.form.clone();
+            continue;
+        }
         *condition = match known {
             Known::Comes { to, .. } => Expr::Value(Value::Bool(*to)),
             Known::Fails => Expr::Param("?".into()),
@@ -78,6 +87,19 @@ pub(super) fn skeleton(plan: &Plan, conditions: &[Known], undecidable: Option<cr
     }
     plan.notifies.clear();
     plan
+}
+
+/// What steps put out that conditions of a skeleton ask for.
+fn put_out(bare: &Plan) -> BTreeMap<StepId, BTreeMap<String, Value>> {
+    let mut found: BTreeMap<StepId, BTreeMap<String, Value>> = BTreeMap::new();
+    for condition in &bare.conditions {
+        condition.walk(&mut |part| {
+            if let Expr::Output { step, name } = part {
+                found.entry(*step).or_default().insert(name.clone(), Value::Bool(true));
+            }
+        });
+    }
+    found
 }
 
 /// What steps are tried to say when they fail: nothing special, and whatever conditions look for in it.
@@ -178,6 +200,9 @@ pub(super) fn replay<'a>(
                 replay.bring(group.item, &early, false)?;
             }
             replay.bring(group.item, &goals, falls(group, fault))?;
+            let steps = replay.state.steps.iter().enumerate();
+            let passed = steps.filter(|(_, step)| step.status == StepStatus::Succeeded);
+            replay.before = passed.map(|(at, _)| StepId(at as u32)).collect();
             replay.fire(fault);
         }
     }
@@ -197,6 +222,8 @@ impl<'a> Replay<'a> {
             timers: BTreeSet::new(),
             asked: BTreeMap::new(),
             message,
+            outputs: put_out(plan),
+            before: BTreeSet::new(),
             left: 1_000_000 + 64 * size,
         };
         replay.deliver(Event::Started { run: "proof".into(), by: "proof".into() });
@@ -260,7 +287,8 @@ impl<'a> Replay<'a> {
     }
 
     fn succeed(&mut self, step: StepId) {
-        self.end(step, Outcome::Succeeded { outputs: BTreeMap::new() });
+        let outputs = self.outputs.get(&step).cloned().unwrap_or_default();
+        self.end(step, Outcome::Succeeded { outputs });
     }
 
     fn record(&mut self, (stage, target, service): (StageId, TargetId, Option<ServiceId>)) {
@@ -537,6 +565,28 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Whether something was decided as if a step had put out nothing that had put it out before the fault came, and could not
+    /// have come to nothing there: one of the branches that the candidate brings to their places.
+    pub fn tells_of_silent(&self, group: &Group<'_>, branches: &[usize]) -> bool {
+        let plan = self.plan;
+        let here = |stage: StageId| {
+            let data = &plan.stages[stage.index()];
+            data.item == group.item && branches.contains(&(data.branch as usize))
+        };
+        let speaks = |undo: StageId, step: &StepId| {
+            let of = plan.steps[step.index()].stage;
+            let same = plan.stages[of.index()].branch == plan.stages[undo.index()].branch;
+            same && here(of) && self.before.contains(step) && !may_be_passed_over(plan, *step)
+        };
+        let undoing = plan.steps.iter().zip(&self.state.steps).filter(|(step, now)| {
+            step.role != Role::Forward && now.status != StepStatus::Idle && here(step.stage)
+        });
+        undoing.into_iter().any(|(step, _)| {
+            let mut staged = step.when.iter().filter_map(|condition| group.truth.staged(*condition));
+            staged.any(|staged| staged.silent.iter().any(|it| speaks(step.stage, it)))
+        })
+    }
+
     /// Whatever can go well does, until the run has ended.
     fn finish(&mut self) {
         while !self.state.is_finished() && self.one_success().is_some() {}
@@ -596,7 +646,7 @@ pub(super) fn assignments(group: &Group<'_>, candidate: &Candidate) -> (Vec<Vec<
 }
 
 /// A condition that the candidate needs to be undecidable.
-pub(super) fn undecidable(candidate: &Candidate) -> Option<crate::ConditionId> {
+pub(super) fn undecidable(candidate: &Candidate) -> Option<ConditionId> {
     match candidate.trigger.fault {
         Fault::Condition(condition) => Some(condition),
         _ => None,

@@ -15,7 +15,7 @@
 use super::candidates::{Candidate, Focus};
 use super::course::{Fault, What};
 use super::group::Group;
-use crate::{ConditionId, Expr, ItemId, Part, Plan, StageId, StepId, Work};
+use crate::{BarrierKind, ConditionId, Expr, ItemId, Part, Place, Plan, Role, StageId, StepId, Work};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a condition.
@@ -36,6 +36,15 @@ pub enum Known {
     Asks(Expr),
 }
 
+/// A condition that reads what steps put out, as the machine decides it while they have not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// What it comes to, where each output that a step puts out is `true`.
+    pub form: Expr,
+    /// The steps that put out nothing that it reads, whatever becomes of them.
+    pub silent: Vec<StepId>,
+}
+
 /// Some answers to what open conditions ask.
 pub trait World {
     /// What is known of each condition of the plan.
@@ -47,6 +56,13 @@ pub trait World {
 
     /// One world in which all questions are answered, with as little skipped as is easily found.
     fn complete(&self) -> Box<dyn World>;
+
+    /// What a condition comes to before, and after, the steps that it reads have run: asked of what undoes steps, for a
+    /// rollback may begin before they have. Nothing where that makes no difference.
+    fn staged(&self, condition: ConditionId) -> Option<Staged> {
+        let _ = condition;
+        None
+    }
 }
 
 /// The world in which nothing is decided but these conditions of a plan; asked for when one of them matters. Nothing where
@@ -73,6 +89,15 @@ pub(super) fn open_conditions(plan: &Plan, item: ItemId) -> Vec<ConditionId> {
         }
     }
     open.into_iter().filter(|condition| plan.conditions[condition.index()].as_value().is_none()).collect()
+}
+
+/// The conditions of what is done in rollbacks of the item's stages.
+pub(super) fn of_undoing(plan: &Plan, item: ItemId) -> BTreeSet<ConditionId> {
+    let here = |stage: StageId| plan.stages[stage.index()].item == item;
+    let steps = plan.steps.iter().filter(|step| step.role != Role::Forward && here(step.stage));
+    let rollback = |place: &&Place| plan.barriers[place.barrier.index()].kind == BarrierKind::Rollback;
+    let places = plan.places.iter().filter(rollback).filter(|place| place.stage.is_some_and(here));
+    steps.flat_map(|step| &step.when).chain(places.flat_map(|place| &place.when)).copied().collect()
 }
 
 /// Every place of a stage that has conditions, in order: the stage, its positions, their steps and what undoes them.
@@ -255,14 +280,14 @@ fn kinds(group: &Group<'_>) -> Vec<usize> {
 }
 
 /// An expression, whichever steps it reads: these are compared by their places.
-fn without_steps(expr: &Expr) -> Expr {
+pub(super) fn without_steps(expr: &Expr) -> Expr {
     match expr {
         Expr::Output { name, .. } => Expr::Output { step: StepId(0), name: name.clone() },
         other => other.with_parts(&without_steps),
     }
 }
 
-fn forward_steps(plan: &Plan, stage: StageId) -> impl Iterator<Item = StepId> + '_ {
+pub(super) fn forward_steps(plan: &Plan, stage: StageId) -> impl Iterator<Item = StepId> + '_ {
     plan.stages[stage.index()]
         .positions
         .iter()

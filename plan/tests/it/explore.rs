@@ -4,7 +4,7 @@ use lockstep_plan::machine::{
     self, ApprovalState, BarrierState, ClaimStatus, PlaceState, RunMode, StageMode, State, StepStatus,
 };
 use lockstep_plan::*;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 /// What the world may still answer.
@@ -182,7 +182,8 @@ impl World {
             match open {
                 Open::Step(step, attempt, cancelled) => {
                     let ended = |outcome| Event::StepEnded { step: *step, attempt: *attempt, outcome };
-                    moves.push((ended(Outcome::Succeeded { outputs: BTreeMap::new() }), false));
+                    let outputs = crate::generate::put_out(plan, *step);
+                    moves.push((ended(Outcome::Succeeded { outputs }), false));
                     let forward = plan.steps[step.index()].role == Role::Forward || adversary.rollbacks;
                     if adversary.lost && self.failures < adversary.failures {
                         moves.push((ended(Outcome::Lost { message: "gone".into() }), true));

@@ -2,11 +2,12 @@
 
 use crate::build::{Builder, Shape, ask, retry, rule};
 use crate::explore::Adversary;
-use lockstep_plan::proof::{Known, World};
+use lockstep_plan::proof::{Known, Staged, World};
 use lockstep_plan::*;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::strategy::BoxedStrategy;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// When the last step of a rollback block runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ enum Runs {
     Perhaps,
     /// Unless the stage failed in this way.
     Unless(Kind),
+    /// Only once the stage's last step has run, or only until then.
+    Once(bool),
 }
 
 /// What undoes a stage in place of what is derived.
@@ -157,6 +160,8 @@ fn stage(mood: Mood) -> BoxedStrategy<StageSpec> {
                 2 => Runs::Unless(Kind::Barrier),
                 3 => Runs::Unless(Kind::Application),
                 4 => Runs::Unless(Kind::Authentication),
+                5 => Runs::Once(true),
+                6 => Runs::Once(false),
                 _ => Runs::Always,
             },
             whole: bits % 3 == 0,
@@ -444,6 +449,7 @@ impl Spec {
         );
         let asks = |condition: &Expr| condition.asks_of_failure(&FailureFact::ALL);
         has("undoing that asks how it failed", plan.conditions.iter().any(asks));
+        has("undoing that asks what has run", plan.conditions.iter().any(|it| asked_step(it).is_some()));
         has("conditions that cannot be decided", plan.conditions.iter().any(may_fail));
         let sections = plan.stages.iter().flat_map(|stage| &stage.positions);
         has("sections that may be skipped", sections.clone().any(|it| !it.when.is_empty()));
@@ -510,6 +516,16 @@ impl StageSpec {
                 plan.conditions.push(Expr::Binary(Operator::NotEqual, fact, Box::new(kind)));
                 plan.steps[steps[0].index()].when.push(ConditionId(plan.conditions.len() as u32 - 1));
             }
+            let last = plan.stages[stage].positions.iter().rev().find_map(|position| match &position.work {
+                Work::Steps(steps) => steps.last().copied(),
+                Work::Barrier(_) => None,
+            });
+            if let (Runs::Once(after), Some(step)) = (block.runs, last) {
+                let done = Expr::Output { step, name: DONE.into() };
+                let done = Expr::Call(Function::Default, vec![done, Expr::Value(Value::Bool(false))]);
+                plan.conditions.push(if after { done } else { Expr::Not(Box::new(done)) });
+                plan.steps[steps[0].index()].when.push(ConditionId(plan.conditions.len() as u32 - 1));
+            }
             let whole = block.whole;
             if whole {
                 plan.stages[stage].rollback = plan.stages[stage].phases[0].rollback.take();
@@ -556,9 +572,29 @@ impl StageSpec {
     }
 }
 
+/// What every step puts out that a condition asks for.
+const DONE: &str = "done";
+
+/// What a step puts out when it succeeds.
+pub fn put_out(plan: &Plan, step: StepId) -> BTreeMap<String, Value> {
+    let asked = plan.conditions.iter().any(|it| asked_step(it) == Some(step));
+    asked.then(|| (DONE.to_owned(), Value::Bool(true))).into_iter().collect()
+}
+
+/// The step that a condition asks whether it has run.
+fn asked_step(condition: &Expr) -> Option<StepId> {
+    let mut found = None;
+    condition.walk(&mut |part| {
+        if let Expr::Output { step, .. } = part {
+            found = Some(*step);
+        }
+    });
+    found
+}
+
 /// Whether a condition is open before the run, and decided when it begins.
 fn is_open(condition: &Expr) -> bool {
-    !condition.asks_of_failure(&FailureFact::ALL)
+    !condition.asks_of_failure(&FailureFact::ALL) && asked_step(condition).is_none()
 }
 
 /// How many conditions are open before the run.
@@ -594,13 +630,32 @@ pub fn decided(plan: &Plan, world: &[Expr]) -> Plan {
 
 /// Some of these worlds: what they agree on is known.
 pub struct Listed {
+    conditions: Rc<Vec<Expr>>,
     worlds: Vec<Vec<Expr>>,
     known: Vec<Known>,
 }
 
 impl Listed {
-    /// Of all worlds of a plan.
-    pub fn of(worlds: Vec<Vec<Expr>>) -> Self {
+    /// All worlds of a plan, and whether what conditions ask for that undo steps is there.
+    pub fn all(plan: &Plan) -> Self {
+        let mut all: Vec<Vec<Expr>> = Vec::new();
+        for world in worlds(plan) {
+            let mut answered: Vec<Vec<Expr>> = vec![Vec::new()];
+            for condition in world {
+                let answers = match asked_step(&condition) {
+                    Some(_) => [true, false].map(|it| Expr::Value(Value::Bool(it))).to_vec(),
+                    None => vec![condition],
+                };
+                let with = |known: &Vec<Expr>, answer: &Expr| [known.as_slice(), &[answer.clone()]].concat();
+                answered =
+                    answered.iter().flat_map(|known| answers.iter().map(|it| with(known, it))).collect();
+            }
+            all.extend(answered);
+        }
+        Listed::of(Rc::new(plan.conditions.clone()), all)
+    }
+
+    fn of(conditions: Rc<Vec<Expr>>, worlds: Vec<Vec<Expr>>) -> Self {
         let known = (0..worlds[0].len()).map(|at| {
             let first = &worlds[0][at];
             match first.as_value().and_then(Value::as_bool) {
@@ -611,7 +666,7 @@ impl Listed {
             }
         });
         let known = known.collect();
-        Listed { worlds, known }
+        Listed { conditions, worlds, known }
     }
 }
 
@@ -632,12 +687,23 @@ impl World for Listed {
         }
         let of = |answer: &Expr| {
             let worlds = self.worlds.iter().filter(|world| world[condition.index()] == *answer);
-            Box::new(Listed::of(worlds.cloned().collect())) as Box<dyn World>
+            Box::new(Listed::of(self.conditions.clone(), worlds.cloned().collect())) as Box<dyn World>
         };
         answers.iter().map(of).collect()
     }
 
     fn complete(&self) -> Box<dyn World> {
-        Box::new(Listed::of(vec![self.worlds[0].clone()]))
+        Box::new(Listed::of(self.conditions.clone(), vec![self.worlds[0].clone()]))
+    }
+
+    fn staged(&self, condition: ConditionId) -> Option<Staged> {
+        let asks = &self.conditions[condition.index()];
+        let step = asked_step(asks)?;
+        let Known::Comes { to, .. } = self.known[condition.index()] else { return None };
+        let given = to != matches!(asks, Expr::Not(_));
+        Some(match given {
+            true => Staged { form: asks.clone(), silent: Vec::new() },
+            false => Staged { form: Expr::Value(Value::Bool(to)), silent: vec![step] },
+        })
     }
 }

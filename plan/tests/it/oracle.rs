@@ -177,8 +177,7 @@ fn judge(spec: &Spec, tally: &mut Tally) -> Result<(), TestCaseError> {
         tally.left_out += 1;
         return Ok(());
     };
-    let all =
-        |_: &[ConditionId]| -> Option<Box<dyn proof::World>> { Some(Box::new(Listed::of(worlds(&plan)))) };
+    let all = |_: &[ConditionId]| -> Option<Box<dyn proof::World>> { Some(Box::new(Listed::all(&plan))) };
     let proofs = prove(&plan, &all);
     prop_assert_eq!(proofs.len(), 1);
     if !forced && matches!(proofs[0].promise, Promise::Broken(_)) {
