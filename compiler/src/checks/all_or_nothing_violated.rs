@@ -7,9 +7,11 @@ use super::Judged;
 use super::barrier_deadlock::condition_text;
 use super::besides::{Besides, besides};
 use super::satisfy::Domains;
+use super::walk;
 use super::worlds::world;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
+use crate::types::steps_of;
 use lockstep_plan::proof::{
     Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, may_be_passed_over,
     prove,
@@ -64,6 +66,11 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
     }
     for step in found.left.iter().filter(|step| **step == found.suspicion.stays) {
         story.add(origins.steps[step.index()], stays_label(plan, *step));
+        if let Some(source) = Source::of(judged, *step).filter(|it| it.leaves_out(plan, *step)) {
+            let name = plan.steps[step.index()].name.rsplit('.').next().unwrap_or_default();
+            let text = format!("this block replaces the derived rollback, and leaves `{name}` out");
+            story.add(source.block, text);
+        }
     }
     for (stage, at) in &found.meanwhile {
         let name = &plan.stages[stage.index()].name;
@@ -101,15 +108,77 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
     let all = || found.conditions.iter().enumerate();
     let holds: Vec<Location> = all().filter(|(_, holds)| **holds).map(|(index, _)| place(index)).collect();
     for (index, _) in all().filter(|(_, holds)| !**holds) {
-        // What stands at a condition of several stages may run in some.
-        if plan.conditions[index].as_value().is_none() && !holds.contains(&place(index)) {
+        // What stands at a condition of several stages may run in some: what undoes the step that stays does not.
+        if undoes(plan, found.suspicion.stays, index) && holds.contains(&place(index)) {
+            let stage = &plan.stages[plan.steps[found.suspicion.stays.index()].stage.index()].name;
+            let text = condition_text(judged, ConditionId(index as u32));
+            story.add(place(index), format!("`{text}` skips what it stands at in `{stage}`, in this story"));
+        } else if plan.conditions[index].as_value().is_none() && !holds.contains(&place(index)) {
             let text = condition_text(judged, ConditionId(index as u32));
             story.add(origins.conditions[index], format!("`{text}` skips what it stands at, in this story"));
         }
     }
     let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
         .label("all branches should end new, or all old");
-    story.tell(diagnostic).help(suggestion(plan, &found.suspicion, &found.left))
+    story.tell(diagnostic).help(help(judged, &found.suspicion, &found.left))
+}
+
+/// Whether a condition stands at what undoes a step.
+fn undoes(plan: &Plan, step: StepId, condition: usize) -> bool {
+    let Some(undo) = plan.steps[step.index()].undo.step() else { return false };
+    plan.steps[undo.index()].when.iter().any(|it| it.index() == condition)
+}
+
+/// Where a step is written whose phase, or workflow, has a rollback block.
+struct Source {
+    /// The word `rollback`.
+    block: Location,
+    /// What undoes the step where no block does, as it is called there.
+    derived: Option<String>,
+}
+
+impl Source {
+    fn of(judged: &Judged<'_, '_>, step: StepId) -> Option<Self> {
+        let (data, origins) = (&judged.lowered.plan.steps[step.index()], &judged.lowered.origins);
+        let phase = *origins.phases[data.stage.index()].get(data.phase? as usize)?;
+        let at = origins.steps[step.index()];
+        let workflows = walk::workflows(judged.model).into_iter().filter(|(file, _, _)| *file == phase.file);
+        let (block, step) = workflows.into_iter().find_map(|(_, _, workflow)| {
+            let phase = workflow.phases.iter().find(|it| it.name.span == phase.span)?;
+            let block = workflow.rollbacks.first().or(phase.rollbacks.first())?;
+            Some((block, steps_of(&phase.items).into_iter().find(|it| it.name.span == at.span)?))
+        })?;
+        let (_, provider) = step.path.names.split_last()?;
+        let provider: Vec<&str> = provider.iter().map(|name| name.text.as_str()).collect();
+        let signature = judged.model.find_step(phase.file, &step.path).map(|(_, signature)| signature);
+        let undo = signature.and_then(|it| it.undone_by.as_ref()).map(|it| it.text.as_str());
+        Some(Source {
+            block: Location { file: phase.file, span: block.keyword },
+            derived: undo.map(|undo| format!("{}.{undo}", provider.join("."))),
+        })
+    }
+
+    /// Whether the block leaves out a step that would be undone without it.
+    fn leaves_out(&self, plan: &Plan, step: StepId) -> bool {
+        self.derived.is_some() && plan.steps[step.index()].undo == Undo::None
+    }
+}
+
+/// One change that helps.
+fn help(judged: &Judged<'_, '_>, suspicion: &Suspicion, left: &[StepId]) -> String {
+    let plan = &judged.lowered.plan;
+    let step = suggested(suspicion, left);
+    let takes_all = !matches!(
+        suspicion.verdict,
+        Verdict::Ignore | Verdict::Fail | Verdict::Abort | Verdict::RollbackPhase
+    );
+    match Source::of(judged, step).filter(|it| takes_all && it.leaves_out(plan, step)) {
+        Some(Source { derived: Some(undo), .. }) => {
+            let name = plan.steps[step.index()].name.rsplit('.').next().unwrap_or_default();
+            format!("say what undoes `{name}` in the `rollback` block, too: a step of `{undo}`")
+        }
+        _ => suggestion(plan, suspicion, left),
+    }
 }
 
 fn unproved(judged: &Judged<'_, '_>, proof: &Proof, suspicion: &Suspicion) -> Diagnostic {
@@ -333,13 +402,17 @@ fn standings_text(plan: &Plan, proof: &Proof, found: &Counterexample) -> String 
     parts.join(", ")
 }
 
-/// One change that helps.
+/// The step that a suggestion is about.
+fn suggested(suspicion: &Suspicion, left: &[StepId]) -> StepId {
+    match left.contains(&suspicion.stays) {
+        true => suspicion.stays,
+        false => left.first().copied().unwrap_or(suspicion.stays),
+    }
+}
+
+/// One change that helps, whatever the source looks like.
 fn suggestion(plan: &Plan, suspicion: &Suspicion, left: &[StepId]) -> String {
-    let step = if left.contains(&suspicion.stays) {
-        suspicion.stays
-    } else {
-        left.first().copied().unwrap_or(suspicion.stays)
-    };
+    let step = suggested(suspicion, left);
     let name = plan.steps[step.index()].name.rsplit('.').next().unwrap_or_default();
     match suspicion.verdict {
         Verdict::Ignore => "write `rollback` instead of `ignore`, so that a change that failed is taken back; or `succeed`, if the target is as good as new then".to_owned(),

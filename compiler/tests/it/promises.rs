@@ -196,6 +196,8 @@ const WORDS: &[&str] = &[
     " is rolled back, and ",
     "; and 3 more",
     " skips what it stands at, in this story",
+    " skips what it stands at in `b`, in this story",
+    "this block replaces the derived rollback, and leaves `dep` out",
     "it could not be proved that `all_or_nothing` holds",
     "depends on the words of a failure, which can be any",
     "too many conditions or branches to try them all",
@@ -207,6 +209,7 @@ const WORDS: &[&str] = &[
     "write `fail` instead of `rollback pipeline`",
     "a step in a `rollback` block, and `undone_by` with its name",
     "to a stage behind the group, where nothing of it can fail any more",
+    "in the `rollback` block, too: a step of `local.rollback`",
     "in the workflow's own `rollback`, which replaces those of its phases",
     "run whenever it does, without a condition of its own",
 ];
