@@ -9,6 +9,7 @@ mod stage;
 mod step;
 mod templates;
 mod things;
+mod undoing;
 mod value;
 
 pub use arguments::parse_duration;
@@ -114,6 +115,7 @@ pub fn lower_for(
     let mut lowered = Lowered { plan, origins };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
         checks::judge(&model, id, &lowered, &mut sink);
+        undoing::check(&lowered, &mut sink);
     }
     checks::finish(program, &mut sink);
     if sink.iter().any(|diagnostic| purpose.forbids(diagnostic)) {

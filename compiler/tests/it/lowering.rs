@@ -104,3 +104,52 @@ pipeline p {\n  for t in test.* {\n    approval ok { from = sre, within = 1h }\n
     let of_first = plan.steps[0].action.target.map(|id| plan.targets[id.index()].name.as_str());
     assert_eq!(of_first, Some("test.a"));
 }
+
+#[test]
+fn what_undoes_a_step_has_to_be_able_to_begin() {
+    let source = |undo: &str| {
+        format!(
+            "workflow w(m: map<string>) {{
+  phase p {{
+    step ch = shell {{ script = \"t\", changes = true, undone_by = u }}
+    rollback {{ step u = shell {{ {undo} }} }}
+  }}
+}}
+pipeline p(m: map<string> = {{}}) {{
+  parallel all_or_nothing {{
+    stage a = w {{ m }}
+    stage b = w {{ m }}
+  }}
+}}
+"
+        )
+    };
+    let plain = source("script = \"t\", env = { K = m.k }");
+    let program = single(&plain);
+    let given = |value: &str| [("m".to_owned(), value.to_owned())].into();
+    // With no key before the run the machine could only find out when it is too late.
+    let found = lower(&program, Path::new(""), "p", &Default::default()).unwrap_err();
+    assert_eq!(found.len(), 1, "{}", rendered(&program, &found));
+    let text = |at: lockstep_compiler::Location| &plain[at.span.start as usize..at.span.end as usize];
+    assert_eq!((found[0].rule, text(found[0].primary)), ("all-or-nothing/violated", "u"));
+    assert!(found[0].label.contains("`env` asks a map for a key that it lacks"), "{}", found[0].label);
+    assert!(lower(&program, Path::new(""), "p", &given("{ k = \"a\" }")).is_ok());
+    // It can be looked at, all the same.
+    let rehearsal = lockstep_compiler::Purpose::Rehearsal;
+    let looked_at =
+        lockstep_compiler::lower_for(rehearsal, &program, check(&program), Path::new(""), "p", &given("{}"));
+    assert!(looked_at.is_ok());
+    // Where something stands for it, or it is not come to, nothing is wrong.
+    for undo in [
+        "script = \"t\", env = { K = default(m.k, \"none\") }",
+        "only if \"k\" in m, script = \"t\", env = { K = if \"k\" in m then m.k else \"none\" }",
+    ] {
+        let program = single(&source(undo));
+        let lowered = lower(&program, Path::new(""), "p", &Default::default());
+        assert!(
+            lowered.as_ref().err().is_none_or(|found| found.iter().all(|it| !it.label.contains("env"))),
+            "{}",
+            rendered(&program, &lowered.unwrap_err())
+        );
+    }
+}
