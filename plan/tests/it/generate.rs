@@ -449,7 +449,7 @@ impl Spec {
         );
         let asks = |condition: &Expr| condition.asks_of_failure(&FailureFact::ALL);
         has("undoing that asks how it failed", plan.conditions.iter().any(asks));
-        has("undoing that asks what has run", plan.conditions.iter().any(|it| asked_step(it).is_some()));
+        has("undoing that asks what has run", asks_what_has_run(plan));
         has("conditions that cannot be decided", plan.conditions.iter().any(may_fail));
         let sections = plan.stages.iter().flat_map(|stage| &stage.positions);
         has("sections that may be skipped", sections.clone().any(|it| !it.when.is_empty()));
@@ -579,6 +579,11 @@ const DONE: &str = "done";
 pub fn put_out(plan: &Plan, step: StepId) -> BTreeMap<String, Value> {
     let asked = plan.conditions.iter().any(|it| asked_step(it) == Some(step));
     asked.then(|| (DONE.to_owned(), Value::Bool(true))).into_iter().collect()
+}
+
+/// Whether any condition asks what has run. Rehearsals put out what steps declare, which these do not.
+pub fn asks_what_has_run(plan: &Plan) -> bool {
+    plan.conditions.iter().any(|it| asked_step(it).is_some())
 }
 
 /// The step that a condition asks whether it has run.
