@@ -578,10 +578,10 @@ impl<'a> Replay<'a> {
             let same = plan.stages[of.index()].branch == plan.stages[undo.index()].branch;
             same && here(of) && self.before.contains(step) && !may_be_passed_over(plan, *step)
         };
-        let undoing = plan.steps.iter().zip(&self.state.steps).filter(|(step, now)| {
+        let mut undoing = plan.steps.iter().zip(&self.state.steps).filter(|(step, now)| {
             step.role != Role::Forward && now.status != StepStatus::Idle && here(step.stage)
         });
-        undoing.into_iter().any(|(step, _)| {
+        undoing.any(|(step, _)| {
             let mut staged = step.when.iter().filter_map(|condition| group.truth.staged(*condition));
             staged.any(|staged| staged.silent.iter().any(|it| speaks(step.stage, it)))
         })
