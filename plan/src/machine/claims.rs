@@ -63,6 +63,9 @@ impl Machine<'_> {
         self.state.claims[claim.index()].status = ClaimStatus::Free;
         self.announce(Happening::ClaimsRefused(claim, why.into()));
         let data = &self.plan.claims[claim.index()];
+        if self.state.mode == RunMode::RollingBack && data.scope == ClaimScope::Stages {
+            self.give_up_with(&data.stages, why);
+        }
         for &stage in &data.stages {
             let cause = Cause::Stage(stage, Failure::new(Kind::Policy, why));
             if data.scope != ClaimScope::Stages {
@@ -82,6 +85,24 @@ impl Machine<'_> {
                 self.state.stages[stage.index()].again = false;
                 self.end_stage(stage, StageOutcome::RollbackFailed);
                 self.stage_over(stage);
+            }
+        }
+    }
+
+    /// Stages that a rollback would come to later cannot go back either: what they hold together is somebody else's by now.
+    fn give_up_with(&mut self, stages: &[StageId], why: &str) {
+        for &stage in stages {
+            let executed = self.has_executed(stage);
+            let state = &mut self.state.stages[stage.index()];
+            let later = match state.mode {
+                StageMode::Ended(StageOutcome::Succeeded | StageOutcome::Failed) => executed,
+                StageMode::Ended(_) => state.again,
+                _ => false,
+            };
+            if later && !state.claiming {
+                state.cause = Some(Cause::Stage(stage, Failure::new(Kind::Policy, why)));
+                state.again = false;
+                self.end_stage(stage, StageOutcome::RollbackFailed);
             }
         }
     }

@@ -622,7 +622,8 @@ pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
             (true, false) => vec![answer(true), answer(false)],
             (true, true) => vec![answer(true), answer(false), condition.clone()],
         };
-        let with = |world: &Vec<Expr>, answer: &Expr| [world.as_slice(), &[answer.clone()]].concat();
+        let with =
+            |world: &Vec<Expr>, answer: &Expr| [world.as_slice(), std::slice::from_ref(answer)].concat();
         worlds = worlds.iter().flat_map(|world| answers.iter().map(|it| with(world, it))).collect();
     }
     worlds
@@ -651,7 +652,9 @@ impl Listed {
                     Some(_) => [true, false].map(|it| Expr::Value(Value::Bool(it))).to_vec(),
                     None => vec![condition],
                 };
-                let with = |known: &Vec<Expr>, answer: &Expr| [known.as_slice(), &[answer.clone()]].concat();
+                let with = |known: &Vec<Expr>, answer: &Expr| {
+                    [known.as_slice(), std::slice::from_ref(answer)].concat()
+                };
                 answered =
                     answered.iter().flat_map(|known| answers.iter().map(|it| with(known, it))).collect();
             }
