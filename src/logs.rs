@@ -24,10 +24,11 @@ pub fn run(args: &LogsArgs) -> Result<u8, Failure> {
         });
     }
     let wanted = |name: &str| args.step.as_deref().is_none_or(|step| step == name);
+    let outputs = store.outputs(&run, &replay.plan)?;
     let mut text = String::new();
     for (step, now) in steps.iter().zip(&replay.state.steps).filter(|(step, _)| wanted(&step.name)) {
         for attempt in 1..=now.attempts {
-            let output = store.output(&run, &step.name, attempt)?;
+            let output = outputs.of(&step.name, attempt)?;
             if !output.is_empty() {
                 text.push_str(&format!("── {} (attempt {attempt})\n{}\n", step.name, output.trim_end()));
             }

@@ -4,13 +4,13 @@ use crate::args::{StatusArgs, TextFormat};
 use crate::clock::{date_time, rfc3339, time_of_day};
 use crate::failure::{Failure, print, to_json};
 use crate::holdings::{Claim, Holdings};
-use crate::progress::is_said_already;
+use crate::progress::{is_said_already, said};
 use crate::text::harmless;
 use crate::{request, state, table};
 use lockstep_executor::{Replay, Request, RunInfo, replay};
 use lockstep_plan::export::{EventLine, barrier_names, event_line};
 use lockstep_plan::machine::BarrierState;
-use lockstep_plan::{Happening, Plan, RunOutcome, question_name};
+use lockstep_plan::{Happening, Plan, question_name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -201,11 +201,7 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdi
     for (at, happening) in replay.happenings.iter().filter(|(_, happening)| !is_said_already(happening)) {
         let stage = happening.stage(plan).unwrap_or_default();
         asked |= matches!(happening, Happening::RollbackRequested(_));
-        let said = match happening {
-            // Nothing failed: it is what was asked for.
-            Happening::RunEnded(RunOutcome::RolledBack) if asked => "run was rolled back".into(),
-            happening => harmless(&happening.describe(plan)).replace('\n', "\n    "),
-        };
+        let said = harmless(&said(plan, happening, asked)).replace('\n', "\n    ");
         let _ = writeln!(text, "{}  {stage:width$}  {said}", time_of_day(*at));
     }
     text

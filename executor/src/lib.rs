@@ -40,5 +40,7 @@ pub use preview::{Preview, check, preview};
 pub use replay::{Replay, replay, retell};
 pub use runner::{End, Handle, Interrupt, Point, Runner};
 pub use secrets::Secrets;
-pub use store::{Blocker, Durability, Entry, Holder, Holding, Reply, Request, RunInfo, RunLock, Store};
+pub use store::{
+    Blocker, Durability, Entry, Holder, Holding, Outputs, Reply, Request, RunInfo, RunLock, Store,
+};
 pub use supervisor::{supervise, this_program};

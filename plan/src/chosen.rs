@@ -225,9 +225,11 @@ impl<'p> ToldApart<'p> {
 }
 
 /// What is known of a failure before it happens.
-struct HowItFailed<'a> {
-    step: &'a str,
-    kind: Kind,
+pub(crate) struct HowItFailed<'a> {
+    /// Which step, barrier, approval or stage it is that failed.
+    pub step: &'a str,
+    /// Of which kind.
+    pub kind: Kind,
 }
 
 impl Facts for HowItFailed<'_> {

@@ -10,7 +10,7 @@
 //! - all stages of a pipeline that says `rollback pipeline`: until its end each of them may have to go back.
 
 use crate::{
-    BarrierKind, BlockItem, Claim, ClaimId, ClaimScope, Concurrency, Expr, Held, ItemId, Part, Plan,
+    BarrierKind, BlockItem, Branch, Claim, ClaimId, ClaimScope, Concurrency, Expr, Held, ItemId, Plan,
     Reaction, ServiceId, StageId, TargetId, Use, Work,
 };
 use petgraph::unionfind::UnionFind;
@@ -64,7 +64,7 @@ impl Plan {
             }
         }
         for branch in self.items.iter().flat_map(|item| &item.branches) {
-            join(&mut union, &mut stages_among(&branch.parts));
+            join(&mut union, &mut branch.stages());
         }
         let mut on: HashMap<Key<'_>, StageId> = HashMap::new();
         for stage in self.stage_ids() {
@@ -81,7 +81,7 @@ impl Plan {
     }
 
     fn stages_of(&self, item: ItemId) -> impl Iterator<Item = StageId> + '_ {
-        self.items[item.index()].branches.iter().flat_map(|branch| stages_among(&branch.parts))
+        self.items[item.index()].branches.iter().flat_map(Branch::stages)
     }
 
     /// Joins what runs between two stages of one claim: it would be waited for while that claim is held. Whether there was
@@ -116,7 +116,7 @@ impl Plan {
             done = done.max(last + 1);
         }
         for branch in self.items.iter().flat_map(|item| &item.branches) {
-            let lane: Vec<StageId> = stages_among(&branch.parts).collect();
+            let lane: Vec<StageId> = branch.stages().collect();
             let mut met: BTreeMap<u32, (usize, usize, usize)> = BTreeMap::new();
             for (at, stage) in lane.iter().enumerate() {
                 let seen = met.entry(union.find_mut(stage.0)).or_insert((at, at, 0));
@@ -140,10 +140,6 @@ impl Plan {
         if data.concurrency == Concurrency::None {
             return Vec::new();
         }
-        let forward = data.positions.iter().flat_map(|position| match &position.work {
-            Work::Steps(steps) => steps.as_slice(),
-            Work::Barrier(_) => &[],
-        });
         let blocks =
             data.rollback.iter().chain(data.phases.iter().filter_map(|phase| phase.rollback.as_ref()));
         let undoing = blocks.flatten().flat_map(|item| match item {
@@ -152,7 +148,7 @@ impl Plan {
         });
         let mut seen: BTreeSet<(TargetId, Option<ServiceId>)> = BTreeSet::new();
         let mut targets = Vec::new();
-        for step in forward.chain(undoing) {
+        for step in data.forward_steps().chain(undoing.copied()) {
             let action = &self.steps[step.index()].action;
             if let Some(target) = action.target
                 && seen.insert((target, action.service))
@@ -318,13 +314,6 @@ impl crate::Target {
             self.settings.iter().filter(move |_| all).map(|(name, value)| (name.as_str(), Some(value)));
         named.chain(every)
     }
-}
-
-fn stages_among(parts: &[Part]) -> impl Iterator<Item = StageId> + '_ {
-    parts.iter().filter_map(|part| match part {
-        Part::Stage(stage) => Some(*stage),
-        Part::Approval(_) => None,
-    })
 }
 
 fn rolls_pipeline_back(reaction: &Reaction) -> bool {

@@ -297,12 +297,7 @@ impl Place {
 
 /// Everything that a branch does, in order.
 fn works(plan: &Plan, item: ItemId, branch: u32) -> impl Iterator<Item = (StageId, usize, &Work)> {
-    let parts = plan.items[item.index()].branches[branch as usize].parts.iter();
-    let stages = parts.filter_map(|part| match part {
-        Part::Stage(stage) => Some(*stage),
-        Part::Approval(_) => None,
-    });
-    stages.flat_map(|stage| {
+    plan.items[item.index()].branches[branch as usize].stages().flat_map(|stage| {
         let positions = plan.stages[stage.index()].positions.iter().enumerate();
         positions.map(move |(at, position)| (stage, at, &position.work))
     })

@@ -240,6 +240,16 @@ pub struct Branch {
     pub commit: Option<PlaceId>,
 }
 
+impl Branch {
+    /// Its stages, in order.
+    pub fn stages(&self) -> impl DoubleEndedIterator<Item = StageId> + '_ {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Stage(stage) => Some(*stage),
+            Part::Approval(_) => None,
+        })
+    }
+}
+
 /// What a branch is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -283,6 +293,13 @@ pub struct Stage {
     pub rollback_claim: Option<ClaimId>,
 }
 
+impl Stage {
+    /// Its steps but for those that undo, in source order.
+    pub fn forward_steps(&self) -> impl Iterator<Item = StepId> + '_ {
+        self.positions.iter().flat_map(Position::steps).copied()
+    }
+}
+
 /// What a stage does when another run holds its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -321,6 +338,16 @@ pub struct Position {
     pub when: Vec<ConditionId>,
     /// What stands there.
     pub work: Work,
+}
+
+impl Position {
+    /// The steps that stand there: none at a barrier.
+    pub fn steps(&self) -> &[StepId] {
+        match &self.work {
+            Work::Steps(steps) => steps,
+            Work::Barrier(_) => &[],
+        }
+    }
 }
 
 /// What stands at a position.

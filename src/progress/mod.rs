@@ -57,6 +57,15 @@ impl Progress {
     }
 }
 
+/// What is said of something that happened in a run; `asked` is whether a person has asked for its rollback.
+pub fn said(plan: &Plan, happening: &Happening, asked: bool) -> String {
+    match happening {
+        // Nothing failed: it is what was asked for.
+        Happening::RunEnded(RunOutcome::RolledBack) if asked => "run was rolled back".into(),
+        happening => happening.describe(plan),
+    }
+}
+
 impl Observer for Progress {
     fn happening(&self, at: u64, happening: &Happening, replayed: bool) {
         let warning = self.events.as_ref().and_then(|events| events.happening(&self.plan, at, happening));
@@ -73,13 +82,7 @@ impl Observer for Progress {
             self.asked.store(true, Ordering::Relaxed);
         }
         if told && !replayed {
-            let mut text = match happening {
-                // Nothing failed: it is what was asked for.
-                Happening::RunEnded(RunOutcome::RolledBack) if self.asked.load(Ordering::Relaxed) => {
-                    "run was rolled back".into()
-                }
-                happening => happening.describe(&self.plan),
-            };
+            let mut text = said(&self.plan, happening, self.asked.load(Ordering::Relaxed));
             if let Happening::Asked(question, _) = happening {
                 let name = question_name(&self.plan, *question);
                 text.push_str(&format!(": `dsl answer {} {name}` with the answer", self.run));

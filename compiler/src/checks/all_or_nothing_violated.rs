@@ -89,11 +89,7 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
         story.add(origins.places[place.index()], text);
     }
     for (branch, standing) in plan.items[item.index()].branches.iter().zip(&found.standings) {
-        let stage = branch.parts.iter().find_map(|part| match part {
-            Part::Stage(stage) => Some(*stage),
-            Part::Approval(_) => None,
-        });
-        if let Some(stage) = stage {
+        if let Some(stage) = branch.stages().next() {
             let name = &plan.stages[stage.index()].name;
             let goes_back = |told: &Happening| matches!(told, Happening::RollbackStarted(it) if *it == stage);
             let back = match standing {

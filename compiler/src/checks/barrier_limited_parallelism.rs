@@ -4,7 +4,7 @@ use super::Judged;
 use super::barrier_deadlock::find_circles;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::{BarrierId, BarrierKind, ItemId, Part};
+use lockstep_plan::{BarrierId, BarrierKind, ItemId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const RULE: Rule = Rule {
@@ -86,12 +86,7 @@ fn report(
         return;
     }
     let branches = &plan.items[item.index()].branches;
-    let first = |branch: usize| {
-        branches[branch].parts.iter().find_map(|part| match part {
-            Part::Stage(stage) => Some(*stage),
-            Part::Approval(_) => None,
-        })
-    };
+    let first = |branch: usize| branches[branch].stages().next();
     let mut waited: BTreeSet<usize> = BTreeSet::new();
     let mut diagnostic = Diagnostic::new(
         &RULE,

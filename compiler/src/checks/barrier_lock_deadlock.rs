@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
-use lockstep_plan::{BarrierId, BarrierKind, ItemId, Part, StageId, Work};
+use lockstep_plan::{BarrierId, BarrierKind, Branch, ItemId, StageId, Work};
 use petgraph::unionfind::UnionFind;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,13 +26,8 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
-        let parts = plan.items[item.index()].branches.iter().flat_map(|branch| &branch.parts);
-        let stages: Vec<StageId> = parts
-            .filter_map(|part| match part {
-                Part::Stage(stage) => Some(*stage),
-                Part::Approval(_) => None,
-            })
-            .collect();
+        let branches_of = &plan.items[item.index()].branches;
+        let stages: Vec<StageId> = branches_of.iter().flat_map(Branch::stages).collect();
         let Some(first) = stages.first().copied() else { continue };
         let mut union: UnionFind<u32> = UnionFind::new(stages.len());
         let number = |stage: StageId| stage.0 - first.0;

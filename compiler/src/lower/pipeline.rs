@@ -161,12 +161,9 @@ impl<'p> Lowerer<'_, 'p> {
         let barrier = BarrierId(self.plan.barriers.len() as u32);
         let mut places = Vec::new();
         for branch in 0..self.plan.items[item.index()].branches.len() {
-            let parts = &self.plan.items[item.index()].branches[branch].parts;
-            let stage = parts.iter().rev().find_map(|part| match part {
-                Part::Stage(stage) => Some(*stage),
-                Part::Approval(_) => None,
-            });
-            let owner = match (stage, parts.last()) {
+            let data = &self.plan.items[item.index()].branches[branch];
+            let stage = data.stages().next_back();
+            let owner = match (stage, data.parts.last()) {
                 (Some(stage), _) => self.plan.stages[stage.index()].name.clone(),
                 (None, Some(Part::Approval(approval))) => self.plan.approvals[approval.index()].name.clone(),
                 _ => format!("{branch}"),

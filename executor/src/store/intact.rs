@@ -123,13 +123,15 @@ fn damaged_frame(log: &[u8]) -> Option<usize> {
     if sum(big, (0, 0), &header[..24]) != start {
         return Some(0);
     }
-    // Behind a damaged frame the sums go on from the one that it should have, or from the one that stands in it.
-    let mut before = [start, start];
+    // Behind a damaged frame the sums go on from the one that stands in it, or from the one that it should have.
+    let mut before = (start, None);
     let (mut bad, mut committed) = (None, false);
     for (index, frame) in log[LOG_HEADER..].chunks_exact(FRAME_HEADER + page).enumerate() {
         let after = stored(frame, 16);
-        let sums = before.map(|before| sum(big, sum(big, before, &frame[..8]), &frame[FRAME_HEADER..]));
-        let links = &frame[8..16] == salts && sums.contains(&after);
+        let sum_from = |before| sum(big, sum(big, before, &frame[..8]), &frame[FRAME_HEADER..]);
+        let should_be = sum_from(before.0);
+        let fits = should_be == after || before.1.is_some_and(|before| sum_from(before) == after);
+        let links = &frame[8..16] == salts && fits;
         if bad.is_some() && committed && links {
             return bad;
         }
@@ -138,7 +140,7 @@ fn damaged_frame(log: &[u8]) -> Option<usize> {
         }
         // Its transaction was complete: what was written behind it was begun when that was over.
         committed |= bad.is_some() && word(frame, 4) != 0;
-        before = [after, sums[0]];
+        before = (after, (should_be != after).then_some(should_be));
     }
     None
 }

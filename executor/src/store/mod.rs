@@ -17,6 +17,7 @@ pub use claims::{Blocker, Holding};
 pub(crate) use claims::{Need, Taken, Ticket};
 pub use holder::Holder;
 pub use journal::Entry;
+pub use output::Outputs;
 pub use requests::{Reply, Request};
 pub(crate) use runs::Life;
 pub use runs::RunInfo;

@@ -74,7 +74,9 @@ echo "{\"result\":{\"outputs\":{\"said\":\"tok $token\"}}}""#;
     let ended = world.run(plan).await;
     let outputs = BTreeMap::from([("said".into(), text("tok ***"))]);
     assert_eq!(ended.outcome(), Outcome::Succeeded { outputs });
-    let printed = world.store().output(&ended.run, "a.main.go", 1).unwrap();
+    let store = world.store();
+    let plan = store.plan(&ended.run).unwrap();
+    let printed = store.outputs(&ended.run, &plan).unwrap().of("a.main.go", 1).unwrap();
     assert_eq!(printed, "it is ***\nand ***");
     let kept = std::process::Command::new("grep")
         .args(["-r", "-l", "PlainSecret12345"])

@@ -4,7 +4,7 @@ use super::state::{Settled, Unwinding};
 use super::{BarrierState, BranchMode, Machine, PlaceState, StageMode, StepStatus};
 use crate::{
     BarrierId, BlockItem, Clock, Command, Decision, Failure, Happening, Kind, NotifyEvent, PlaceId, Plan,
-    Position, Question, Reaction, ScopeId, Stage, StageId, StageOutcome, StepId, Timer, Undo, Verdict, Work,
+    Position, Question, Reaction, ScopeId, Stage, StageId, StageOutcome, StepId, Timer, Undo, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,8 @@ impl Machine<'_> {
 
     /// Whether an attempt of any step of the stage was started.
     pub(super) fn has_executed(&self, stage: StageId) -> bool {
-        forward_steps(&self.plan.stages[stage.index()])
+        self.plan.stages[stage.index()]
+            .forward_steps()
             .any(|step| self.state.steps[step.index()].attempts > 0)
     }
 
@@ -323,7 +324,7 @@ pub(crate) fn rollback_queue(
 ) -> Vec<BlockItem> {
     let data = &plan.stages[stage.index()];
     if let (None, Some(block)) = (only, &data.rollback) {
-        let any = forward_steps(data).any(executed);
+        let any = data.forward_steps().any(executed);
         return if any { wanted(plan, data, block, executed) } else { Vec::new() };
     }
     let mut queue = Vec::new();
@@ -333,7 +334,7 @@ pub(crate) fn rollback_queue(
         let phase = data.positions[at - 1].phase;
         let start =
             data.positions[..at].iter().rposition(|position| position.phase != phase).map_or(0, |i| i + 1);
-        let steps = data.positions[start..at].iter().flat_map(steps_of);
+        let steps = data.positions[start..at].iter().flat_map(Position::steps);
         let done: Vec<StepId> = steps.copied().filter(|step| executed(*step)).collect();
         at = start;
         if done.is_empty() || only.is_some_and(|only| only != phase) {
@@ -350,18 +351,6 @@ pub(crate) fn rollback_queue(
     queue
 }
 
-fn steps_of(position: &Position) -> &[StepId] {
-    match &position.work {
-        Work::Steps(steps) => steps,
-        Work::Barrier(_) => &[],
-    }
-}
-
-/// The stage's steps in source order.
-fn forward_steps(stage: &Stage) -> impl Iterator<Item = StepId> + '_ {
-    stage.positions.iter().flat_map(steps_of).copied()
-}
-
 /// A block without the steps that undo something which was never started.
 fn wanted(
     plan: &Plan,
@@ -370,7 +359,7 @@ fn wanted(
     executed: &dyn Fn(StepId) -> bool,
 ) -> Vec<BlockItem> {
     let mut named: BTreeMap<StepId, bool> = BTreeMap::new();
-    for step in forward_steps(stage) {
+    for step in stage.forward_steps() {
         if let Undo::Block(undo) = plan.steps[step.index()].undo {
             *named.entry(undo).or_default() |= executed(step);
         }

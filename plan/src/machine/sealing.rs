@@ -1,7 +1,7 @@
 //! What a run that has ended leaves: releases that are successful from now on, and what it could still be taken back to.
 
 use super::{StageMode, StageState, State, rollback_queue};
-use crate::{BlockItem, Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId, Work};
+use crate::{BlockItem, Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId};
 
 /// How stages end of which nothing is left.
 const GONE: [StageOutcome; 3] = [StageOutcome::RolledBack, StageOutcome::NotStarted, StageOutcome::Skipped];
@@ -68,12 +68,7 @@ impl State {
 
     /// The first step of the stage that was started and changes that target.
     fn first_change(&self, plan: &Plan, stage: StageId, held: Held) -> Option<StepId> {
-        let positions = plan.stages[stage.index()].positions.iter();
-        let steps = positions.flat_map(|position| match &position.work {
-            Work::Steps(steps) => steps.as_slice(),
-            Work::Barrier(_) => &[],
-        });
-        steps.copied().find(|step| {
+        plan.stages[stage.index()].forward_steps().find(|step| {
             let data = &plan.steps[step.index()];
             data.changes
                 && data.action.target == Some(held.target)

@@ -4,10 +4,8 @@
 //! there are not many ways, and a condition can be decided for each one before the run, unless it asks for words. One that
 //! comes to the same for all is decided; and two stages differ by it only where it comes to something else in the same place.
 
-use crate::{
-    BarrierKind, ConditionId, Expr, Facts, FailureFact, Kind, Part, Plan, Role, RunFact, StageId, StepId,
-    Value, Work,
-};
+use crate::chosen::HowItFailed;
+use crate::{BarrierKind, ConditionId, Expr, FailureFact, Kind, Part, Plan, Role, StageId, Work};
 use std::collections::BTreeMap;
 
 /// What `failure.step` and `failure.kind` can be in a stage, in an order that stages share which do the same.
@@ -42,7 +40,9 @@ pub(super) fn comes_to(plan: &Plan, stage: StageId, condition: &Expr) -> Option<
     if condition.asks_of_failure(&[FailureFact::Message]) {
         return None;
     }
-    let holds = |cause: &(String, Kind)| condition.eval(&Failed(cause)).ok()?.as_bool();
+    let holds = |cause: &(String, Kind)| {
+        condition.eval(&HowItFailed { step: &cause.0, kind: cause.1 }).ok()?.as_bool()
+    };
     causes(plan, stage).iter().map(holds).collect()
 }
 
@@ -70,22 +70,4 @@ pub(super) fn decided(plan: &Plan) -> BTreeMap<ConditionId, bool> {
         found.remove(condition);
     }
     found.into_iter().filter_map(|(condition, known)| Some((condition, known?))).collect()
-}
-
-struct Failed<'c>(&'c (String, Kind));
-
-impl Facts for Failed<'_> {
-    fn output(&self, _: StepId, _: &str) -> Option<Value> {
-        None
-    }
-    fn run(&self, _: RunFact) -> Option<Value> {
-        None
-    }
-    fn failure(&self, fact: FailureFact) -> Option<Value> {
-        match fact {
-            FailureFact::Step => Some(Value::Text(self.0.0.clone())),
-            FailureFact::Kind => Some(Value::Text(self.0.1.name().into())),
-            FailureFact::Message => None,
-        }
-    }
 }

@@ -13,8 +13,8 @@
 
 use super::causes::comes_to;
 use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, may_be_passed_over, soft_barriers};
-use super::worlds::{Known, forward_steps, without_steps};
-use crate::{BarrierId, Expr, ItemId, Part, Plan, Role, StepId};
+use super::worlds::{Known, places, without_steps};
+use crate::{BarrierId, Expr, ItemId, Plan, Role, StepId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where every shape has come to at least.
@@ -157,15 +157,9 @@ fn staged(plan: &Plan, item: ItemId, branch: usize, truth: &Truth) -> Vec<String
     if !truth.is_staged() {
         return Vec::new();
     }
-    let parts = plan.items[item.index()].branches[branch].parts.iter();
-    let stages: Vec<_> = parts
-        .filter_map(|part| match part {
-            Part::Stage(stage) => Some(*stage),
-            Part::Approval(_) => None,
-        })
-        .collect();
-    let forward = stages.iter().flat_map(|stage| forward_steps(plan, *stage));
-    let places: BTreeMap<StepId, usize> = forward.enumerate().map(|(place, step)| (step, place)).collect();
+    let branch = &plan.items[item.index()].branches[branch];
+    let stages: Vec<_> = branch.stages().collect();
+    let places = places(plan, branch);
     let place = |step: &StepId| (places.get(step).copied().ok_or(*step), may_be_passed_over(plan, *step));
     let steps = plan.steps.iter().enumerate().map(|(at, step)| (StepId(at as u32), step));
     let undoing = steps.filter(|(_, step)| step.role != Role::Forward && stages.contains(&step.stage));

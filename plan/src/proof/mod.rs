@@ -376,11 +376,7 @@ fn suspect(candidate: &Candidate) -> Promise {
 
 /// What stays changed in the group.
 fn left(plan: &Plan, state: &crate::machine::State, item: ItemId) -> Vec<StepId> {
-    let parts = plan.items[item.index()].branches.iter().flat_map(|branch| &branch.parts);
-    let stages = parts.filter_map(|part| match part {
-        crate::Part::Stage(stage) => Some(*stage),
-        crate::Part::Approval(_) => None,
-    });
+    let stages = plan.items[item.index()].branches.iter().flat_map(crate::Branch::stages);
     stages
         .flat_map(|stage| plan.changing_steps(stage))
         .filter(|step| state.steps[step.index()].attempts > 0 && !is_undone(plan, state, *step))

@@ -66,16 +66,9 @@ pub fn is_mixed(plan: &Plan, state: &State, item: ItemId) -> bool {
 impl Plan {
     /// The steps of a stage's phases that change its target, in source order.
     pub(crate) fn changing_steps(&self, stage: StageId) -> impl Iterator<Item = StepId> + '_ {
-        let positions = self.stages[stage.index()].positions.iter();
-        positions
-            .flat_map(|position| match &position.work {
-                crate::Work::Steps(steps) => steps.as_slice(),
-                crate::Work::Barrier(_) => &[],
-            })
-            .copied()
-            .filter(|step| {
-                let step = &self.steps[step.index()];
-                step.changes && step.role == Role::Forward
-            })
+        self.stages[stage.index()].forward_steps().filter(|step| {
+            let step = &self.steps[step.index()];
+            step.changes && step.role == Role::Forward
+        })
     }
 }

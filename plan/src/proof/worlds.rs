@@ -15,7 +15,7 @@
 use super::candidates::{Candidate, Focus};
 use super::course::{Fault, What};
 use super::group::Group;
-use crate::{BarrierKind, ConditionId, Expr, ItemId, Part, Place, Plan, Role, StageId, StepId, Work};
+use crate::{BarrierKind, Branch, ConditionId, Expr, ItemId, Part, Place, Plan, Role, StageId, StepId, Work};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a condition.
@@ -244,19 +244,11 @@ fn kinds(group: &Group<'_>) -> Vec<usize> {
         .and_then(|it| it.max)
         .is_some_and(|max| (max as usize) < branches.len());
     for (branch, (shape, _)) in group.branches.iter().enumerate() {
-        let stages: Vec<StageId> = branches[branch]
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Part::Stage(stage) => Some(*stage),
-                Part::Approval(_) => None,
-            })
-            .collect();
-        let steps = stages.iter().flat_map(|stage| forward_steps(plan, *stage));
-        let places: BTreeMap<StepId, usize> = steps.enumerate().map(|(place, step)| (step, place)).collect();
+        let branch_data = &branches[branch];
+        let places = places(plan, branch_data);
         let mut asked: Vec<Vec<String>> = Vec::new();
-        for stage in &stages {
-            of_stage(plan, *stage, &mut |conditions| {
+        for stage in branch_data.stages() {
+            of_stage(plan, stage, &mut |conditions| {
                 let text = conditions.iter().map(|condition| {
                     let mut read = Vec::new();
                     let expr = &plan.conditions[condition.index()];
@@ -287,13 +279,8 @@ pub(super) fn without_steps(expr: &Expr) -> Expr {
     }
 }
 
-pub(super) fn forward_steps(plan: &Plan, stage: StageId) -> impl Iterator<Item = StepId> + '_ {
-    plan.stages[stage.index()]
-        .positions
-        .iter()
-        .flat_map(|position| match &position.work {
-            Work::Steps(steps) => steps.as_slice(),
-            Work::Barrier(_) => &[],
-        })
-        .copied()
+/// The steps of a branch by where they stand in it.
+pub(super) fn places(plan: &Plan, branch: &Branch) -> BTreeMap<StepId, usize> {
+    let steps = branch.stages().flat_map(|stage| plan.stages[stage.index()].forward_steps());
+    steps.enumerate().map(|(place, step)| (step, place)).collect()
 }
