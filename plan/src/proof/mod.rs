@@ -251,6 +251,7 @@ fn split(world: &dyn World, conditions: &[ConditionId]) -> Option<Vec<Box<dyn Wo
 fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: &mut Coverage) -> Promise {
     let mut bare: Option<(Option<ConditionId>, Plan)> = None;
     let mut unsure: Option<&Candidate> = None;
+    let (mut late, mut taken_back): (Option<&Candidate>, bool) = (None, false);
     let mut replays = 0;
     let mut messages = Vec::new();
     for candidate in &found.candidates {
@@ -263,12 +264,15 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
         let Some((_, bare)) = &bare else { continue };
         coverage.refuted += 1;
         let (assignments, complete) = assignments(group, candidate);
-        // What a step says when it fails may be anything: only some of it is tried. So is who has not been started when a wait of a
-        // later item runs out.
-        let late = candidate.later.is_some()
-            && matches!(candidate.trigger.fault, Fault::Waited(place) if passes(&judge_barrier(plan, place).0));
-        if !complete || late || (messages.len() > 1 && depends_on_words(plan, candidate.stays)) {
+        // What a step says when it fails may be anything: only some of it is tried.
+        if !complete || (messages.len() > 1 && depends_on_words(plan, candidate.stays)) {
             unsure.get_or_insert(candidate);
+        }
+        // So is who has not been started when a wait of a later item runs out.
+        if candidate.later.is_some()
+            && matches!(candidate.trigger.fault, Fault::Waited(place) if passes(&judge_barrier(plan, place).0))
+        {
+            late.get_or_insert(candidate);
         }
         for (branches, message) in
             assignments.iter().flat_map(|branches| messages.iter().map(move |message| (branches, message)))
@@ -281,14 +285,16 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
                 replays += 1;
                 coverage.replays += 1;
                 let run = replay(bare, group, candidate, branches, (message, *last));
-                let mixed = |run: &Replay<'_>| is_mixed(bare, &run.state, group.item);
-                if let Some(run) = run.filter(|run| mixed(run) && !run.tells_of_silent(group, branches)) {
+                let Some(run) = run else { continue };
+                if is_mixed(bare, &run.state, group.item) && !run.tells_of_silent(group, branches) {
                     return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
                 }
+                taken_back |= candidate.later.is_some() && run.goes_back(group.item);
             }
         }
     }
-    match unsure {
+    // A group that is taken back because of a later item comes to the same whatever that was: its stages are told no more.
+    match unsure.or(late.filter(|_| !taken_back)) {
         Some(candidate) => suspect(candidate),
         None if !found.complete => found.candidates.first().map_or(Promise::Kept, suspect),
         None => Promise::Kept,

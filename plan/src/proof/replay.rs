@@ -587,6 +587,12 @@ impl<'a> Replay<'a> {
         })
     }
 
+    /// Whether a stage of the item was taken back.
+    pub fn goes_back(&self, item: ItemId) -> bool {
+        let of_item = |stage: StageId| self.plan.stages[stage.index()].item == item;
+        self.told.iter().any(|told| matches!(told, Happening::RollbackStarted(stage) if of_item(*stage)))
+    }
+
     /// Whatever can go well does, until the run has ended.
     fn finish(&mut self) {
         while !self.state.is_finished() && self.one_success().is_some() {}
