@@ -289,7 +289,7 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
                 if is_mixed(bare, &run.state, group.item) && !run.tells_of_silent(group, branches) {
                     return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
                 }
-                taken_back |= candidate.later.is_some() && run.goes_back(group.item);
+                taken_back |= undecidable.is_none() && run.takes_back(group.item);
             }
         }
     }

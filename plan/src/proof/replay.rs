@@ -13,8 +13,9 @@ use crate::machine::{
     self, ApprovalState, BranchMode, PlaceState, RunMode, StageMode, State, StepStatus, judge_barrier, passes,
 };
 use crate::{
-    Answer, BarrierId, Command, ConditionId, Event, Expr, Failure, FailureFact, Happening, ItemId, Kind,
-    Outcome, Part, Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value, Work,
+    Answer, BarrierId, BarrierKind, Command, ConditionId, Event, Expr, Failure, FailureFact, Happening,
+    ItemId, Kind, Outcome, Part, Plan, Question, Role, ServiceId, StageId, StepId, TargetId, Timer, Value,
+    Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -587,10 +588,16 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Whether a stage of the item was taken back.
-    pub fn goes_back(&self, item: ItemId) -> bool {
-        let of_item = |stage: StageId| self.plan.stages[stage.index()].item == item;
-        self.told.iter().any(|told| matches!(told, Happening::RollbackStarted(stage) if of_item(*stage)))
+    /// Whether a group that had succeeded was taken back, which is because of a later item.
+    pub fn takes_back(&self, group: ItemId) -> bool {
+        let ours = |barrier: BarrierId| {
+            let barrier = &self.plan.barriers[barrier.index()];
+            barrier.item == group && barrier.kind == BarrierKind::Commit
+        };
+        let of_group = |stage: StageId| self.plan.stages[stage.index()].item == group;
+        let succeeded = |told: &Happening| matches!(told, Happening::BarrierOpened(it) if ours(*it));
+        let back = |told: &Happening| matches!(told, Happening::RollbackStarted(it) if of_group(*it));
+        self.told.iter().any(succeeded) && self.told.iter().any(back)
     }
 
     /// Whatever can go well does, until the run has ended.
