@@ -10,6 +10,7 @@ mod generate;
 mod hostile;
 mod lowering;
 mod manifests;
+mod played;
 mod promises;
 mod robust;
 mod spellings;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 const RULE: &str = "all-or-nothing/violated";
 
-fn broken(source: &str) -> (Program, Vec<Diagnostic>) {
+/// A program, and what is said of its promises.
+pub fn broken(source: &str) -> (Program, Vec<Diagnostic>) {
     let program = single(source);
     let found = check(&program).into_iter().filter(|it| it.rule == RULE).collect();
     (program, found)
@@ -70,7 +71,8 @@ fn cases() -> Vec<(String, String)> {
     cases_of("tests/cases/promises.lockstep")
 }
 
-fn cases_of(path: &str) -> Vec<(String, String)> {
+/// The cases of a file: their names and sources.
+pub fn cases_of(path: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join(path)).unwrap();
     let cases = text.split("// --- ").skip(1).map(|case| case.split_once('\n').unwrap());
