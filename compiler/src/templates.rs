@@ -25,8 +25,13 @@ pub struct Templates {
 
 impl Templates {
     /// What the pattern that a file of the module names has found; none where the loader reads no such files.
-    pub fn found(&self, module: ModuleId, pattern: &str) -> Option<&Found> {
-        self.patterns.get(&(module, pattern.to_string()))
+    pub fn found(
+        &self,
+        module: ModuleId,
+        pattern: &Pattern<'_>,
+    ) -> Option<Vec<&Result<FileId, (PathBuf, String)>>> {
+        let found = pattern.globs().into_iter().map(|glob| self.patterns.get(&(module, glob)));
+        found.collect::<Option<Vec<_>>>().map(|found| found.into_iter().flatten().collect())
     }
 
     /// Takes in those of another program, whose modules and files are somewhere else now.
@@ -55,16 +60,37 @@ pub struct Pattern<'p> {
     pub open: bool,
 }
 
+impl Pattern<'_> {
+    /// All that there is to look for. What is only known later may turn out to name a folder, which stands for its YAML and
+    /// JSON files; and whatever else lies beside such a folder is none of them.
+    fn globs(&self) -> Vec<String> {
+        const EXTENSIONS: [&str; 3] = [".yaml", ".yml", ".json"];
+        if !self.open || EXTENSIONS.iter().any(|it| self.glob.ends_with(it)) {
+            return vec![self.glob.clone()];
+        }
+        let glob = self.glob.trim_end_matches('/');
+        let anything = glob == "*" || glob.ends_with("/*");
+        let itself = if anything { &EXTENSIONS[..] } else { &[""] };
+        let inside = EXTENSIONS.iter().map(|it| format!("{glob}/*{it}"));
+        itself.iter().map(|it| format!("{glob}{it}")).chain(inside).collect()
+    }
+}
+
 /// The texts in an expression that name files; says whether there is nothing else in it.
 pub fn patterns<'p>(expr: &'p Expr, all: &mut Vec<Pattern<'p>>) -> bool {
     match &expr.kind {
         ExprKind::Text(text) => {
             let open = text.parts.iter().any(|part| matches!(part, TextPart::Expr(_)));
-            let glob = text.parts.iter().map(|part| match part {
-                TextPart::Literal(text) => text.as_str(),
-                TextPart::Expr(_) => "*",
-            });
-            all.push(Pattern { expr, glob: glob.collect(), open });
+            let mut glob = String::new();
+            for part in &text.parts {
+                match part {
+                    TextPart::Literal(text) => glob.push_str(text),
+                    // Two stars would stand for folders at any depth.
+                    TextPart::Expr(_) if glob.ends_with('*') => {}
+                    TextPart::Expr(_) => glob.push('*'),
+                }
+            }
+            all.push(Pattern { expr, glob, open });
             true
         }
         ExprKind::List(items) => items.iter().filter(|item| !patterns(item, all)).count() == 0,
@@ -120,7 +146,7 @@ fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
                 if names(built_in) || names(&declared) {
                     let mut found = Vec::new();
                     patterns(&entry.value, &mut found);
-                    wanted.extend(found.into_iter().map(|it| (file.module, it.glob)));
+                    wanted.extend(found.iter().flat_map(Pattern::globs).map(|glob| (file.module, glob)));
                 }
             });
         }

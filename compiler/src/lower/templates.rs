@@ -47,7 +47,7 @@ impl<'p> Lowerer<'_, 'p> {
         let mut files: Vec<Filled> = Vec::new();
         let program = self.model.program;
         for pattern in found {
-            let found = program.templates.found(self.model.module(frame.file), &pattern.glob);
+            let found = program.templates.found(self.model.module(frame.file), &pattern);
             for file in found.into_iter().flatten().flatten() {
                 let known = self.templates.get(file);
                 if known.is_none_or(|known| files.iter().all(|filled| filled.template != *known)) {

@@ -39,7 +39,7 @@ impl<'p> Typer<'_, 'p> {
             complete &= patterns(&entry.value, &mut found);
             for pattern in found {
                 let at = self.at(pattern.expr.span);
-                let Some(files) = self.model.program.templates.found(self.module(), &pattern.glob) else {
+                let Some(files) = self.model.program.templates.found(self.module(), &pattern) else {
                     continue;
                 };
                 complete &= !files.is_empty() && !pattern.open;

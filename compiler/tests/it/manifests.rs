@@ -124,6 +124,50 @@ fn paths_that_are_not_known_yet_stand_for_every_file_they_may_mean() {
 }
 
 #[test]
+fn folders_that_are_not_known_yet_stand_for_the_manifests_in_them() {
+    for (pattern, folder) in [
+        ("k8s/${colour}", "k8s/blue"),
+        ("k8s/${colour}/", "k8s/blue"),
+        ("${colour}/base", "blue/base"),
+        ("${colour}${colour}", "blueblue"),
+        ("${colour}", "blue"),
+    ] {
+        let source = format!(
+            r#"service web(tag: string, colour: string = "blue") = kubernetes {{
+  artifact  = docker_image {{ image = "web", tag }}
+  manifests = ["{pattern}"]
+}}
+
+environment test {{
+  kind = non_production
+  infrastructure one = kubernetes {{ namespace = "n" }}
+}}
+
+workflow ship(service: service<kubernetes>, infra: infrastructure<kubernetes>) {{
+  phase p {{ step roll = kubernetes.rolling {{}} }}
+}}
+
+pipeline release(tag: string) {{ stage one = ship {{ service = web {{ tag }}, infra = test.one }} }}
+"#
+        );
+        let (path, deep) = (format!("{folder}/web.yaml"), format!("{folder}/deep/web.yaml"));
+        let files = [
+            ("main.lockstep", source.as_str()),
+            (&path, "a: ${tag}\n"),
+            (&deep, "nobody: ${looks}\n"),
+            ("README.md", "nobody: ${looks}\n"),
+        ];
+        assert!(found(&files).is_empty(), "{pattern}: {:?}", found(&files));
+        let arguments = [("tag".to_string(), "1.4".to_string())].into();
+        let plan = lower(&program(&files), Path::new(""), "release", &arguments).unwrap().plan;
+        let paths: Vec<&str> = plan.templates.iter().map(|template| template.path.as_str()).collect();
+        assert_eq!(paths, [path.as_str()], "{pattern}");
+        let broken = [files[0], (&path, "a: ${tga}\n")];
+        assert_eq!(found(&broken).len(), 1, "{pattern}: {:?}", found(&broken));
+    }
+}
+
+#[test]
 fn a_plan_holds_manifests_with_what_their_placeholders_stand_for() {
     let source = r#"service web(replicas: int, tag: string, note: string?) = kubernetes {
   artifact  = docker_image { image = "registry.example.com/web", tag }

@@ -31,7 +31,8 @@ impl Loader for Texts {
         // A program of sources only has nothing to say about other files.
         self.0.keys().find(|path| !is_source(path))?;
         let pattern = glob::Pattern::new(dir.join(pattern).to_str()?).ok()?;
-        let found = self.0.iter().filter(|(path, _)| pattern.matches_path(path));
+        let whole = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
+        let found = self.0.iter().filter(|(path, _)| pattern.matches_path_with(path, whole));
         let read = |(path, text): (&PathBuf, &String)| {
             let text = match path.extension().is_some_and(|extension| extension == "png") {
                 true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
