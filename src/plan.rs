@@ -8,17 +8,17 @@ use lockstep_compiler::Purpose;
 use lockstep_plan::export::{plan_json, plan_text};
 use std::collections::BTreeMap;
 
-/// Writes the plan to standard output or a file.
+/// Writes the plan to standard output or a file. With `--diff`, 1 says that a step would fail.
 pub fn run(args: &PlanArgs) -> Result<u8, Failure> {
     let (lowered, module) = lower(&args.pipeline, BTreeMap::new(), Purpose::Run)?;
-    let text = match args.format {
+    let (text, fine) = match args.format {
         _ if args.diff => diff::text(&lowered.plan, &module)?,
-        TextFormat::Text => plan_text(&lowered.plan),
-        TextFormat::Json => to_json(&plan_json(&lowered.plan))?,
+        TextFormat::Text => (plan_text(&lowered.plan), true),
+        TextFormat::Json => (to_json(&plan_json(&lowered.plan))?, true),
     };
     match &args.output {
         Some(path) => std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))?,
         None => print(&text)?,
     }
-    Ok(0)
+    Ok(u8::from(!fine))
 }

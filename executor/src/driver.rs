@@ -57,10 +57,10 @@ pub trait Driver: Send + Sync {
     }
 
     /// The run that made the call has ended for good: what it put on the target is a successful release now, and older ones
-    /// that nobody returns to any more can go.
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+    /// that nobody returns to any more can go. Gives what was deleted, for people.
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
         let _ = (call, context);
-        Box::pin(async { Ok(()) })
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Whether a run that makes these calls, all for one service and target, has what it will need: fails with what would
@@ -91,10 +91,10 @@ pub trait Driver: Send + Sync {
         Box::pin(async {})
     }
 
-    /// What deploying the call's service to its target would change, without changing anything; none where the provider has
-    /// no way to tell. Relative paths start from `module`.
-    fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
-        let _ = (call, module);
+    /// What these calls, all for one service and target, would change one after the other, without changing anything; none where
+    /// the provider has no way to tell. Relative paths start from `module`.
+    fn preview(&self, calls: Vec<Call>, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
+        let _ = (calls, module);
         None
     }
 
@@ -139,15 +139,34 @@ pub struct Identity {
     pub id: Option<String>,
 }
 
-/// Something that a deployment would make, change or remove.
+/// Something that carrying calls out one after the other would do. `call` counts them from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// What it is, for people.
-    pub what: String,
-    /// As it is; none when it is not there.
-    pub before: Option<String>,
-    /// As it would be; none when it would be removed.
-    pub after: Option<String>,
+pub enum Change {
+    /// Something is made, changed or removed.
+    Object {
+        /// By which call; none: once the run has ended for good.
+        call: Option<usize>,
+        /// What it is, for people.
+        what: String,
+        /// As it is before; none when it is not there.
+        before: Option<String>,
+        /// As it would be; none when it would be removed.
+        after: Option<String>,
+    },
+    /// The call would fail.
+    Fails {
+        /// Which.
+        call: usize,
+        /// In the words that it would fail with.
+        why: String,
+    },
+    /// What the call would do is not shown.
+    Hidden {
+        /// Which.
+        call: usize,
+        /// What it does, and why it is not shown.
+        why: String,
+    },
 }
 
 /// What became of an attempt.

@@ -23,8 +23,12 @@ pub(crate) async fn seal(
     for changed in state.sealed(plan) {
         let Some(driver) = driver(plan, &changed, drivers) else { continue };
         let name = plan.targets[changed.held.target.index()].name.clone();
-        if let Err(failure) = driver.seal(changed.call, context.clone()).await {
-            observer.note(&format!("warning: {name}: {}", failure.message));
+        match driver.seal(changed.call, context.clone()).await {
+            Ok(deleted) if deleted.is_empty() => {}
+            Ok(deleted) => {
+                observer.note(&format!("{name}: deleted what is left over: {}", deleted.join(", ")))
+            }
+            Err(failure) => observer.note(&format!("warning: {name}: {}", failure.message)),
         }
     }
 }

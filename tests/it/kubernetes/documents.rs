@@ -120,6 +120,10 @@ fn manifests_are_looked_at_before_anything_is_changed_anywhere() {
         refused(parts);
     }
     world.manifest(MANIFEST);
+    let job_named = job.replace("metadata: { name: m }", "metadata: { generateName: m- }");
+    write("job.yaml", &job_named);
+    refused(&["a Job has `metadata.generateName` and no `metadata.name`", "Give it a name"]);
+    write("job.yaml", job);
     write("more.yaml", &format!("{more}data: {{ k: 5 }}"));
     refused(&["the manifest `more.yaml`: line 4 column "]);
     write("more.yaml", &format!("{more}binaryData: {{ k: hunter2 }}"));
@@ -132,6 +136,41 @@ fn manifests_are_looked_at_before_anything_is_changed_anywhere() {
     write("job.yaml", job);
     world.run(&["version=3.9"]).exits(0);
     assert!(world.sandbox.module().join("begun").exists());
+}
+
+#[test]
+fn what_no_canary_and_no_colour_can_be_of_is_told_before_anything_is_touched() {
+    for (strategy, step, then) in
+        [("canary", "canary { share = 10% }", "promote"), ("blue_green", "stage {}", "swap")]
+    {
+        let phases = format!(
+            "phase before {{ step begin = shell {{ script = \"touch begun\" }} }}
+             phase deploy {{ step new = kubernetes.{step} }}
+             phase all {{ step over = kubernetes.{then} {{}} }}"
+        );
+        let Some(world) = world("no_copy", strategy, &phases) else { return };
+        let told = |parts: &[&str]| {
+            let said = world.run(&["version=3.9"]).exits(2);
+            for part in [&["nothing was begun"][..], parts].concat() {
+                assert!(said.err.contains(part), "{part} is not in\n{}", said.err);
+            }
+            assert!(!world.sandbox.module().join("begun").exists(), "no step was started");
+        };
+        let long = "a".repeat(250);
+        world.manifest(&MANIFEST.replace(
+            "kind: Deployment\nmetadata: { name: shop }",
+            &format!("kind: Deployment\nmetadata: {{ name: {long} }}"),
+        ));
+        told(&["is too long: it gets `-", "characters before that"]);
+        world.manifest(&MANIFEST.replace("kind: Deployment", "kind: StatefulSet"));
+        told(&["the service's manifests hold no Deployment"]);
+        world.edit(
+            "main.lockstep",
+            &format!("namespace = \"{}\"", world.namespace),
+            "namespace = \"Bad_NS\"",
+        );
+        told(&["`Bad_NS` cannot be the name of a namespace"]);
+    }
 }
 
 #[test]

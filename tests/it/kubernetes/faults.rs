@@ -119,6 +119,40 @@ fn missing_permissions_are_printed_as_a_role_before_anything_changes() {
     assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
 }
 
+/// The one Role that a run was refused with.
+fn printed_role(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.starts_with("apiVersion: rbac."));
+    let part = |line: &&str| {
+        ["apiVersion: ", "kind: ", "metadata: ", "rules:", "  - { apiGroups"]
+            .iter()
+            .any(|it| line.starts_with(it))
+    };
+    let role: Vec<&str> = lines.take_while(part).collect();
+    assert_eq!(text.matches("kind: Role\n").count(), 1, "{text}");
+    role.join("\n")
+}
+
+#[test]
+fn a_role_is_printed_for_all_that_the_run_needs_in_the_namespace() {
+    let Some(world) = world("whole_role", "rolling", ROLLOUT) else { return };
+    let Some(deployer) = world.deployer(2) else { return };
+    let context = format!("context = \"{}\"", world.context(2));
+    world.edit("main.lockstep", &context, &format!("context = \"{deployer}\""));
+    let tool = "service tool = kubernetes {\n  artifact = docker_image { image = \"tool\" }\n  manifests = [\"tool.yaml\"]\n}\n\nservice shop(";
+    world.edit("main.lockstep", "service shop(", tool);
+    let stage = "  parallel {\n    stage tool = ship { service = tool, infra = test.region2 }\n";
+    world.edit("main.lockstep", "  parallel {\n", stage);
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: tool }\n";
+    std::fs::write(world.sandbox.module().join("tool.yaml"), account).unwrap();
+    world.grant(2, &documented_role());
+    let refused = world.run(&["version=3.9"]).exits(2);
+    assert!(refused.err.contains("(create serviceaccounts, delete serviceaccounts, "), "{}", refused.err);
+    world.grant(2, &printed_role(&refused.err));
+    world.run(&["version=3.9"]).exits(0);
+    assert!(world.get(2, "v1", "ServiceAccount", "tool").is_some());
+    assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
 #[test]
 fn staging_needs_what_the_documentation_says_besides() {
     let phases = "
@@ -130,10 +164,12 @@ fn staging_needs_what_the_documentation_says_besides() {
     world.edit("main.lockstep", &context, &format!("context = \"{deployer}\""));
     world.grant(2, &documented_role());
     let refused = world.run(&["version=3.9"]).exits(2);
-    let missing = "rules:\n  - { apiGroups: [apps], resources: [replicasets], verbs: [list] }\n";
-    assert!(refused.err.contains(missing), "{}", refused.err);
-    let (plain, more) = ("[replicasets], verbs: [get]", "[replicasets], verbs: [get, list]");
-    world.grant(2, &documented_role().replace(plain, more));
+    let missing =
+        "permissions are missing in namespace `NAMESPACE` of context `CONTEXT` (list replicasets.apps), ";
+    let missing = missing.replace("NAMESPACE", &world.namespace).replace("CONTEXT", &deployer);
+    assert!(refused.err.contains(&missing), "{}", refused.err);
+    // What is printed is all that is needed: it takes the place of the Role that is bound.
+    world.grant(2, &printed_role(&refused.err));
     for version in ["3.9", "3.10"] {
         world.run(&[&format!("version={version}")]).exits(0);
         assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:{version}"), 3)]);

@@ -131,7 +131,9 @@ fn what_left_the_manifests_is_removed_once_it_cannot_be_needed() {
         ["extra", "shop"],
         "nothing goes before the run has ended well"
     );
-    world.run(&["version=3.9"]).exits(0);
+    let told = world.run(&["version=3.9"]).exits(0).err;
+    let line = told.lines().find(|line| line.contains("test.region1: deleted what is left over: "));
+    assert!(line.is_some_and(|line| line.contains("Service `extra`")), "{told}");
     for region in [1, 2] {
         assert_eq!(world.names(region, "v1", "Service"), ["shop"]);
         assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1);

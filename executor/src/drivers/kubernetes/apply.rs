@@ -68,22 +68,25 @@ pub(super) async fn wait_back(target: &Target, applied: &[Json], epoch: u64) -> 
     try_join_all(workloads.map(|object| returned(target, object, epoch))).await.map(drop)
 }
 
-/// Deletes the objects of these releases that are not among `kept`, the last applied first.
+/// Deletes the objects of these releases that are not among `kept`, the last applied first. Gives those that were there.
 pub(super) async fn delete_others<'a>(
     target: &Target,
     releases: impl Iterator<Item = &'a Held>,
     kept: &[Id],
     epoch: u64,
-) -> Result<(), Failure> {
+) -> Result<Vec<Id>, Failure> {
     let mut others: Vec<&Id> = Vec::new();
     for id in releases.flat_map(|held| &held.objects) {
         if !others.contains(&id) && !kept.iter().any(|kept| kept.same(id)) {
             others.push(id);
         }
     }
-    for id in others.iter().rev() {
+    let mut deleted = Vec::new();
+    for id in others.into_iter().rev() {
         target.go_on()?;
-        target.delete(id, epoch).await?;
+        if target.delete(id, epoch).await? {
+            deleted.push(id.clone());
+        }
     }
-    Ok(())
+    Ok(deleted)
 }

@@ -8,8 +8,9 @@ use super::release::Release;
 use super::steps::{Deployment, Outputs, begin, deploy, extra, restarts, service};
 use super::target::{Manner, Target};
 use super::traffic::{belongs, is_route};
+use super::validity::leaves_room;
 use crate::driver::Attempt;
-use lockstep_plan::{Failure, Value};
+use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
 
 /// Tells a canary's pods from the others.
@@ -24,30 +25,13 @@ pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs
     let objects = service(target, attempt).await?;
     let before = Head::now(target).await?;
     let Some(stable) = &before.current else {
-        return Err(policy(format!(
-            "no release of `{}` runs in {} yet, so there is nothing to run a canary beside: deploy one with \
-             `kubernetes.rolling` first",
-            target.instance,
-            target.place()
-        )));
+        return Err(nothing_beside(target));
     };
     let stable = Release::read(target, stable).await?;
-    let mut release = Release::default();
-    for object in objects {
-        let id = Id::of(&object);
-        if id.kind == "Deployment" {
-            let replicas = replicas(target, attempt, &object).await?;
-            release.objects.push(copy(object, replicas));
-        } else if COMPANIONS.contains(&id.kind.as_str()) && !stable.holds(&id) {
-            release.objects.push(object);
-        }
-    }
+    let mut release = beside(target, &attempt.call, objects, &stable).await?;
     // What sends it a share of the requests stays.
     if let Some(before) = before.canary.as_deref().filter(|_| before.run == target.run) {
         release.objects.extend(Release::read(target, before).await?.objects.into_iter().filter(belongs));
-    }
-    if !release.objects.iter().any(|object| object["kind"] == "Deployment") {
-        return Err(policy("the service's manifests hold no Deployment, and only these can have a canary"));
     }
     let name = release.name();
     release.store(target).await?;
@@ -60,13 +44,54 @@ pub(super) async fn canary(target: &Target, attempt: &Attempt) -> Result<Outputs
     Ok(Outputs::from([("revision".to_string(), Value::Int(head.revision + 1))]))
 }
 
+pub(super) fn nothing_beside(target: &Target) -> Failure {
+    policy(format!(
+        "no release of `{}` runs in {} yet, so there is nothing to run a canary beside: deploy one with \
+         `kubernetes.rolling` first",
+        target.instance,
+        target.place()
+    ))
+}
+
+/// What runs of these objects beside the release in place.
+pub(super) async fn beside(
+    target: &Target,
+    call: &Call,
+    objects: Vec<Json>,
+    stable: &Release,
+) -> Result<Release, Failure> {
+    fits(&objects)?;
+    let mut release = Release::default();
+    for object in objects {
+        let id = Id::of(&object);
+        if id.kind == "Deployment" {
+            let replicas = replicas(target, call, &object).await?;
+            release.objects.push(copy(object, replicas));
+        } else if COMPANIONS.contains(&id.kind.as_str()) && !stable.holds(&id) {
+            release.objects.push(object);
+        }
+    }
+    Ok(release)
+}
+
+/// What a Deployment's canary is called after it.
+const SUFFIX: &str = "-canary";
+
+/// Fails where these objects cannot have a canary.
+pub(super) fn fits(objects: &[Json]) -> Result<(), Failure> {
+    if !objects.iter().any(|object| object["kind"] == "Deployment") {
+        return Err(policy("the service's manifests hold no Deployment, and only these can have a canary"));
+    }
+    objects.iter().try_for_each(|object| leaves_room(object, SUFFIX))
+}
+
 /// How many pods the canary of a Deployment has: as many as the step says, or the share of those that run now, and one at
 /// least.
-async fn replicas(target: &Target, attempt: &Attempt, deployment: &Json) -> Result<i64, Failure> {
-    if let Some(Value::Int(replicas)) = attempt.call.arguments.get("replicas") {
+async fn replicas(target: &Target, call: &Call, deployment: &Json) -> Result<i64, Failure> {
+    if let Some(Value::Int(replicas)) = call.arguments.get("replicas") {
         return Ok(*replicas);
     }
-    let share = match attempt.call.arguments.get("share") {
+    let share = match call.arguments.get("share") {
         Some(Value::Percent(share)) => i64::from(*share),
         _ => 0,
     };
@@ -82,7 +107,7 @@ fn share_of(share: i64, all: i64) -> i64 {
 
 /// A Deployment under a name and with labels of its own; the Service's selector still fits its pods.
 fn copy(mut deployment: Json, replicas: i64) -> Json {
-    let name = format!("{}-canary", Id::of(&deployment).name);
+    let name = format!("{}{SUFFIX}", Id::of(&deployment).name);
     deployment["metadata"]["name"] = name.into();
     deployment["spec"]["replicas"] = replicas.into();
     for path in [

@@ -9,6 +9,7 @@ use super::replicas::refuse_dangling;
 use super::steps::{Deployment, Outputs, deploy, extra, released, rendered, restarts, service};
 use super::target::{Manner, Target};
 use super::traffic::{HASH, deployments, stable};
+use super::validity::leaves_room;
 use super::watch::Watched;
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Kind};
@@ -41,13 +42,19 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
 }
 
 /// A release in the colour that does not serve.
-fn coloured(mut objects: Vec<Json>, serving: &Release) -> Result<Release, Failure> {
+pub(super) fn coloured(mut objects: Vec<Json>, serving: &Release) -> Result<Release, Failure> {
     let colour = if serving.colour.as_deref() == Some("blue") { "green" } else { "blue" };
+    fits(&objects)?;
+    paint(&mut objects, colour);
+    Ok(Release { objects, colour: Some(colour.into()), ..Release::default() })
+}
+
+/// Fails where these objects cannot be staged.
+pub(super) fn fits(objects: &[Json]) -> Result<(), Failure> {
     if !objects.iter().any(|object| object["kind"] == "Deployment") {
         return Err(policy("the service's manifests hold no Deployment, and only these can be staged"));
     }
-    paint(&mut objects, colour);
-    Ok(Release { objects, colour: Some(colour.into()), ..Release::default() })
+    objects.iter().try_for_each(|object| leaves_room(object, "-green"))
 }
 
 /// What can be told of staging before there is a run.
@@ -63,7 +70,7 @@ pub(super) async fn look_ahead(target: &Target, call: &Call, module: &Path) -> R
 }
 
 /// Where no release of ours is in place, Services of somebody else may fit staged pods, and are not ours to narrow.
-async fn refuse_foreign(target: &Target, release: &Release) -> Result<(), Failure> {
+pub(super) async fn refuse_foreign(target: &Target, release: &Release) -> Result<(), Failure> {
     for id in release.all().map(Id::of).filter(|id| id.kind == "Service") {
         let Some(live) = target.get(&id).await? else { continue };
         let selector = at(&live, &["spec", "selector"]).and_then(Json::as_object);
@@ -149,7 +156,7 @@ pub(super) async fn swap(target: &Target, attempt: &Attempt) -> Result<(), Failu
     swapped.await.map(drop)
 }
 
-fn nothing_staged(target: &Target) -> Failure {
+pub(super) fn nothing_staged(target: &Target) -> Failure {
     policy(format!(
         "nothing of this run is staged for `{}` in {}: a `kubernetes.stage` step has to come before the swap",
         target.instance,

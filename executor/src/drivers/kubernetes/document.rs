@@ -56,6 +56,9 @@ impl Marked<'_> {
             end = range.end;
         }
         text.push_str(&file.text[end..]);
+        if file.path.ends_with(".json") {
+            text = separated(text);
+        }
         Marked { file, text, mark }
     }
 
@@ -96,6 +99,27 @@ impl Marked<'_> {
             other => other,
         })
     }
+}
+
+/// JSON objects one after another, as documents of YAML; on the lines on which they stood, where each begins one.
+fn separated(text: String) -> String {
+    let mut stream = serde_json::Deserializer::from_str(&text).into_iter::<serde::de::IgnoredAny>();
+    let mut ends = Vec::new();
+    while let Some(Ok(_)) = stream.next() {
+        ends.push(stream.byte_offset());
+    }
+    let mut documents = String::with_capacity(text.len());
+    let mut from = 0;
+    for end in ends {
+        let rest = &text[end..];
+        let gap = rest.len() - rest.trim_start().len();
+        documents.push_str(&text[from..end + gap]);
+        from = end + gap;
+        if from < text.len() {
+            documents.push_str(if rest[..gap].contains('\n') { "--- " } else { "\n--- " });
+        }
+    }
+    documents + &text[from..]
 }
 
 fn twice(key: &str) -> String {
@@ -155,6 +179,27 @@ mod tests {
 
     fn objects(text: &str) -> Result<Vec<Json>, String> {
         parse(&file(text))
+    }
+
+    #[test]
+    fn json_may_hold_several_documents() {
+        let service = |name: &str| {
+            format!(
+                "{{\"apiVersion\": \"v1\", \"kind\": \"Service\",\n\"metadata\": {{\"name\": \"{name}\"}}}}"
+            )
+        };
+        let all = |text: &str| parse(&File { path: "a.json".into(), ..file(text) });
+        let names =
+            |text: &str| -> Vec<String> { all(text).unwrap().iter().map(|it| Id::of(it).name).collect() };
+        let [a, b, c] = ["«a: b»", "b", "c"].map(service);
+        let a = a.replace("«a: b»", "«a»");
+        assert_eq!(names(&format!("{a}\n{b}\n\n{c}\n")), ["a", "b", "c"]);
+        assert_eq!(names(&format!("{a}{b} {c}")), ["a", "b", "c"]);
+        assert_eq!(names(&a), ["a"]);
+        let wrong = all(&format!("{a}\n{b}\n{}", c.replace("v1", "v1/"))).unwrap_err();
+        assert!(wrong.starts_with("line 5 "), "{wrong}");
+        assert!(all(&format!("{a}\n{{\"a\": 1, \"a\": 2}}")).unwrap_err().contains("stands twice"));
+        assert!(all(&format!("{a}\n{{")).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::problem::Problem;
 use http::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
+use kube::config::{ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
 use kube::{Client, Config};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -95,9 +95,13 @@ pub(super) fn client(mut config: Config) -> Result<Client, Problem> {
             "the token that `{name}` of the context's user holds {why}"
         )));
     }
+    let plugin = config.auth_info.exec.clone();
     // What a credential plugin prints is seen by the library only.
     match catch_unwind(AssertUnwindSafe(|| Client::try_from(config))) {
-        Ok(client) => client.map_err(Problem::from),
+        Ok(client) => client.map_err(|error| match (Problem::from(error), plugin) {
+            (Problem::Credentials(why), Some(plugin)) => Problem::Credentials(named(&why, &plugin)),
+            (problem, _) => problem,
+        }),
         Err(_) => {
             Err(Problem::Credentials(format!("the token that {PLUGIN} printed cannot be sent in a header")))
         }
@@ -174,6 +178,19 @@ pub(super) fn explain(error: &KubeconfigError) -> String {
 
 /// What gives credentials, for people.
 const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
+
+/// What is wrong with a credential plugin, with its name, and with how to install it where it cannot be started.
+fn named(why: &str, plugin: &ExecConfig) -> String {
+    let Some(command) = &plugin.command else { return why.into() };
+    let mut named =
+        why.replace(PLUGIN, &format!("the credential plugin `{command}` (`exec` of the context's user)"));
+    if named.contains("cannot be started")
+        && let Some(hint) = plugin.install_hint.as_deref().map(str::trim).filter(|hint| !hint.is_empty())
+    {
+        named.push_str(&format!(". The kubeconfig says of it: {hint}"));
+    }
+    named
+}
 
 /// What is wrong with credentials, without a word of them, or of the command line that gets them.
 pub(super) fn credentials(error: &AuthError) -> String {
@@ -253,6 +270,19 @@ mod tests {
             let user = user.replace("FILE", &file.path().display().to_string());
             let message = problem(&USER.replace("USER", &user));
             assert!(message.contains(part) && !message.contains("s3cr3t"), "{user}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_there_is_named_with_how_to_install_it() {
+        let exec = serde_json::json!({ "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "interactiveMode": "Never",
+            "args": ["s3cr3t"], "installHint": "install it with\n  brew install no-such-plugin\n",
+        } });
+        let message = problem(&USER.replace("USER", &exec.to_string()));
+        for part in ["plugin `no-such-plugin` (`exec` of", "cannot be started", "brew install no-such-plugin"]
+        {
+            assert!(message.contains(part) && !message.contains("s3cr3t"), "{part}: {message}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::document::{line, parse};
 use super::object::{Id, MANAGED_BY};
 use super::problem::{policy, wrong};
 use super::template::{self, Scope};
-use lockstep_plan::{Failure, File, Value};
+use lockstep_plan::{Call, Failure, File, Value};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,19 @@ pub(super) fn loaded(patterns: &[&str], filled: &[File]) -> Result<Option<Vec<Js
         }
     }
     objects(&texts, patterns).map(Some)
+}
+
+/// The files that came with a call and that its own arguments name, as one; each by itself where it is not known yet which of
+/// them these are.
+pub(super) fn chosen(call: &Call) -> Vec<Vec<File>> {
+    let named = call.arguments.get("manifests").or_else(|| call.arguments.get("manifest"));
+    if named.is_none() {
+        return call.files.iter().map(|file| vec![file.clone()]).collect();
+    }
+    let named = patterns(named);
+    let chosen = call.files.iter().filter(|file| named.iter().any(|pattern| names(pattern, &file.path)));
+    let chosen: Vec<File> = chosen.cloned().collect();
+    if chosen.is_empty() { Vec::new() } else { vec![chosen] }
 }
 
 fn came(pattern: &str, filled: &[File]) -> Vec<File> {

@@ -47,7 +47,7 @@ use crate::driver::{Attempt, Cancel, Change, Context, Driver, Identity, Other, P
 use cluster::Cluster;
 use lease::Leases;
 use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value};
-use permissions::Granted;
+use permissions::Needed;
 use problem::wrong;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ struct Shared {
     /// By context.
     clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
     leases: Arc<Leases>,
-    granted: Arc<Granted>,
+    needed: Arc<Needed>,
     wanted: preflight::Wanted,
 }
 
@@ -124,7 +124,7 @@ impl Kubernetes {
             cancel,
             deadline: Instant::now() + limit,
             leases: self.0.leases.clone(),
-            granted: self.0.granted.clone(),
+            needed: self.0.needed.clone(),
         })
     }
 
@@ -173,11 +173,12 @@ impl Driver for Kubernetes {
         pin::pin(plan, module);
     }
 
-    fn preview(&self, call: Call, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
+    fn preview(&self, calls: Vec<Call>, module: PathBuf) -> Option<Work<Result<Vec<Change>, Failure>>> {
         let driver = self.clone();
         Some(Box::pin(async move {
-            let target = driver.target(&call, ("preview", 0), Cancel::never(), LOOKING).await?;
-            preview::changes(&target, &call, &module).await
+            let Some(call) = calls.first() else { return Ok(Vec::new()) };
+            let target = driver.target(call, ("preview", 0), Cancel::never(), LOOKING).await?;
+            preview::changes(&target, &calls, &module).await
         }))
     }
 
@@ -199,7 +200,7 @@ impl Driver for Kubernetes {
         })
     }
 
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
         let driver = self.clone();
         Box::pin(async move {
             let target =

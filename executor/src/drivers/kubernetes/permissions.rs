@@ -1,4 +1,4 @@
-//! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that is missing.
+//! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that allows it.
 
 use super::cluster::Call as Request;
 use super::manifest::{self, settle};
@@ -10,6 +10,7 @@ use lockstep_plan::{Call, Failure, Kind};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +28,14 @@ pub(super) struct Need {
 impl Need {
     fn new(group: &str, resource: &str, verb: &str) -> Need {
         Need { cluster: false, group: group.into(), resource: resource.into(), verb: verb.into() }
+    }
+}
+
+/// `patch deployments.apps`
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
     }
 }
 
@@ -81,10 +90,22 @@ const SHARING: [(&str, &str, &[&str]); 2] =
 /// What running a Job to its end needs.
 const RUNNING: [&str; 5] = ["get", "create", "delete", "list", "watch"];
 
-/// What was found to be allowed: context, namespace and need.
-pub(super) type Granted = Mutex<BTreeSet<(String, String, Need)>>;
+/// What calls were found to need, by context and namespace.
+pub(super) type Needed = Mutex<BTreeMap<(String, String), Needs>>;
 
-/// Fails, with the Role that is missing, unless everything is allowed that these calls need, all of one instance.
+/// What is needed in one namespace, whoever needs it, and what of it was found to be allowed, or not.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    all: BTreeSet<Need>,
+    granted: BTreeSet<Need>,
+    missing: BTreeSet<Need>,
+}
+
+/// How many missing permissions are named one by one.
+const NAMED: usize = 8;
+
+/// Fails unless everything is allowed that these calls need, all of one instance; with the Role of all that is known to be needed
+/// in the namespace, so that a Role of that name can be replaced by it.
 pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Result<(), Failure> {
     let mut needs = BTreeSet::new();
     let mut add = |group: &str, resource: &str, verbs: &[&str]| {
@@ -107,8 +128,8 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         }
         let verbs = if job { &RUNNING[..] } else { &APPLYING };
         let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
-        if !call.files.is_empty() {
-            objects.extend(manifest::objects(&call.files, &[])?);
+        for files in manifest::chosen(call) {
+            objects.extend(manifest::objects(&files, &[])?);
         }
         for object in &objects {
             let id = Id::of(object);
@@ -135,24 +156,34 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         }
     }
     needs.extend(shared);
-    let known = |need: Need| (target.cluster.context.clone(), target.namespace.clone(), need);
+    let place = (target.cluster.context.clone(), target.namespace.clone());
     {
-        let granted = target.granted.lock().unwrap_or_else(PoisonError::into_inner);
-        needs.retain(|need| !granted.contains(&known(need.clone())));
+        let mut needed = target.needed.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = needed.entry(place.clone()).or_default();
+        there.all.extend(needs.iter().cloned());
+        needs.retain(|need| !there.granted.contains(need));
     }
     if needs.is_empty() {
         return Ok(());
     }
     let missing = missing(target, &needs).await?;
+    let mut needed = target.needed.lock().unwrap_or_else(PoisonError::into_inner);
+    let there = needed.entry(place).or_default();
     if missing.is_empty() {
-        let mut granted = target.granted.lock().unwrap_or_else(PoisonError::into_inner);
-        granted.extend(needs.into_iter().map(known));
+        there.granted.extend(needs);
         return Ok(());
     }
+    there.missing.extend(missing);
+    let mut missing: Vec<String> = there.missing.iter().map(Need::to_string).collect();
+    if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        missing.truncate(NAMED);
+        missing.push(format!("and {more} more"));
+    }
     let message = format!(
-        "permissions are missing in {}, and nothing was changed; bind this:\n{}",
+        "permissions are missing in {} ({}), and nothing was changed; this is all that the run needs there, bind it:\n{}",
         target.place(),
-        role(&target.namespace, &missing)
+        missing.join(", "),
+        role(&target.namespace, &there.all)
     );
     Err(Failure::new(Kind::Authorization, message))
 }
@@ -196,7 +227,7 @@ async fn allowed(target: &Target, need: &Need) -> Result<bool, Failure> {
 }
 
 /// A Role that grants it, a line for each kind; and a ClusterRole where something belongs to no namespace.
-fn role(namespace: &str, needs: &[Need]) -> String {
+fn role(namespace: &str, needs: &BTreeSet<Need>) -> String {
     let (shared, own): (Vec<&Need>, Vec<&Need>) = needs.iter().partition(|need| need.cluster);
     let one = |head: String, needs: &[&Need]| (!needs.is_empty()).then(|| head + &rules(needs));
     let kind = |kind: &str, metadata: &str| {
@@ -254,15 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn the_missing_role_is_one_that_can_be_applied() {
-        let role = role(
-            "shop",
-            &[
-                need("", "pods/log", "get"),
-                need("apps", "deployments", "get"),
-                need("apps", "deployments", "patch"),
-            ],
-        );
+    fn the_role_is_one_that_can_be_applied() {
+        let needs = [
+            need("", "pods/log", "get"),
+            need("apps", "deployments", "get"),
+            need("apps", "deployments", "patch"),
+        ];
+        assert_eq!(needs[2].to_string(), "patch deployments.apps");
+        let role = role("shop", &BTreeSet::from(needs));
         let parsed: Json = serde_saphyr::from_str(&role).unwrap();
         assert_eq!(parsed["metadata"]["namespace"], "shop");
         assert_eq!(

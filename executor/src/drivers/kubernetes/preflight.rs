@@ -1,11 +1,12 @@
 //! What can be told before a run changes anything on any target: whether the manifests are sound, and whether what they need
 //! is allowed.
 
-use super::manifest::{loaded, objects, patterns};
+use super::manifest::{chosen, loaded, objects, patterns};
 use super::object::Id;
 use super::problem::{policy, wrong};
 use super::target::Target;
-use super::{colours, permissions, versioned};
+use super::validity::{LONGEST_LABEL, is_label};
+use super::{canary, colours, permissions, versioned};
 use lockstep_plan::{Call, Failure, File, Kind};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(super) async fn check(
     module: &Path,
     wanted: &Wanted,
 ) -> Result<(), Failure> {
+    namespace(target)?;
     for call in calls {
         let objects = manifests(call)?;
         one_instance(target, objects.iter().map(Id::of), wanted)?;
@@ -44,6 +46,18 @@ pub(super) async fn check(
     }
 }
 
+/// Fails where no namespace can be called so.
+fn namespace(target: &Target) -> Result<(), Failure> {
+    let name = target.namespace.as_str();
+    if is_label(name) {
+        return Ok(());
+    }
+    Err(policy(format!(
+        "`{name}` cannot be the name of a namespace: it has to be up to {LONGEST_LABEL} lower-case letters, digits and `-`, with a \
+         letter or digit at both ends"
+    )))
+}
+
 /// Whether it would be no different once the run has begun.
 fn sure(kind: Kind) -> bool {
     [Kind::Authentication, Kind::Authorization, Kind::Policy].contains(&kind)
@@ -53,18 +67,21 @@ fn sure(kind: Kind) -> bool {
 fn manifests(call: &Call) -> Result<Vec<Json>, Failure> {
     let mut all = Vec::new();
     if call.step == "job" {
-        if !call.files.is_empty() {
-            job(&call.files)?;
-        }
+        chosen(call).iter().try_for_each(|files| job(files))?;
         return Ok(all);
     }
     if let Some(service) = &call.service
         && let Some(objects) = loaded(&patterns(service.settings.get("manifests")), &service.files)?
     {
+        match call.step.as_str() {
+            "canary" => canary::fits(&objects)?,
+            "stage" => colours::fits(&objects)?,
+            _ => {}
+        }
         all.extend(named(objects)?);
     }
-    if !call.files.is_empty() {
-        all.extend(named(objects(&call.files, &paths(&call.files))?)?);
+    for files in chosen(call) {
+        all.extend(named(objects(&files, &paths(&files))?)?);
     }
     Ok(all)
 }

@@ -13,8 +13,8 @@ use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
 
 /// Makes the release in place the last successful one, and removes what only others hold. The one that ran before the run,
-/// and as many before that as the infrastructure keeps, can still be returned to.
-pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
+/// and as many before that as the infrastructure keeps, can still be returned to. Gives what was deleted.
+pub(super) async fn seal(target: &Target, call: &Call) -> Result<Vec<String>, Failure> {
     let before = recorded(call)?;
     let keep = match call.target.as_ref().and_then(|target| target.settings.get("keep_releases")) {
         Some(Value::Int(keep)) => usize::try_from(*keep).unwrap_or(1),
@@ -26,22 +26,24 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<(), Failure> {
     });
     let head = taken.await?;
     if head.tidy {
-        return Head::close(target, head.epoch, |_| {}).await;
+        Head::close(target, head.epoch, |_| {}).await?;
+        return Ok(Vec::new());
     }
     let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
     let known = Head { history: history.clone(), ..head.clone() };
     let kept: Vec<&str> = head.current.as_deref().into_iter().chain(head.canary.as_deref()).collect();
-    held(target, head.epoch, tidy(target, &known, &kept)).await?;
-    Head::close(target, head.epoch, |head| {
+    let deleted = held(target, head.epoch, tidy(target, &known, &kept)).await?;
+    let closed = Head::close(target, head.epoch, |head| {
         head.history.clone_from(&history);
         head.tidy = true;
-    })
-    .await
+    });
+    closed.await?;
+    Ok(deleted)
 }
 
 /// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that
-/// are not in the head's history.
-async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure> {
+/// are not in the head's history. Gives the objects that were deleted.
+async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<Vec<String>, Failure> {
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
     for name in kept {
@@ -60,13 +62,13 @@ async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<(), Failure
     Head::change(target, head.epoch, |head| head.replicas.extend(counted.clone())).await?;
     // Before the autoscaler goes, so that it is not forgotten; and after it, which may have had its say in between.
     set_replicas(target, head, &freed).await?;
-    delete_others(target, others.values(), &holds, head.epoch).await?;
+    let deleted = delete_others(target, others.values(), &holds, head.epoch).await?;
     set_replicas(target, head, &freed).await?;
     let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
     for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
     }
-    Ok(())
+    Ok(deleted.iter().map(Id::to_string).collect())
 }
 
 /// What those among these objects that are autoscalers scale.

@@ -8,7 +8,7 @@ use super::lease::Leases;
 use super::object::{
     EPOCH, INSTANCE, Id, MANAGED_BY, NAMESPACE, annotate, dns_name, label, note, notes, stamp, text,
 };
-use super::permissions::Granted;
+use super::permissions::Needed;
 use super::problem::{Problem, policy, wrong};
 use super::replicas::{self, Say};
 use super::taken::{self, TAKEN, Taken};
@@ -53,8 +53,8 @@ pub(super) struct Target {
     pub deadline: Instant,
     /// What this process holds.
     pub leases: Arc<Leases>,
-    /// What was found to be allowed.
-    pub granted: Arc<Granted>,
+    /// What this process was found to need.
+    pub needed: Arc<Needed>,
 }
 
 impl Target {
@@ -222,7 +222,7 @@ impl Target {
     /// Somebody else owns the object or one of its fields, a newer holder has written it, or the API server refuses it.
     pub async fn apply(&self, object: &Json, epoch: u64, manner: Manner, say: Say) -> Result<Json, Failure> {
         let id = Id::of(object);
-        let applied = self.patch(object, epoch, manner, say).await?;
+        let (applied, _) = self.patch(object, epoch, manner, say).await?;
         let applied = match manner {
             Manner::Back => self.release(&id, applied, epoch).await?,
             _ => applied,
@@ -230,13 +230,23 @@ impl Target {
         replicas::let_go(self, &id, applied, epoch).await
     }
 
-    /// What applying an object would make of it.
-    pub async fn dry_run(&self, object: &Json, epoch: u64, say: Say) -> Result<Json, Failure> {
-        // Conflicts are for the run to tell; what would come of it is of interest all the same.
+    /// What applying an object would make of it, and what of it belongs to somebody else.
+    pub async fn dry_run(
+        &self,
+        object: &Json,
+        epoch: u64,
+        say: Say,
+    ) -> Result<(Json, Option<String>), Failure> {
         self.patch(object, epoch, Manner::Dry, say).await
     }
 
-    async fn patch(&self, object: &Json, epoch: u64, manner: Manner, say: Say) -> Result<Json, Failure> {
+    async fn patch(
+        &self,
+        object: &Json,
+        epoch: u64,
+        manner: Manner,
+        say: Say,
+    ) -> Result<(Json, Option<String>), Failure> {
         let id = Id::of(object);
         let path = self.path(&id).await?;
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
@@ -254,7 +264,7 @@ impl Target {
                     Manner::Back
                         if !taken.whole && text(live, &["metadata", "labels", INSTANCE]).is_none() =>
                     {
-                        return Ok(live.clone());
+                        return Ok((live.clone(), None));
                     }
                     Manner::Back | Manner::Dry => {}
                 }
@@ -287,10 +297,17 @@ impl Target {
                 body: Some(("application/apply-patch+yaml", wanted.to_string().into_bytes())),
             };
             let mut sent = match manner {
-                Manner::Dry => self.call(&call(&format!("{forced}&dryRun=All"), &wanted)).await,
+                Manner::Dry => self.call(&call(&format!("{plain}&dryRun=All"), &wanted)).await,
                 _ => self.cluster.write(&call(&plain, &wanted), self, epoch).await,
             };
             let conflicts = sent.as_ref().err().map(Problem::conflicts).unwrap_or_default();
+            let mut conflict = None;
+            if !conflicts.is_empty() && manner == Manner::Dry {
+                // What would come of it is of interest all the same.
+                let told = sent.as_ref().err().map(|problem| self.failure(&format!("apply {id}"), problem));
+                conflict = told.map(|failure| failure.message);
+                sent = self.call(&call(&format!("{forced}&dryRun=All"), &wanted)).await;
+            }
             if !conflicts.is_empty() && matches!(manner, Manner::Forced | Manner::Back) {
                 let Some(whole) = self.whole(&id).await? else { continue };
                 if whole["metadata"]["resourceVersion"] != wanted["metadata"]["resourceVersion"] {
@@ -318,7 +335,7 @@ impl Target {
                 }
             }
             match sent {
-                Ok(applied) => return Ok(applied),
+                Ok(applied) => return Ok((applied, conflict)),
                 Err(problem) if problem.outdated() => {}
                 Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
             }
@@ -433,24 +450,25 @@ impl Target {
     }
 
     /// Deletes an object of this instance, with what depends on it. One that is not there, or not ours, is left as it is.
-    pub async fn delete(&self, id: &Id, epoch: u64) -> Result<(), Failure> {
+    /// Says whether it was deleted.
+    pub async fn delete(&self, id: &Id, epoch: u64) -> Result<bool, Failure> {
         if let Some(why) = self.out_of_reach(id).await? {
             self.say(&format!("nothing to delete of {id}: {why}"));
-            return Ok(());
+            return Ok(false);
         }
         for _ in 0..WRITES {
-            let Some(live) = self.get(id).await? else { return Ok(()) };
+            let Some(live) = self.get(id).await? else { return Ok(false) };
             if !self.owns(&live)
                 || id.kind == "Namespace"
                 || live["metadata"]["deletionTimestamp"].is_string()
             {
-                return Ok(());
+                return Ok(false);
             }
             self.refuse_foreign(id, &live, epoch)?;
             if Taken::of(&live, &self.run).whole {
                 let nothing =
                     json!({ "apiVersion": id.version, "kind": id.kind, "metadata": { "name": id.name } });
-                return self.apply(&nothing, epoch, Manner::Back, Say::Written).await.map(drop);
+                return self.apply(&nothing, epoch, Manner::Back, Say::Written).await.map(|_| false);
             }
             let preconditions = json!({
                 "uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"],
@@ -459,8 +477,8 @@ impl Target {
             self.say(&format!("deleting {id}"));
             let call = Call::json(Method::DELETE, self.path(id).await?, &body);
             match self.cluster.write(&call, self, epoch).await {
-                Ok(_) => return Ok(()),
-                Err(problem) if problem.is(404) => return Ok(()),
+                Ok(_) => return Ok(true),
+                Err(problem) if problem.is(404) => return Ok(false),
                 Err(problem) if problem.is(409) => {}
                 Err(problem) => return Err(self.failure(&format!("delete {id}"), &problem)),
             }

@@ -2,6 +2,8 @@
 //! anything is.
 
 use super::object::{Id, at, text};
+use super::problem::wrong;
+use lockstep_plan::Failure;
 use serde_json::{Map, Value as Json};
 
 /// What is wrong with an object, and at which of its keys.
@@ -39,6 +41,32 @@ const DNS_NAMED: [&str; 14] = [
 /// The most characters of an object's name, of a key, and of a Service's name.
 const LONGEST: usize = 253;
 const LONGEST_SERVICE: usize = 63;
+
+/// The most characters of a DNS label.
+pub(super) const LONGEST_LABEL: usize = 63;
+
+/// Whether a text is a DNS label, as the names of namespaces have to be.
+pub(super) fn is_label(text: &str) -> bool {
+    text.len() <= LONGEST_LABEL && is_part(text)
+}
+
+/// Whether a text may stand between the dots of a DNS name, however long it is.
+fn is_part(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// Fails where an object is a Deployment to whose name that cannot be added.
+pub(super) fn leaves_room(object: &Json, suffix: &str) -> Result<(), Failure> {
+    let id = Id::of(object);
+    if id.kind != "Deployment" || id.name.len() + suffix.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(wrong(format!(
+        "the name of {id} is too long: it gets `{suffix}`, and may have {} characters before that",
+        LONGEST - suffix.len()
+    )))
+}
 
 /// Looks at an object.
 pub(super) fn check(object: &Json, id: &Id) -> Result<(), Fault> {
@@ -83,6 +111,10 @@ fn identity(object: &Json, id: &Id) -> Result<(), Fault> {
     for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"]] {
         let what = path.join(".");
         let why = match at(object, path) {
+            None | Some(Json::Null) if text(object, &["metadata", "generateName"]).is_some() => format!(
+                "{which} has `metadata.generateName` and no `metadata.name`: under a name that the API server makes up, nobody \
+                 could find it again to change it or to take it back. Give it a name (each Job gets one of its own from that)"
+            ),
             None | Some(Json::Null) => format!("{which} has no `{what}`"),
             Some(Json::String(text)) if text.is_empty() => format!("{which} has an empty `{what}`"),
             Some(Json::String(_)) => continue,
@@ -92,13 +124,7 @@ fn identity(object: &Json, id: &Id) -> Result<(), Fault> {
         };
         return Err(Fault::at(path, why));
     }
-    let dns = |text: &str| {
-        let label = |label: &str| {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            !label.is_empty() && label.chars().all(plain) && !label.starts_with('-') && !label.ends_with('-')
-        };
-        text.len() <= LONGEST && text.split('.').all(label)
-    };
+    let dns = |text: &str| text.len() <= LONGEST && text.split('.').all(is_part);
     let (group, version) = id.version.rsplit_once('/').unwrap_or(("group", &id.version));
     if !dns(group) || !dns(version) || version.contains('.') {
         let why = format!("`apiVersion` of {id} is `{}`: write `v1` or `GROUP/VERSION`", id.version);

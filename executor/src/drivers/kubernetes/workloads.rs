@@ -31,12 +31,12 @@ async fn in_place(target: &Target, head: &Head) -> Result<Release, Failure> {
     let name = if head.run == target.run { head.latest() } else { head.current.as_deref() };
     match name {
         Some(name) => Release::read(target, name).await,
-        None => Err(policy(format!(
-            "no release of `{}` is in place in {}: deploy one first",
-            target.instance,
-            target.place()
-        ))),
+        None => Err(nothing_in_place(target)),
     }
+}
+
+pub(super) fn nothing_in_place(target: &Target) -> Failure {
+    policy(format!("no release of `{}` is in place in {}: deploy one first", target.instance, target.place()))
 }
 
 /// Sets the number of replicas of every Deployment and StatefulSet.
@@ -55,15 +55,29 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
             )));
         }
     }
-    for object in release.objects.iter_mut().chain(&mut release.extra).filter(|object| scales(object)) {
-        object["spec"]["replicas"] = (*replicas).into();
-    }
+    set_replicas(&mut release, *replicas);
     let scaling = Deployment {
         first: Vec::new(),
         applied: |_, object| scales(object),
         completes: release.colour.is_none() || head.pending.is_none(),
     };
     deploy(target, attempt, &release, scaling).await.map(drop)
+}
+
+/// Has every Deployment and StatefulSet of a release have that many pods.
+pub(super) fn set_replicas(release: &mut Release, replicas: i64) {
+    for object in release.objects.iter_mut().chain(&mut release.extra).filter(|object| scales(object)) {
+        object["spec"]["replicas"] = replicas.into();
+    }
+}
+
+/// Adds objects to a release, in place of those of the same names.
+pub(super) fn add(release: &mut Release, more: Vec<Json>) {
+    let ids: Vec<Id> = more.iter().map(Id::of).collect();
+    for objects in [&mut release.objects, &mut release.extra] {
+        objects.retain(|object| !ids.iter().any(|id| id.same(&Id::of(object))));
+    }
+    release.extra.extend(more);
 }
 
 /// Applies further manifests, which belong to the release from now on.
@@ -80,11 +94,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
         Err(failure) => return Err(failure),
     };
     release.extra = extra(target, &head).await?;
-    let ids: Vec<Id> = more.iter().map(Id::of).collect();
-    for objects in [&mut release.objects, &mut release.extra] {
-        objects.retain(|object| !ids.iter().any(|id| id.same(&Id::of(object))));
-    }
-    release.extra.extend(more);
+    add(&mut release, more);
     let adding = Deployment {
         first: Vec::new(),
         applied: |release, object| release.extra.contains(object),

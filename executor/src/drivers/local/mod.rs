@@ -65,7 +65,7 @@ impl Driver for Local {
         })
     }
 
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<(), Failure>> {
+    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
         Box::pin(async move {
             let root = Root::of(&call, &context)?;
             let (_canceller, cancel) = Canceller::new();
@@ -81,7 +81,9 @@ impl Driver for Local {
                 let _held = lock;
                 history::seal(&root, &run, &before, keep)
             });
-            pruned.await.map_err(|error| wrong(format!("removing old releases failed: {error}")))?
+            let pruned =
+                pruned.await.map_err(|error| wrong(format!("removing old releases failed: {error}")))?;
+            pruned.map(|()| Vec::new())
         })
     }
 
