@@ -42,7 +42,8 @@ impl Cause {
     pub fn describe(&self, plan: &Plan) -> String {
         let (name, kind, message) = self.facts(plan);
         match self {
-            Cause::Step(..) | Cause::Stage(..) => format!("{name} failed ({kind}): {message}"),
+            Cause::Step(..) => format!("{name} failed ({kind}): {message}"),
+            Cause::Stage(..) => format!("stage {name} failed ({kind}): {message}"),
             Cause::Waited(_) => format!("{name} was waited at too long: {message}"),
             Cause::Rejected(..) => format!("approval {name} was not given: {message}"),
             Cause::Barrier(_) | Cause::Lane | Cause::Earlier | Cause::Person(_) | Cause::Together => message,
@@ -331,6 +332,10 @@ impl Happening {
             // It did nothing wrong.
             Happening::StageFailing(_, cause @ (Cause::Person(_) | Cause::Together), decision) => {
                 format!("stops because {}; {}", cause.describe(plan), decision.describe(plan))
+            }
+            // No step of it failed.
+            Happening::StageFailing(stage, Cause::Stage(failed, failure), decision) if stage == failed => {
+                format!("fails ({}): {}; {}", failure.kind, failure.message, decision.describe(plan))
             }
             Happening::StageFailing(_, cause, decision) => {
                 format!("fails because {}; {}", cause.describe(plan), decision.describe(plan))

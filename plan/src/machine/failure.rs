@@ -157,7 +157,7 @@ impl Machine<'_> {
                 self.unask(question);
                 match reaction {
                     None => {
-                        self.begin_attempt(step);
+                        self.begin_again(step);
                         self.ready.push_back(self.plan.steps[step.index()].stage);
                     }
                     Some(reaction) => self.decided(step, &reaction),
@@ -269,7 +269,7 @@ impl Machine<'_> {
                 StepStatus::Idle if !untouched => self.begin_step(step),
                 // It only looked or waited, and was cut short.
                 StepStatus::Dropped { succeeded: false } if self.plan.steps[step.index()].interruptible => {
-                    self.begin_attempt(step);
+                    self.begin_again(step);
                 }
                 StepStatus::Dropped { succeeded: true } => {
                     self.state.steps[step.index()].status = StepStatus::Succeeded;

@@ -118,8 +118,17 @@ impl Machine<'_> {
             StageMode::RollingBack(unwinding) if !unwinding.failed => {}
             _ => return,
         }
+        self.begin_again(step);
+    }
+
+    /// Starts another attempt. What failed because its condition could not be decided never runs without: that is tried again.
+    pub(super) fn begin_again(&mut self, step: StepId) {
         let data = &self.plan.steps[step.index()];
-        match self.conditions_hold(Some(stage), &data.when, &data.name) {
+        let decided = match self.state.steps[step.index()].attempts {
+            0 => self.conditions_hold(Some(data.stage), &data.when, &data.name),
+            _ => Ok(true),
+        };
+        match decided {
             Ok(true) => self.begin_attempt(step),
             Ok(false) => self.skip_step(step),
             Err(failure) => self.step_failed(step, failure),
@@ -305,7 +314,7 @@ impl Machine<'_> {
     pub(super) fn backoff_over(&mut self, step: StepId, attempt: u32) {
         let Some(state) = self.state.steps.get(step.index()) else { return };
         if state.status == StepStatus::BackingOff && state.attempts + 1 == attempt {
-            self.begin_attempt(step);
+            self.begin_again(step);
             self.ready.push_back(self.plan.steps[step.index()].stage);
         }
     }

@@ -382,3 +382,31 @@ fn a_timeout_counts_once_it_is_confirmed_and_keeps_its_hosts() {
         assert_eq!(state.stage_outcome(StageId(0)), Some(ends));
     }
 }
+
+/// Trying again does not make a condition known: whoever asks for it, the step does not begin.
+#[test]
+fn a_step_whose_condition_cannot_be_decided_never_runs() {
+    let reactions = [
+        retry(2, Reaction::Rollback),
+        ask(Reaction::Rollback),
+        retry(1, ask(Reaction::Succeed)),
+        retry(1, Reaction::Ignore),
+    ];
+    for reaction in reactions {
+        let rules = [rule(&[Kind::Application], reaction.clone())];
+        let mut plan = Builder::default().group(PLAIN, &[&[("a", "w! x! y", &rules)]]).done();
+        plan.conditions.push(Expr::Param("?".into()));
+        let unknown = ConditionId(plan.conditions.len() as u32 - 1);
+        let x = plan.step_named("a.p1.x").unwrap();
+        plan.steps[x.index()].when.push(unknown);
+        let answers = [(Question::Step(x), Answer::Retry)].into();
+        let end = simulate(&plan, &Scenario { answers, ..Scenario::default() });
+        assert_eq!(end.state.steps[x.index()].attempts, 0, "{reaction:?}");
+        assert!(end.outcome.is_some(), "{reaction:?}");
+        let tries = end
+            .events
+            .iter()
+            .filter(|(_, it)| matches!(it, Happening::StepFailed { step, .. } if *step == x));
+        assert!(tries.count() > 1, "{reaction:?}");
+    }
+}
