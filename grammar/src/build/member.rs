@@ -161,22 +161,27 @@ impl<'s> Build<'s> {
             at += 1;
         }
         if members.due && !separated && rule != Rule::bad {
-            let found = message::token(self.text, to);
-            let span = self.place(found.start, found.end());
-            let end = self.place(from, from);
-            let (what, text) = match members.place {
-                Place::File => ("a new line", "\n"),
-                _ => ("a comma or a new line", ","),
-            };
-            self.report(
-                message::unexpected(
-                    span,
-                    format!("expected {what}, found {}", found.describe()),
-                    format!("{what} is missing before this"),
-                )
-                .replace("separate them", end, text),
-            );
+            self.unseparated(members.place, from, to);
         }
+    }
+
+    /// Two members stand on one line with nothing between them.
+    pub(super) fn unseparated(&mut self, place: Place, from: usize, to: usize) {
+        let found = message::token(self.text, to);
+        let span = self.place(found.start, found.end());
+        let end = self.place(from, from);
+        let (what, text) = match place {
+            Place::File => ("a new line", "\n"),
+            _ => ("a comma or a new line", ","),
+        };
+        self.report(
+            message::unexpected(
+                span,
+                format!("expected {what}, found {}", found.describe()),
+                format!("{what} is missing before this"),
+            )
+            .replace("separate them", end, text),
+        );
     }
 }
 

@@ -344,8 +344,13 @@ impl<'s> Build<'s> {
         if nodes.pairs.rule() == Some(rule) {
             return self.take(nodes, rule);
         }
+        let head = nodes.end;
         let junk = self.take(nodes, Rule::head_junk);
         if let Some(junk) = &junk {
+            if self.begins_another(junk.start()) {
+                self.braces_of_another(nodes, rule, head, junk);
+                return None;
+            }
             self.junk(junk, &[Rule::opening_brace]);
         }
         let before = nodes.end;
@@ -371,6 +376,28 @@ impl<'s> Build<'s> {
             self.damaged.push(self.place(nodes.end, nodes.end));
         }
         body
+    }
+
+    /// Whether `step t = …` or the like stands there, so that braces which follow are no body of what stands before.
+    fn begins_another(&self, start: usize) -> bool {
+        let word = message::token(self.text, start);
+        let name = message::token(self.text, word.end());
+        let keyword =
+            matches!(word.text, "step" | "stage" | "infrastructure" | "service" | "secret" | "channel");
+        keyword && crate::recover::is_name(name.text) && message::token(self.text, name.end()).text == "="
+    }
+
+    /// `barrier b step t = shell { … }`: one report, and nothing is said about what stands in the braces.
+    fn braces_of_another(&mut self, nodes: &mut Nodes<'_>, rule: Rule, head: usize, junk: &Pair<'_>) {
+        if rule == Rule::barrier_body {
+            self.unseparated(Place::Phase, head, junk.start());
+        } else {
+            self.junk(junk, &[Rule::opening_brace]);
+            self.damaged.push(self.place(head, head));
+        }
+        self.take(nodes, Rule::late);
+        self.take(nodes, rule);
+        self.damage();
     }
 
     /// A body is missing: the rest of the line, and deeper lines that follow, were meant to be in it.
