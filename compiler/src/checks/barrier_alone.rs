@@ -33,16 +33,18 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
-            let mut met: BTreeMap<BarrierId, Vec<&Meeting>> = BTreeMap::new();
-            for meeting in judged.meetings(item, kind).iter().flatten() {
-                met.entry(meeting.barrier).or_default().push(meeting);
+            let met = judged.by_barrier(item, kind);
+            let met: Vec<&[&Meeting]> = met.chunk_by(|one, two| one.barrier == two.barrier).collect();
+            // Twice in one branch is the matter of `barrier/sequential`.
+            if met.iter().all(|meetings| meetings.len() > 1) {
+                continue;
             }
             let both = both_ways(judged, item);
-            let names: Vec<&str> = met.keys().map(|id| plan.barriers[id.index()].name.as_str()).collect();
-            for (id, meetings) in &met {
-                // Twice in one branch is the matter of `barrier/sequential`.
-                let [only] = meetings.as_slice() else { continue };
-                let name = plan.barriers[id.index()].name.as_str();
+            let name = |meeting: &Meeting| plan.barriers[meeting.barrier.index()].name.as_str();
+            let names: Vec<&str> = met.iter().map(|meetings| name(meetings[0])).collect();
+            for meetings in &met {
+                let [only] = meetings else { continue };
+                let name = name(only);
                 let stage = &plan.stages[only.stage.index()].name;
                 if both.contains_key(name) {
                     continue; // The others meet it the other way, which is said.
@@ -50,11 +52,11 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                 let near = suggest::nearest(name, judged.model.candidates(names.iter().copied()));
                 let near_meetings = near.and_then(|near| {
                     let index = names.iter().position(|name| *name == near)?;
-                    met.values().nth(index)
+                    met.get(index)
                 });
                 let near_place = near_meetings.and_then(|it| it.first()).map(|meeting| meeting.place);
                 // Two names that were meant to be one: said at the later one.
-                if let (Some(place), Some([_])) = (near_place, near_meetings.map(Vec::as_slice))
+                if let (Some(place), Some([_])) = (near_place, near_meetings)
                     && near.is_some_and(|near| suggest::nearest(near, names.iter().copied()) == Some(name))
                     && origins.places[only.place.index()] < origins.places[place.index()]
                 {

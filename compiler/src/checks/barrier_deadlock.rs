@@ -12,7 +12,7 @@ use crate::suggest;
 use foldhash::HashMap;
 use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
 use petgraph::algo::tarjan_scc;
-use petgraph::graphmap::DiGraphMap;
+use petgraph::graph::DiGraph;
 use std::collections::{BTreeSet, VecDeque};
 
 pub const RULE: Rule = Rule {
@@ -118,9 +118,26 @@ fn barriers(names: &[Vec<BarrierId>], circle: &[Stretch]) -> BTreeSet<BarrierId>
     circle.iter().map(|it| names[it.branch][it.from]).collect()
 }
 
+/// A branch's barriers that are still looked at, each with its index among the branch's meetings.
+type Line = Vec<(usize, BarrierId)>;
+
+/// Barriers that reach each other, ascending, and what each branch meets of them.
+#[derive(Default)]
+struct Knot {
+    barriers: Vec<BarrierId>,
+    /// Without branches that meet none of them.
+    rows: Vec<(usize, Line)>,
+}
+
+/// Whether branches meet some barriers in different orders.
+pub fn has_circle(names: &[Vec<BarrierId>]) -> bool {
+    let lines: Vec<Line> = names.iter().map(|names| names.iter().copied().enumerate().collect()).collect();
+    !is_one_line(&lines) && !knots(&lines).is_empty()
+}
+
 /// Shortest circles until none is left; after each, the barrier that it begins with is taken out.
-pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bool) -> Vec<Vec<Stretch>> {
-    let mut left: Vec<Vec<(usize, BarrierId)>> = names
+fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bool) -> Vec<Vec<Stretch>> {
+    let mut left: Vec<Line> = names
         .iter()
         .enumerate()
         .map(|(branch, names)| {
@@ -128,40 +145,10 @@ pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bo
         })
         .collect();
     let mut found = Vec::new();
-    while found.len() < MOST_REPORTS {
-        // Branches that are all alike draw one line.
-        if let Some((first, others)) = left.split_first()
-            && others.iter().all(|other| other == first)
-            && is_line(first)
-        {
-            break;
-        }
-        let mut graph: DiGraphMap<BarrierId, ()> = DiGraphMap::new();
-        // Most branches are stages of a few workflows, which draw the same edges.
-        let mut drawn: Vec<&Vec<(usize, BarrierId)>> = Vec::new();
-        for branch in &left {
-            if drawn.contains(&branch) {
-                continue;
-            }
-            if drawn.len() < MOST_KINDS {
-                drawn.push(branch);
-            }
-            for pair in branch.windows(2) {
-                graph.add_edge(pair[0].1, pair[1].1, ());
-            }
-        }
-        let mut components: Vec<BTreeSet<BarrierId>> = tarjan_scc(&graph)
-            .into_iter()
-            .filter(|component| component.len() > 1)
-            .map(|component| component.into_iter().collect())
-            .collect();
-        if components.is_empty() {
-            break;
-        }
-        components.sort();
+    while found.len() < MOST_REPORTS && !is_one_line(&left) {
         let mut taken = BTreeSet::new();
-        for component in components {
-            if let Some(circle) = shortest(&left, &component) {
+        for knot in knots(&left) {
+            if let Some(circle) = shortest(&knot) {
                 taken.insert(names[circle[0].branch][circle[0].from]);
                 found.push(circle);
             }
@@ -176,6 +163,63 @@ pub fn find_circles(names: &[Vec<BarrierId>], there: &dyn Fn(usize, usize) -> bo
     found
 }
 
+/// Whether branches are all alike and draw one line.
+fn is_one_line(lines: &[Line]) -> bool {
+    let Some((first, others)) = lines.split_first() else { return true };
+    others.iter().all(|other| other == first) && is_line(first)
+}
+
+/// Everything that holds circles, in the order of the first barrier of each.
+fn knots(lines: &[Line]) -> Vec<Knot> {
+    let barriers = || lines.iter().flatten().map(|(_, barrier)| *barrier);
+    // The barriers of a group have been numbered one after another.
+    let (Some(least), Some(most)) = (barriers().min(), barriers().max()) else { return Vec::new() };
+    let node = |barrier: BarrierId| barrier.0 - least.0;
+    let mut graph: DiGraph<(), ()> = DiGraph::new();
+    // Most branches are stages of a few workflows, which draw the same edges.
+    let mut drawn: Vec<&Line> = Vec::new();
+    for line in lines {
+        if drawn.contains(&line) {
+            continue;
+        }
+        if drawn.len() < MOST_KINDS {
+            drawn.push(line);
+        }
+        graph.extend_with_edges(line.windows(2).map(|pair| (node(pair[0].1), node(pair[1].1))));
+    }
+    let mut knots: Vec<Knot> = tarjan_scc(&graph)
+        .into_iter()
+        .filter(|component| component.len() > 1)
+        .map(|component| {
+            let mut barriers: Vec<BarrierId> =
+                component.into_iter().map(|it| BarrierId(it.index() as u32 + least.0)).collect();
+            barriers.sort_unstable();
+            Knot { barriers, rows: Vec::new() }
+        })
+        .collect();
+    knots.sort_unstable_by_key(|knot| knot.barriers.first().copied());
+    if knots.is_empty() {
+        return knots;
+    }
+    let mut of: Vec<Option<usize>> = vec![None; node(most) as usize + 1];
+    for (index, knot) in knots.iter().enumerate() {
+        for barrier in &knot.barriers {
+            of[node(*barrier) as usize] = Some(index);
+        }
+    }
+    for (branch, line) in lines.iter().enumerate() {
+        for (index, barrier) in line {
+            let Some(knot) = of[node(*barrier) as usize] else { continue };
+            let rows = &mut knots[knot].rows;
+            match rows.last_mut() {
+                Some((last, row)) if *last == branch => row.push((*index, *barrier)),
+                _ => rows.push((branch, vec![(*index, *barrier)])),
+            }
+        }
+    }
+    knots
+}
+
 /// Whether a branch comes by no barrier twice.
 fn is_line(branch: &[(usize, BarrierId)]) -> bool {
     let mut barriers: Vec<BarrierId> = branch.iter().map(|(_, barrier)| *barrier).collect();
@@ -184,24 +228,18 @@ fn is_line(branch: &[(usize, BarrierId)]) -> bool {
 }
 
 /// The circle with the fewest stretches among barriers that reach each other.
-fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -> Option<Vec<Stretch>> {
+fn shortest(knot: &Knot) -> Option<Vec<Stretch>> {
     /// Looking from every barrier is quadratic; beyond this much work the first ones have to do.
     const BUDGET: usize = 4_000_000;
-    let rows: Vec<Vec<(usize, BarrierId)>> = left
-        .iter()
-        .map(|branch| branch.iter().copied().filter(|(_, barrier)| component.contains(barrier)).collect())
-        .collect();
-    let mut occurrences: HashMap<BarrierId, Vec<(usize, usize)>> = HashMap::default();
-    for (branch, row) in rows.iter().enumerate() {
-        for (position, (_, barrier)) in row.iter().enumerate() {
-            occurrences.entry(*barrier).or_default().push((branch, position));
-        }
+    let mut places: Vec<(BarrierId, usize, usize)> = Vec::new();
+    for (number, (_, row)) in knot.rows.iter().enumerate() {
+        places.extend(row.iter().enumerate().map(|(position, (_, barrier))| (*barrier, number, position)));
     }
-    let places: usize = rows.iter().map(Vec::len).sum();
-    let starts = (BUDGET / places.max(1)).max(1);
+    places.sort_unstable();
+    let starts = (BUDGET / places.len().max(1)).max(1);
     let mut best: Option<Vec<Stretch>> = None;
-    for start in component.iter().take(starts) {
-        let circle = from(*start, &rows, &occurrences);
+    for start in knot.barriers.iter().take(starts) {
+        let circle = from(*start, &knot.rows, &places);
         if let Some(circle) = circle
             && best.as_ref().is_none_or(|best| circle.len() < best.len())
         {
@@ -216,22 +254,23 @@ fn shortest(left: &[Vec<(usize, BarrierId)>], component: &BTreeSet<BarrierId>) -
 }
 
 /// Breadth first from one barrier back to it, counting stretches. Each position of a branch is looked at once: what
-/// lies behind an earlier one was reached with it.
+/// lies behind an earlier one was reached with it. `places` says where each barrier is met: by barrier, row and position.
 fn from(
     start: BarrierId,
-    rows: &[Vec<(usize, BarrierId)>],
-    occurrences: &HashMap<BarrierId, Vec<(usize, usize)>>,
+    rows: &[(usize, Line)],
+    places: &[(BarrierId, usize, usize)],
 ) -> Option<Vec<Stretch>> {
-    let mut reached: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let mut reached: Vec<usize> = rows.iter().map(|(_, row)| row.len()).collect();
     let mut before: HashMap<BarrierId, (BarrierId, Stretch)> = HashMap::default();
     let mut todo = VecDeque::from([start]);
     while let Some(barrier) = todo.pop_front() {
-        for (branch, position) in &occurrences[&barrier] {
-            let end = reached[*branch];
+        let first = places.partition_point(|(other, ..)| *other < barrier);
+        for (_, number, position) in places[first..].iter().take_while(|(other, ..)| *other == barrier) {
+            let (branch, row) = &rows[*number];
+            let end = reached[*number];
             for next in position + 1..end {
-                let stretch =
-                    Stretch { branch: *branch, from: rows[*branch][*position].0, to: rows[*branch][next].0 };
-                let found = rows[*branch][next].1;
+                let stretch = Stretch { branch: *branch, from: row[*position].0, to: row[next].0 };
+                let found = row[next].1;
                 if found == start {
                     let mut circle = vec![stretch];
                     let mut here = barrier;
@@ -248,7 +287,7 @@ fn from(
                     (barrier, stretch)
                 });
             }
-            reached[*branch] = end.min(position + 1);
+            reached[*number] = end.min(position + 1);
         }
     }
     None

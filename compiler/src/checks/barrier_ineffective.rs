@@ -4,7 +4,6 @@ use super::Judged;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierKind, Expr, ItemId, Part, PlaceId, Value, Work};
-use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
     name: "barrier/ineffective",
@@ -17,15 +16,13 @@ pub const RULE: Rule = Rule {
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
-        let mut places: BTreeMap<_, Vec<PlaceId>> = BTreeMap::new();
-        for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
-            places.entry(meeting.barrier).or_default().push(meeting.place);
-        }
+        let met = judged.by_barrier(item, BarrierKind::Forward);
         let before = steps_before(judged, item);
-        for (barrier, places) in places.iter().filter(|(_, places)| places.len() > 1) {
+        for meetings in met.chunk_by(|one, two| one.barrier == two.barrier) {
+            let [first, _, ..] = meetings else { continue };
             let any = |which: fn(&Before) -> bool| {
-                places.iter().any(|place| {
-                    let found = before.binary_search_by_key(place, |(place, _)| *place);
+                meetings.iter().any(|meeting| {
+                    let found = before.binary_search_by_key(&meeting.place, |(place, _)| *place);
                     found.is_ok_and(|index| which(&before[index].1))
                 })
             };
@@ -35,11 +32,11 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                 (false, _) => "nothing before it can fail",
                 (true, false) => "nothing before it changes anything",
             };
-            let name = &plan.barriers[barrier.index()].name;
+            let name = &plan.barriers[first.barrier.index()].name;
             sink.push(
                 Diagnostic::new(
                     &RULE,
-                    origins.places[places[0].index()],
+                    origins.places[first.place.index()],
                     format!("barrier `{name}` holds nothing back: {reason}"),
                 )
                 .label("has no effect here")

@@ -1,7 +1,7 @@
 //! `barrier/limited-parallelism`: with `max N` the branches that hold the slots wait for ones that get none.
 
 use super::Judged;
-use super::barrier_deadlock::find_circles;
+use super::barrier_deadlock::has_circle;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierId, BarrierKind, ItemId};
@@ -26,7 +26,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             .collect();
         // Without a limit it would get stuck as well: `barrier/deadlock` and `barrier/sequential` say so.
         let repeats = |names: &Vec<BarrierId>| names.iter().collect::<BTreeSet<_>>().len() < names.len();
-        if names.iter().any(repeats) || !find_circles(&names, &|_, _| true).is_empty() {
+        if names.iter().any(repeats) || has_circle(&names) {
             continue;
         }
         if let Some(stuck) = run(&names, max as usize) {

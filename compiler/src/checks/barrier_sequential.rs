@@ -19,7 +19,9 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     for item in judged.items() {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
-            for branch in judged.meetings(item, kind) {
+            // Within one stage that is another rule's matter.
+            let several = |branch: &&Vec<Meeting>| branch.windows(2).any(|it| it[0].stage != it[1].stage);
+            for branch in judged.meetings(item, kind).iter().filter(several) {
                 let mut first_met: HashMap<BarrierId, &Meeting> = HashMap::default();
                 let mut reported: HashSet<BarrierId> = HashSet::default();
                 for meeting in branch {

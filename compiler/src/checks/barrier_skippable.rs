@@ -19,6 +19,9 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
+        if branches.iter().flatten().all(|meeting| meeting.when.is_empty()) {
+            continue;
+        }
         let mut count: BTreeMap<_, usize> = BTreeMap::new();
         for meeting in branches.iter().flatten() {
             *count.entry(meeting.barrier).or_default() += 1;

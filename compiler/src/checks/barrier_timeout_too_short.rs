@@ -1,7 +1,7 @@
 //! `barrier/timeout-too-short`: a wait that is shorter than what a peer may need to arrive.
 
 use super::Judged;
-use super::barrier_deadlock::find_circles;
+use super::barrier_deadlock::has_circle;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule as CheckRule;
 use foldhash::HashMap;
@@ -49,10 +49,18 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             continue; // With `max`, when a branch starts is another question.
         }
         let kinds = kinds(judged, item);
+        // Who waits for ever waits too long, which is said.
+        let order = |kind: &Alike| kind.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
+        let for_ever = || has_circle(&kinds.iter().map(order).collect::<Vec<_>>());
+        if kinds.len() > 1 && for_ever() {
+            continue;
+        }
         let mut left = MOST_COMPARISONS;
         let mut reports = Vec::new();
-        let barriers: BTreeSet<BarrierId> =
-            kinds.iter().flat_map(|kind| kind.index.keys().copied()).collect();
+        let mut barriers: Vec<BarrierId> =
+            kinds.iter().flat_map(|kind| &kind.arrivals).map(|it| it.barrier).collect();
+        barriers.sort_unstable();
+        barriers.dedup();
         for barrier in barriers {
             let there: Vec<&Alike> = kinds.iter().filter(|kind| kind.index.contains_key(&barrier)).collect();
             // One report for each barrier.
@@ -70,11 +78,8 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             });
             reports.extend(found.map(|found| report(judged, barrier, found)));
         }
-        // Who waits for ever waits too long, which is said.
-        let order = |kind: &Alike| kind.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
-        if !reports.is_empty()
-            && find_circles(&kinds.iter().map(order).collect::<Vec<_>>(), &|_, _| true).is_empty()
-        {
+        // One that a branch meets twice is a circle by itself.
+        if !reports.is_empty() && (kinds.len() > 1 || !for_ever()) {
             sink.append(&mut reports);
         }
     }

@@ -61,7 +61,7 @@ use crate::parallel;
 use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
 use crate::types::{self, Used};
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::DeclarationKind;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -208,8 +208,9 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
 
 /// Lowers and judges the pipelines of a module.
 fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let mut told = HashSet::default();
+    let mut found: Vec<Diagnostic> = Vec::new();
+    // What was said at a place, and where it stands in what was found.
+    let mut told: HashMap<(&str, Location), Vec<usize>> = HashMap::default();
     for id in model.declarations_of(module) {
         if !matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
             continue;
@@ -218,11 +219,17 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
         if let Some(lowered) = lower_open(model, id, budget, &mut own) {
             judge(model, id, &lowered, &mut own);
         }
-        // What pipelines share is said once; the places in the story of a broken promise all count.
-        found.extend(own.into_iter().filter(|it| {
-            it.rule == all_or_nothing_violated::RULE.name
-                || told.insert((it.rule, it.primary, it.message.clone()))
-        }));
+        for it in own {
+            // What pipelines share is said once; the places in the story of a broken promise all count.
+            if it.rule != all_or_nothing_violated::RULE.name {
+                let known = told.entry((it.rule, it.primary)).or_default();
+                if known.iter().any(|index: &usize| found[*index].message == it.message) {
+                    continue;
+                }
+                known.push(found.len());
+            }
+            found.push(it);
+        }
     }
     found
 }

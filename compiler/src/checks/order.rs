@@ -49,6 +49,13 @@ impl<'a, 'p> Judged<'a, 'p> {
         if kind == BarrierKind::Rollback { &meetings.rollback } else { &meetings.forward }
     }
 
+    /// What the branches of an item meet, by barrier: ascending, each with who meets it in the order of the branches.
+    pub fn by_barrier(&self, item: ItemId, kind: BarrierKind) -> Vec<&Meeting> {
+        let mut met: Vec<&Meeting> = self.meetings(item, kind).iter().flatten().collect();
+        met.sort_by_key(|meeting| meeting.barrier);
+        met
+    }
+
     fn meet(&self, item: ItemId, kind: BarrierKind) -> Vec<Vec<Meeting>> {
         let branches = &self.lowered.plan.items[item.index()].branches;
         let met = branches.iter().map(|branch| {
