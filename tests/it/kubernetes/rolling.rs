@@ -182,9 +182,9 @@ fn what_would_change_is_shown_and_nothing_is_changed() {
     let Some(world) = world("diff", "rolling", STORY) else { return };
     let first = world.diff(&["version=3.9"]).exits(0);
     for part in [
-        "shop on test.region1:\n--- nothing\n+++ ConfigMap `shop-settings-",
+        "shop on test.region1, `region1.deploy.rollout`:\n--- nothing\n+++ ConfigMap `shop-settings-",
         "+++ Deployment `shop`",
-        "shop on test.region2:",
+        "shop on test.region2, `region2.deploy.rollout`:",
     ] {
         assert!(first.out.contains(part), "{part} is not in\n{}", first.out);
     }
