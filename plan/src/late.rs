@@ -63,12 +63,26 @@ pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario
     };
     // Its own branch comes as early as it can; the others' approvals may be late, or would keep everybody away.
     let approvals = |approval: &Approval| (approval.item, approval.branch) != (barrier.item, data.branch);
-    let scenarios = tries.iter().flat_map(|which| {
+    let everywhere = tries.iter().flat_map(|which| {
         let late = slow(plan, scenario, which, &approvals);
         let early = plan.approvals.iter().any(approvals).then(|| slow(plan, scenario, which, &|_| false));
         [Some(late), early]
     });
-    scenarios.flatten().map(|late| Scenario { first: Some(place), ..late }).find(runs_out)
+    // Those of one lane alone, with and without its steps: elsewhere they would keep somebody else waiting before.
+    let lanes: BTreeSet<u32> = others.iter().map(|stage| plan.stages[stage.index()].branch).collect();
+    let asked = lanes.into_iter().filter(|lane| {
+        plan.approvals.iter().any(|it| approvals(it) && (it.item, it.branch) == (barrier.item, *lane))
+    });
+    let alone = asked.flat_map(|lane| {
+        let own = move |approval: &Approval| (approval.item, approval.branch) == (barrier.item, lane);
+        let steps = move |_: StepId, step: &crate::Step| {
+            let stage = &plan.stages[step.stage.index()];
+            step.role == Role::Forward && (stage.item, stage.branch) == (barrier.item, lane)
+        };
+        [slow(plan, scenario, &|_, _| false, &own), slow(plan, scenario, &steps, &own)]
+    });
+    let scenarios = everywhere.flatten().chain(alone);
+    scenarios.map(|late| Scenario { first: Some(place), ..late }).find(runs_out)
 }
 
 /// The steps between a stage's place at a barrier and the barrier before it, or the beginning of its lane.

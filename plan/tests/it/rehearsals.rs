@@ -458,3 +458,17 @@ fn many_stages_of_one_workflow_each_have_their_rows() {
     let others = ends.filter(|(end, _)| **end == Some(StageOutcome::Succeeded)).count();
     assert_eq!((others, last.stages[499]), (499, Some(StageOutcome::RolledBack)));
 }
+
+/// Somebody's approval comes late, while those of an earlier group, where it would keep others waiting, do not.
+#[test]
+fn a_late_approval_of_one_lane_makes_a_wait_run_out() {
+    let first: [&[(&str, &str, &[Rule])]; 2] =
+        [&[("a", "x! |p", &[])], &[("@okb", "", &[]), ("b", "y |p", &[])]];
+    let second: [&[(&str, &str, &[Rule])]; 2] =
+        [&[("@okc", "", &[]), ("c", "|r", &[])], &[("d", "|r u", &[])]];
+    let mut plan = Builder::default().group(PLAIN, &first).group(PLAIN, &second).done();
+    plan.steps.iter_mut().for_each(|step| step.timeout = MINUTE);
+    let rows = every_failure(&plan, &Scenario::default());
+    let late = row(&plan, &rows, "d.r=barrier").expect("d waits for c, which waits for a person");
+    assert_eq!(late.barriers, [BarrierState::Open, BarrierState::Broken]);
+}
