@@ -16,13 +16,13 @@
 
 use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
-use crate::machine::{Settled, is_approval, judge_barrier, rollback_queue, rule_for};
+use crate::machine::{Settled, final_verdict, is_approval, judge_barrier, rollback_queue, rule_for};
 use crate::roots::Roots;
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::tickets;
 use crate::{
-    BarrierId, BarrierKind, BlockItem, Cause, Claim, ClaimScope, Failure, Happening, ItemId, Kind, Part,
-    PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Verdict, Work,
+    Answer, BarrierId, BarrierKind, BlockItem, Cause, Claim, ClaimScope, Failure, Happening, ItemId, Kind,
+    Part, PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Verdict, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -219,6 +219,7 @@ fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: 
     let mut longest = at
         .saturating_add(begun)
         .saturating_add(asks)
+        .saturating_add(onward(plan, scenario, from, &joined))
         .saturating_add(rollback(plan, from.item, &joined, &|step| executed.contains(&step), &cost))
         .saturating_add(elsewhere(plan, scenario, from, at, patient));
     if taken_back {
@@ -227,6 +228,54 @@ fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: 
         longest = longest.saturating_add(rollback(plan, from.item, &all, &|_| true, &cost));
     }
     longest
+}
+
+/// How long others go on at most that pass what broke: they may have been there early, and be slow only then.
+fn onward(plan: &Plan, scenario: &Scenario, from: &Place, joined: &BTreeSet<u32>) -> u64 {
+    // One may wait for another where they meet again, so that they come one after the other.
+    let lanes = joined.iter().filter(|branch| **branch != from.branch);
+    lanes.fold(0, |longest, &branch| {
+        let mut passed = false;
+        let mut takes = 0u64;
+        for part in &plan.items[from.item.index()].branches[branch as usize].parts {
+            let stage = match part {
+                Part::Approval(approval) => {
+                    let question = Question::Approval(*approval);
+                    let within = plan.approvals[approval.index()].within;
+                    let open = scenario.takes_to_answer.get(&question).copied().unwrap_or(within);
+                    takes = takes.saturating_add(if passed { open } else { 0 });
+                    continue;
+                }
+                Part::Stage(stage) => *stage,
+            };
+            for position in &plan.stages[stage.index()].positions {
+                let more = match &position.work {
+                    Work::Barrier(place) => {
+                        passed |= passes(plan, scenario, *place);
+                        question(plan, *place)
+                    }
+                    Work::Steps(steps) => {
+                        let all = steps.iter().map(|step| forward_takes(plan, scenario, *step));
+                        all.max().unwrap_or(0)
+                    }
+                };
+                takes = takes.saturating_add(if passed { more } else { 0 });
+            }
+        }
+        longest.saturating_add(takes)
+    })
+}
+
+/// Whether a participant may go on where its barrier is broken.
+fn passes(plan: &Plan, scenario: &Scenario, place: PlaceId) -> bool {
+    let goes_on = |verdict: Verdict| matches!(verdict, Verdict::Ignore | Verdict::Succeed);
+    match judge_barrier(plan, place).0 {
+        Settled::Verdict(verdict) => goes_on(verdict),
+        Settled::Ask(ask) => {
+            let answer = scenario.answers.get(&Question::Place(place));
+            goes_on(final_verdict(&ask.then)) || matches!(answer, Some(Answer::Ignore | Answer::Succeed))
+        }
+    }
 }
 
 /// Where something fails.

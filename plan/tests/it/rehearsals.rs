@@ -472,3 +472,21 @@ fn a_late_approval_of_one_lane_makes_a_wait_run_out() {
     let late = row(&plan, &rows, "d.r=barrier").expect("d waits for c, which waits for a person");
     assert_eq!(late.barriers, [BarrierState::Open, BarrierState::Broken]);
 }
+
+/// A lane that passes a broken barrier may have been there early, and be slow only behind it.
+#[test]
+fn who_passes_a_broken_barrier_takes_its_time() {
+    let rules = [rule(&[Kind::Barrier], Reaction::Ignore)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] =
+        [&[("a", "x! |p", &[])], &[("@ok", "", &[]), ("b", "|p y! w!", &rules)]];
+    let mut plan = Builder::default().group(PLAIN, &branches).done();
+    plan.steps.iter_mut().for_each(|step| step.timeout = 9 * MINUTE);
+    let rows = every_failure(&plan, &Scenario::default());
+    let mut slow = failing(&plan, "a.p1.x");
+    slow.answers.insert(Question::Approval(ApprovalId(0)), Answer::Approve);
+    slow.takes = (0..plan.steps.len() as u32).map(|step| (StepId(step), 9 * MINUTE)).collect();
+    let lasts = simulate(&plan, &slow).events.last().map_or(0, |(at, _)| *at);
+    assert_eq!(lasts, 27 * MINUTE);
+    let at_most = row(&plan, &rows, "a.p1.x=application").expect("a row").at_most;
+    assert!(lasts <= at_most, "{} and not {}", format_duration(lasts), format_duration(at_most));
+}
