@@ -10,8 +10,8 @@ use crate::simulate::{Scenario, Simulation, simulate};
 use crate::twins::Twins;
 use crate::worlds::{Given, Readable, Worlds};
 use crate::{
-    Answer, Approval, ApprovalId, ConditionId, Happening, ItemId, Kind, PlaceId, Plan, Question, Reaction,
-    Role, Rule, RunOutcome, StageId, StageOutcome, Step, StepId, Undo, Value, Work,
+    Answer, Approval, ApprovalId, Cause, ConditionId, Happening, ItemId, Kind, Part, PlaceId, Plan, Question,
+    Reaction, Role, Rule, RunOutcome, StageId, StageOutcome, Step, StepId, Undo, Value, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,8 +50,8 @@ pub struct Rehearsal {
 /// Where conditions read outputs of steps, each failure is played with values of every sort. What comes to the same is one
 /// row; where rows of one failure differ, they say what was given. Where a failure happens with some values, only those count.
 ///
-/// A failure that others stand in the way of is played with them being slow; and where a promise can be broken, each one with
-/// the others far ahead, or far behind.
+/// A failure that others stand in the way of is played with them being slow, and with what else fails coming last; and where a promise can be broken, each one with
+/// the others far ahead, far behind, or in the middle of a change.
 ///
 /// Of stages that are alike but for their names (see [`Twins`]) one is played.
 pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
@@ -181,7 +181,7 @@ impl Rehearsal {
 }
 
 /// What breaks a promise although it does not where everything is as fast as it can be: when the others have come far by
-/// then, or are far behind.
+/// then, are far behind, or are in the middle of a change.
 fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Simulation> {
     let own = own_branch(plan, fail);
     let forward = |step: &Step| step.role == Role::Forward;
@@ -194,32 +194,75 @@ fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Simulation> {
             Scenario { patient, ..slow(plan, scenario, which, &approvals) }
         })
     });
-    let mut played = scenarios.map(|it| simulate(plan, &it));
+    let midway = midway(plan, scenario, fail);
+    let mut played = scenarios.chain(midway).map(|it| simulate(plan, &it));
     played.find(|it| !it.broken.is_empty() && unfailed(plan, it, fail).is_none())
+}
+
+/// Scenarios in which the failure comes while others are in the middle of a change: of the first of every lane, of the second,
+/// and so on. Only changes count that stay when they are cut short.
+fn midway<'a>(plan: &'a Plan, scenario: &'a Scenario, fail: Chosen) -> impl Iterator<Item = Scenario> + 'a {
+    let aborts = plan.scopes.iter().flat_map(|scope| &scope.rules).any(|rule| last(rule) == &Reaction::Abort);
+    let stays = move |step: &Step| aborts || !is_plain(plan, step);
+    let mut lanes: BTreeMap<(ItemId, u32), Vec<StepId>> = BTreeMap::new();
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let id = StageId(index as u32);
+        let own =
+            own_branch(plan, fail).is_some_and(|(item, branch)| item != stage.item || branch == stage.branch);
+        if !own && promised(plan, id) {
+            let changes = plan.changing_steps(id).filter(|step| stays(&plan.steps[step.index()]));
+            lanes.entry((stage.item, stage.branch)).or_default().extend(changes);
+        }
+    }
+    let most = lanes.values().map(Vec::len).max().unwrap_or(0);
+    (0..most).map(move |nth| {
+        let slowed: BTreeSet<StepId> = lanes.values().filter_map(|lane| lane.get(nth).copied()).collect();
+        let mut scenario = slow(plan, scenario, &|id, _| slowed.contains(&id), &|_| false);
+        // It fails before any of them can have ended.
+        let soonest = slowed.iter().filter_map(|step| scenario.takes.get(step)).min().copied().unwrap_or(0);
+        if let Fallible::Step(step) = fail.what
+            && fail.kind != Kind::Timeout
+        {
+            let takes = (soonest / 2).min(plan.steps[step.index()].timeout);
+            scenario.takes.entry(step).or_insert(takes);
+        }
+        scenario
+    })
 }
 
 /// Whether a promise may be broken at all: where each change is taken back by a step of its own, and every rule rolls back or
 /// counts a step as done, it is not.
 fn may_break(plan: &Plan) -> bool {
-    let promised = |stage: StageId| {
-        let item = plan.stages[stage.index()].item;
-        plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
-    };
-    let plain = |step: &Step| match step.undo {
-        Undo::Derived(undo) => plan.steps[undo.index()].when.is_empty(),
-        Undo::None | Undo::Irreversible | Undo::Block(_) => false,
-    };
     let safe = |rule: &Rule| {
-        let mut reaction = &rule.reaction;
-        while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = reaction {
-            reaction = then;
-        }
-        matches!(reaction, Reaction::Rollback | Reaction::RollbackPipeline | Reaction::Succeed)
+        matches!(last(rule), Reaction::Rollback | Reaction::RollbackPipeline | Reaction::Succeed)
     };
     let mut changes = plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes);
     plan.items.iter().any(|item| item.group.is_some_and(|group| group.all_or_nothing))
-        && (changes.any(|step| promised(step.stage) && !plain(step))
+        && (changes.any(|step| promised(plan, step.stage) && !is_plain(plan, step))
             || plan.scopes.iter().flat_map(|scope| &scope.rules).any(|rule| !safe(rule)))
+}
+
+/// Whether a stage is in a group that promises all or nothing.
+fn promised(plan: &Plan, stage: StageId) -> bool {
+    let item = plan.stages[stage.index()].item;
+    plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+}
+
+/// Whether a step is taken back by one of its own, whatever happens.
+fn is_plain(plan: &Plan, step: &Step) -> bool {
+    match step.undo {
+        Undo::Derived(undo) => plan.steps[undo.index()].when.is_empty(),
+        Undo::None | Undo::Irreversible | Undo::Block(_) => false,
+    }
+}
+
+/// What a rule comes to when trying again and asking do not help.
+fn last(rule: &Rule) -> &Reaction {
+    let mut reaction = &rule.reaction;
+    while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = reaction {
+        reaction = then;
+    }
+    reaction
 }
 
 /// The branch that a failure is of, and its item.
@@ -306,8 +349,101 @@ fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Simula
         })
     });
     let found = scenarios.map(|it| simulate(plan, &it)).find(&happens);
+    let found = found.or_else(|| held_up(plan, scenario, fail.what, &happens));
     let leads = found.is_some();
     (found.unwrap_or(plain), leads)
+}
+
+/// Plays what else fails as late as it can come, and everything else at once, with all of these failures held up or only some
+/// of them: one may have to come for others to go on. What fails by itself, for a condition cannot be decided, is held up by
+/// what its lane does before.
+fn held_up(
+    plan: &Plan,
+    scenario: &Scenario,
+    what: Fallible,
+    happens: &dyn Fn(&Simulation) -> bool,
+) -> Option<Simulation> {
+    let forward = |step: &StepId| plan.steps[step.index()].role == Role::Forward;
+    let steps = scenario.fail.keys().copied().filter(forward).map(Fallible::Step);
+    let refused = scenario.refuse.keys().copied().map(Fallible::Approval);
+    let mut failing: BTreeSet<Fallible> = steps.chain(refused).filter(|it| *it != what).collect();
+    let play = |held: &BTreeSet<Fallible>, patient: bool| {
+        let which = |id: StepId, _: &Step| held.contains(&Fallible::Step(id));
+        let held_approval = |it: &Approval| {
+            held.iter().any(|held| match held {
+                Fallible::Approval(held) => plan.approvals[held.index()].name == it.name,
+                _ => false,
+            })
+        };
+        simulate(plan, &Scenario { patient, ..slow(plan, scenario, &which, &held_approval) })
+    };
+    // Each time another one may be the first to fail by itself.
+    for _ in 0..=plan.stages.len().min(MOST_HELD) {
+        let mut before = BTreeSet::new();
+        for patient in [false, true] {
+            let played = play(&failing, patient);
+            if happens(&played) {
+                return Some(played);
+            }
+            before.extend(before_failures(plan, scenario, &played).filter(|it| *it != what));
+        }
+        let known = failing.len();
+        failing.extend(before);
+        if failing.len() == known {
+            break;
+        }
+    }
+    if failing.len() < 2 || failing.len() > MOST_HELD {
+        return None;
+    }
+    let failing: Vec<Fallible> = failing.into_iter().collect();
+    let some = (0..1u32 << failing.len()).rev().skip(1).map(|picked| {
+        let held = failing.iter().enumerate().filter(|(at, _)| picked & (1 << at) != 0);
+        held.map(|(_, held)| *held).collect::<BTreeSet<_>>()
+    });
+    some.flat_map(|held| [(held.clone(), false), (held, true)])
+        .map(|(held, patient)| play(&held, patient))
+        .find(happens)
+}
+
+/// Of how many failures every choice is held up.
+const MOST_HELD: usize = 4;
+
+/// What comes last in its lane before something there that was not chosen fails.
+fn before_failures<'a>(
+    plan: &'a Plan,
+    scenario: &'a Scenario,
+    played: &'a Simulation,
+) -> impl Iterator<Item = Fallible> + 'a {
+    let stages = played.events.iter().filter_map(|(_, happening)| match happening {
+        Happening::StageFailing(_, Cause::Step(step, _), _) if scenario.fail.contains_key(step) => None,
+        Happening::StageFailing(stage, Cause::Step(..) | Cause::Stage(..), _) => Some(*stage),
+        _ => None,
+    });
+    stages.flat_map(|stage| {
+        let (item, branch) = branch_of(plan, stage);
+        let parts = &plan.items[item.index()].branches[branch as usize].parts;
+        let upto = parts.iter().position(|part| *part == Part::Stage(stage)).map_or(0, |at| at + 1);
+        let mut last = Vec::new();
+        for part in &parts[..upto] {
+            match part {
+                Part::Approval(approval) => last = vec![Fallible::Approval(*approval)],
+                Part::Stage(stage) => {
+                    for position in &plan.stages[stage.index()].positions {
+                        if let Work::Steps(steps) = &position.work {
+                            let began = |step: &&StepId| played.state.steps[step.index()].attempts > 0;
+                            let began: Vec<Fallible> =
+                                steps.iter().filter(began).map(|step| Fallible::Step(*step)).collect();
+                            if !began.is_empty() {
+                                last = began;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        last
+    })
 }
 
 fn asked(simulation: &Simulation) -> Vec<(Question, String)> {

@@ -129,11 +129,9 @@ pub fn explore(plan: &Plan, adversary: &Adversary) -> Explored {
         let moves = world.moves(plan, adversary);
         assert!(!moves.is_empty(), "stuck:\n{}\n{:#?}", story.text(plan), world.state.stages);
         for (event, fails) in moves {
-            let mut next = world.clone();
-            next.failures += u32::from(fails);
-            next.interfered |=
-                matches!(event, Event::AbortRequested { .. } | Event::RollbackRequested { .. });
-            let story = next.apply(plan, event, Some(story.clone()));
+            let interferes = matches!(event, Event::AbortRequested { .. } | Event::RollbackRequested { .. });
+            let (mut next, story) = world.then(plan, event, fails, &story);
+            next.interfered |= interferes;
             stack.push((next, story));
         }
     }
@@ -271,6 +269,14 @@ impl World {
         for command in machine::step(plan, &mut self.state, event) {
             self.opens(&command);
         }
+    }
+
+    /// The world in which that has happened, and how it came to be.
+    pub fn then(&self, plan: &Plan, event: Event, fails: bool, story: &Rc<Story>) -> (World, Rc<Story>) {
+        let mut next = self.clone();
+        next.failures += u32::from(fails);
+        let story = next.apply(plan, event, Some(story.clone()));
+        (next, story)
     }
 
     /// What the event brings to its end outside.

@@ -490,3 +490,34 @@ fn who_passes_a_broken_barrier_takes_its_time() {
     let at_most = row(&plan, &rows, "a.p1.x=application").expect("a row").at_most;
     assert!(lasts <= at_most, "{} and not {}", format_duration(lasts), format_duration(at_most));
 }
+
+/// What fails already comes last, and everything else as early as it can, approvals too.
+#[test]
+fn what_can_come_before_another_failure_happens() {
+    let branches: [&[(&str, &str, &[Rule])]; 3] = [
+        &[("a", "x!", &[])],
+        &[("b", "y! |p", &[]), ("c", "z!", &[])],
+        &[("@ok", "", &[]), ("d", "v |p", &[])],
+    ];
+    let mut plan = Builder::default().group(PROMISE, &branches).done();
+    plan.steps.iter_mut().for_each(|step| step.timeout = 5 * MINUTE);
+    let rows = every_failure(&plan, &failing(&plan, "a.p1.x"));
+    let both = row(&plan, &rows, "c.p1.z=application").expect("a row");
+    assert!(both.happens, "c comes before a has failed");
+    // But not what stands behind the failure itself.
+    let branches: [&[(&str, &str, &[Rule])]; 1] = [&[("a", "x! y!", &[])]];
+    let plan = Builder::default().group(PLAIN, &branches).done();
+    let rows = every_failure(&plan, &failing(&plan, "a.p1.x"));
+    assert!(row(&plan, &rows, "a.p1.y=application").is_some_and(|row| !row.happens));
+}
+
+/// Before a change and after it the promise is kept; in the middle of it the run is aborted, and the change stays cut short.
+#[test]
+fn a_failure_in_the_middle_of_a_change_breaks_a_promise() {
+    let rules = [rule(&[], Reaction::Abort)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x", &rules)], &[("b", "y z!", &[])]];
+    let plan = Builder::default().group(PROMISE, &branches).done();
+    let rows = every_failure(&plan, &Scenario::default());
+    let broken = row(&plan, &rows, "a.p1.x=application").expect("a row");
+    assert_eq!((broken.happens, broken.broken.as_slice()), (true, [1].as_slice()));
+}
