@@ -50,8 +50,8 @@ pub struct Rehearsal {
 /// Where conditions read outputs of steps, each failure is played with values of every sort. What comes to the same is one
 /// row; where rows of one failure differ, they say what was given. Where a failure happens with some values, only those count.
 ///
-/// A failure that others stand in the way of is played with them being slow, and with what else fails coming last; and where a promise can be broken, each one with
-/// the others far ahead, far behind, or in the middle of a change.
+/// A failure that others stand in the way of is played with them being slow, and with what else fails coming last; and where a
+/// promise can be broken, each one with the others far ahead, far behind, or in the middle of a change.
 ///
 /// Of stages that are alike but for their names (see [`Twins`]) one is played.
 pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
