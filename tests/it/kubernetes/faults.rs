@@ -151,6 +151,16 @@ fn a_role_is_printed_for_all_that_the_run_needs_in_the_namespace() {
     world.run(&["version=3.9"]).exits(0);
     assert!(world.get(2, "v1", "ServiceAccount", "tool").is_some());
     assert_eq!(world.serving(2, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+
+    // What is in place has to be deleted in the end, or returned to, also when no manifest has such a kind any more.
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: tool }\n";
+    std::fs::write(world.sandbox.module().join("tool.yaml"), settings).unwrap();
+    world.grant(2, &documented_role());
+    let refused = world.run(&["version=3.10"]).exits(2);
+    assert!(refused.err.contains("(create serviceaccounts, delete serviceaccounts, "), "{}", refused.err);
+    world.grant(2, &printed_role(&refused.err));
+    world.run(&["version=3.10"]).exits(0);
+    assert!(world.get(2, "v1", "ServiceAccount", "tool").is_none());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that allows it.
 
-use super::cluster::Call as Request;
+use super::cluster::{Call as Request, Resource};
+use super::head::Head;
 use super::manifest::{self, settle};
 use super::object::Id;
+use super::release::Release;
 use super::steps::rendered;
 use super::target::Target;
 use http::Method;
@@ -108,23 +110,17 @@ const NAMED: usize = 8;
 /// in the namespace, so that a Role of that name can be replaced by it.
 pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Result<(), Failure> {
     let mut needs = BTreeSet::new();
-    let mut add = |group: &str, resource: &str, verbs: &[&str]| {
-        for verb in verbs {
-            needs.insert(Need::new(group, resource, verb));
-        }
-    };
-    let mut shared = BTreeSet::new();
-    WAITING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
+    add(&mut needs, &WAITING);
     for call in calls {
         let job = call.step == "job";
         if !job {
-            OWN.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
+            add(&mut needs, &OWN);
         }
         if call.step == "traffic" {
-            SHARING.iter().for_each(|(group, resource, verbs)| add(group, resource, verbs));
+            add(&mut needs, &SHARING);
         }
         if call.step == "stage" {
-            add("apps", "replicasets", &["list"]);
+            add(&mut needs, &[("apps", "replicasets", &["list"])]);
         }
         let verbs = if job { &RUNNING[..] } else { &APPLYING };
         let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
@@ -138,24 +134,17 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
             if resource.namespaced {
                 settle(&mut object.clone(), &target.namespace)?;
             }
-            let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
-            if !resource.namespaced {
-                let wanted = verbs.iter().filter(|_| id.kind != "Namespace");
-                shared.extend(
-                    wanted.map(|verb| Need { cluster: true, ..Need::new(group, &resource.name, verb) }),
-                );
-                continue;
-            }
-            add(group, &resource.name, verbs);
-            if id.kind == "StatefulSet" {
-                add("", "pods", &["delete"]);
-            }
-            if id.is_workload() {
-                add(group, &resource.name, &["list", "watch"]);
+            needs.extend(of_object(&id, &resource, verbs));
+        }
+    }
+    // What is in place is returned to, or deleted in the end, whether or not there are such kinds among the manifests still.
+    if calls.iter().any(|call| call.step != "job") {
+        for id in in_place(target).await.unwrap_or_default() {
+            if let Ok(resource) = target.kind(&id, &[]).await {
+                needs.extend(of_object(&id, &resource, &APPLYING));
             }
         }
     }
-    needs.extend(shared);
     let place = (target.cluster.context.clone(), target.namespace.clone());
     {
         let mut needed = target.needed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +175,40 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
         role(&target.namespace, &there.all)
     );
     Err(Failure::new(Kind::Authorization, message))
+}
+
+fn add(needs: &mut BTreeSet<Need>, more: &[(&str, &str, &[&str])]) {
+    for (group, resource, verbs) in more {
+        needs.extend(verbs.iter().map(|verb| Need::new(group, resource, verb)));
+    }
+}
+
+/// What an object of that kind needs.
+fn of_object(id: &Id, resource: &Resource, verbs: &[&str]) -> BTreeSet<Need> {
+    let group = id.version.rsplit_once('/').map_or("", |(group, _)| group);
+    let mut needs = BTreeSet::new();
+    if resource.namespaced {
+        add(&mut needs, &[(group, &resource.name, verbs)]);
+        if id.kind == "StatefulSet" {
+            add(&mut needs, &[("", "pods", &["delete"])]);
+        }
+        if id.is_workload() {
+            add(&mut needs, &[(group, &resource.name, &["list", "watch"])]);
+        }
+    } else if id.kind != "Namespace" {
+        needs.extend(
+            verbs.iter().map(|verb| Need { cluster: true, ..Need::new(group, &resource.name, verb) }),
+        );
+    }
+    needs
+}
+
+/// The objects of the release that is in place.
+async fn in_place(target: &Target) -> Result<Vec<Id>, Failure> {
+    match Head::read(target).await?.latest() {
+        Some(release) => Ok(Release::read(target, release).await?.all().map(Id::of).collect()),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What of it is not allowed.
