@@ -151,6 +151,22 @@ fn what_left_the_manifests_is_removed_once_it_cannot_be_needed() {
 }
 
 #[test]
+fn what_a_failed_rollout_that_was_passed_over_put_in_place_is_kept() {
+    let phases = "phase deploy { step rollout = kubernetes.rolling { timeout = 1m, on failure { ignore } } }";
+    let Some(world) = world("passed_over", "rolling", phases) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    let before = world.names(1, "v1", "ConfigMap");
+    world.run(&["version=1", "image=registry.k8s.io/does-not-exist"]).exits(0);
+    let after = world.names(1, "v1", "ConfigMap");
+    assert_eq!(after.len(), 2, "what serves needs one, what was begun the other: {after:?}");
+    let live = world.deployment(1, "shop").to_string();
+    let own: Vec<&String> = after.iter().filter(|name| !before.contains(name)).collect();
+    assert!(own.iter().all(|name| live.contains(name.as_str())), "{own:?} is not in {live}");
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.names(1, "v1", "ConfigMap").len(), 1, "nothing else is left in the end");
+}
+
+#[test]
 fn several_releases_are_kept_where_the_infrastructure_says_so() {
     let Some(world) = world("kept", "rolling", "phase one { step a = kubernetes.rolling { timeout = 1m } }")
     else {

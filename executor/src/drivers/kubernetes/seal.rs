@@ -46,6 +46,12 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<Vec<String>, Fa
 async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<Vec<String>, Failure> {
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
+    // The step that put it in place failed, and a rule went on: what runs may need it. A colour that nobody is sent to is not needed.
+    if let Some(pending) = head.pending.as_deref().filter(|name| !kept.contains(name))
+        && others.get(pending).is_some_and(|held| !held.coloured)
+    {
+        holds.extend(others.remove(pending).into_iter().flat_map(|held| held.objects));
+    }
     for name in kept {
         match others.remove(*name) {
             Some(held) => holds.extend(held.objects),
