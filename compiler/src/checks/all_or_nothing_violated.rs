@@ -16,7 +16,11 @@ use lockstep_plan::proof::{
     Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, may_be_passed_over,
     prove,
 };
-use lockstep_plan::{BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, StepId, Undo, Verdict, Work};
+use lockstep_plan::{
+    BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Position, StageOutcome, StepId, Undo, Verdict,
+    Work,
+};
+use std::collections::BTreeSet;
 
 pub const RULE: Rule = Rule {
     name: "all-or-nothing/violated",
@@ -102,6 +106,7 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
     }
     let place = |index: usize| origins.conditions[index];
     let all = || found.conditions.iter().enumerate();
+    let skipped = skipped(plan, found);
     let holds: Vec<Location> = all().filter(|(_, holds)| **holds).map(|(index, _)| place(index)).collect();
     for (index, _) in all().filter(|(_, holds)| !**holds) {
         // What stands at a condition of several stages may run in some: what undoes the step that stays does not.
@@ -109,14 +114,59 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
             let stage = &plan.stages[plan.steps[found.suspicion.stays.index()].stage.index()].name;
             let text = condition_text(judged, ConditionId(index as u32));
             story.add(place(index), format!("`{text}` skips what it stands at in `{stage}`, in this story"));
-        } else if plan.conditions[index].as_value().is_none() && !holds.contains(&place(index)) {
+        } else if skipped.contains(&index) && !holds.contains(&place(index)) {
             let text = condition_text(judged, ConditionId(index as u32));
             story.add(origins.conditions[index], format!("`{text}` skips what it stands at, in this story"));
+        }
+    }
+    // What has to hold for the change that stays to be made, and for what fails to run.
+    let failing = match &found.fault {
+        Fault::Step { step, .. } => Some(*step),
+        _ => None,
+    };
+    for index in failing.into_iter().chain([found.suspicion.stays]).flat_map(|step| around(plan, step)) {
+        if plan.conditions[index].as_value().is_none() && found.conditions[index] {
+            let text = condition_text(judged, ConditionId(index as u32));
+            story.add(place(index), format!("`{text}` lets it run, in this story"));
         }
     }
     let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
         .label("all branches should end new, or all old");
     story.tell(diagnostic).help(help(judged, &found.suspicion, &found.left))
+}
+
+/// The conditions, by their index, that a step has to pass to run: its own, and those around it.
+fn around(plan: &Plan, step: StepId) -> Vec<usize> {
+    let data = &plan.steps[step.index()];
+    let stage = &plan.stages[data.stage.index()];
+    let position = stage.positions.iter().find(|position| position.steps().contains(&step));
+    let around = position.iter().flat_map(|position| &position.when);
+    stage.when.iter().chain(around).chain(&data.when).map(|it| it.index()).collect()
+}
+
+/// The open conditions at what the story skips.
+fn skipped(plan: &Plan, found: &Counterexample) -> BTreeSet<usize> {
+    let mut at: BTreeSet<usize> = BTreeSet::new();
+    for told in &found.story {
+        match told {
+            Happening::StepSkipped(step) => at.extend(around(plan, *step)),
+            Happening::StageEnded(stage, StageOutcome::Skipped) => {
+                at.extend(plan.stages[stage.index()].when.iter().map(|it| it.index()));
+            }
+            Happening::BarrierExcused(place) => {
+                let data = &plan.places[place.index()];
+                let stage = data.stage.map(|stage| &plan.stages[stage.index()]);
+                let here = |position: &&Position| position.work == Work::Barrier(*place);
+                let position = stage.and_then(|stage| stage.positions.iter().find(here));
+                let around = stage.into_iter().flat_map(|stage| &stage.when);
+                let around = around.chain(position.into_iter().flat_map(|position| &position.when));
+                at.extend(around.chain(&data.when).map(|it| it.index()));
+            }
+            _ => {}
+        }
+    }
+    at.retain(|index| plan.conditions[*index].as_value().is_none());
+    at
 }
 
 /// Whether a condition stands at what undoes a step.

@@ -177,7 +177,7 @@ fn arguments(source: &str, pipeline: &str) -> Vec<BTreeMap<String, String>> {
             ("pattern", _) => &["("],
             (_, ty) if ty.starts_with("string in") => &["gold", "silver", "bronze"],
             (_, "map<string>") => &["{}"],
-            _ => &["1", "v1"],
+            _ => &["1", "v1", "magic"],
         };
         let with = |known: &BTreeMap<String, String>, value: &str| {
             let mut known = known.clone();
