@@ -413,10 +413,12 @@ fn elsewhere(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &
         first.map_or(0, |(time, _)| lasts(simulation) - time)
     };
     let Some(place) = from.barrier else { return after(patient, at) };
+    // What earlier items did lies behind, and being slow there could break a barrier of theirs.
     let which = |_, step: &crate::Step| {
-        step.role != Role::Forward || plan.stages[step.stage.index()].item != from.item
+        step.role != Role::Forward || plan.stages[step.stage.index()].item.index() > from.item.index()
     };
-    let simulation = simulate(plan, &slow(plan, scenario, &which, &|_| true));
+    let approvals = |approval: &crate::Approval| approval.item.index() >= from.item.index();
+    let simulation = simulate(plan, &slow(plan, scenario, &which, &approvals));
     let broke = simulation.events.iter().find(
         |(_, it)| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(known)) if *known == place),
     );

@@ -491,6 +491,21 @@ fn who_passes_a_broken_barrier_takes_its_time() {
     assert!(lasts <= at_most, "{} and not {}", format_duration(lasts), format_duration(at_most));
 }
 
+/// An item that is over is taken back, too, where a wait of the one behind it runs out.
+#[test]
+fn the_longest_time_of_a_wait_counts_what_came_before() {
+    let first: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x! y! |p", &[])], &[("b", "z! |p", &[])]];
+    let second: [&[(&str, &str, &[Rule])]; 2] = [&[("c", "u |r", &[])], &[("d", "|r", &[])]];
+    let mut plan = Builder::default().group(PLAIN, &first).group(PLAIN, &second).done();
+    plan.rules = vec![rule(&[], Reaction::RollbackPipeline)];
+    plan.steps.iter_mut().for_each(|step| step.timeout = 20 * MINUTE);
+    plan.places.iter_mut().for_each(|place| place.timeout = Some(5 * MINUTE));
+    let rows = every_failure(&plan, &Scenario::default());
+    let at_most = row(&plan, &rows, "d.r=barrier").expect("a row").at_most;
+    // Both changes of `a`, one after the other, the wait, the step that is under way then, and both undone again.
+    assert!(at_most >= 105 * MINUTE, "{}", format_duration(at_most));
+}
+
 /// What fails already comes last, and everything else as early as it can, approvals too.
 #[test]
 fn what_can_come_before_another_failure_happens() {
