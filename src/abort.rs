@@ -14,7 +14,7 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
     let run = request::running(&store, &args.run)?;
     state::permit(&store, &run, Deed::Abort)?;
     let plan = store.plan(&run)?;
-    if plan.items.iter().any(|item| item.group.is_some_and(|group| group.all_or_nothing)) {
+    if plan.items.iter().any(|item| item.promises()) {
         say(
             "an abort is outside the promise of `all_or_nothing`: its branches may end partly new, partly old",
         );

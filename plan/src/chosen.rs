@@ -116,9 +116,8 @@ pub fn questions(plan: &Plan) -> Vec<(Question, Vec<Answer>)> {
     }
     for (index, place) in plan.places.iter().enumerate() {
         let id = PlaceId(index as u32);
-        let group = plan.items[plan.barriers[place.barrier.index()].item.index()].group;
         // In a group with a promise `commit` breaks at the same moment, and nobody is asked.
-        let promised = group.is_some_and(|group| group.all_or_nothing);
+        let promised = plan.items[plan.barriers[place.barrier.index()].item.index()].promises();
         if let Settled::Ask(ask) = judge_barrier(plan, id).0
             && !promised
         {

@@ -16,7 +16,7 @@
 
 use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
-use crate::machine::{Settled, final_verdict, is_approval, judge_barrier, rollback_queue, rule_for};
+use crate::machine::{Settled, final_verdict, is_approval, judge_barrier, passes, rollback_queue, rule_for};
 use crate::roots::Roots;
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::tickets;
@@ -251,7 +251,7 @@ fn onward(plan: &Plan, scenario: &Scenario, from: &Place, joined: &BTreeSet<u32>
             for position in &plan.stages[stage.index()].positions {
                 let more = match &position.work {
                     Work::Barrier(place) => {
-                        passed |= passes(plan, scenario, *place);
+                        passed |= may_pass(plan, scenario, *place);
                         question(plan, *place)
                     }
                     Work::Steps(steps) => {
@@ -267,13 +267,13 @@ fn onward(plan: &Plan, scenario: &Scenario, from: &Place, joined: &BTreeSet<u32>
 }
 
 /// Whether a participant may go on where its barrier is broken.
-fn passes(plan: &Plan, scenario: &Scenario, place: PlaceId) -> bool {
-    let goes_on = |verdict: Verdict| matches!(verdict, Verdict::Ignore | Verdict::Succeed);
+fn may_pass(plan: &Plan, scenario: &Scenario, place: PlaceId) -> bool {
     match judge_barrier(plan, place).0 {
-        Settled::Verdict(verdict) => goes_on(verdict),
+        settled @ Settled::Verdict(_) => passes(&settled),
         Settled::Ask(ask) => {
             let answer = scenario.answers.get(&Question::Place(place));
-            goes_on(final_verdict(&ask.then)) || matches!(answer, Some(Answer::Ignore | Answer::Succeed))
+            passes(&Settled::Verdict(final_verdict(&ask.then)))
+                || matches!(answer, Some(Answer::Ignore | Answer::Succeed))
         }
     }
 }
@@ -449,7 +449,7 @@ fn rollback(
     executed: &dyn Fn(StepId) -> bool,
     cost: &dyn Fn(StepId) -> u64,
 ) -> u64 {
-    let whole = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+    let whole = plan.items[item.index()].promises()
         || plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
     // By the barrier behind which they are: none at the beginning.
     let mut longest: BTreeMap<Option<BarrierId>, u64> = BTreeMap::new();

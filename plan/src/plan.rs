@@ -218,6 +218,13 @@ pub struct Item {
     pub branches: Vec<Branch>,
 }
 
+impl Item {
+    /// Whether it promises to end all new or all old.
+    pub fn promises(&self) -> bool {
+        self.group.is_some_and(|group| group.all_or_nothing)
+    }
+}
+
 /// A `parallel` group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {

@@ -5,7 +5,7 @@ use crate::chosen::{Chosen, Fallible, ToldApart, questions};
 use crate::effect::unfailed;
 use crate::late::{Which, late, slow};
 use crate::longest::at_most;
-use crate::machine::{BarrierState, StepStatus};
+use crate::machine::{BarrierState, StepStatus, is_promised};
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::twins::Twins;
 use crate::worlds::{Given, Readable, Worlds};
@@ -209,7 +209,7 @@ fn midway<'a>(plan: &'a Plan, scenario: &'a Scenario, fail: Chosen) -> impl Iter
         let id = StageId(index as u32);
         let own =
             own_branch(plan, fail).is_some_and(|(item, branch)| item != stage.item || branch == stage.branch);
-        if !own && promised(plan, id) {
+        if !own && is_promised(plan, id) {
             let changes = plan.changing_steps(id).filter(|step| stays(&plan.steps[step.index()]));
             lanes.entry((stage.item, stage.branch)).or_default().extend(changes);
         }
@@ -237,15 +237,9 @@ fn may_break(plan: &Plan) -> bool {
         matches!(last(rule), Reaction::Rollback | Reaction::RollbackPipeline | Reaction::Succeed)
     };
     let mut changes = plan.steps.iter().filter(|step| step.role == Role::Forward && step.changes);
-    plan.items.iter().any(|item| item.group.is_some_and(|group| group.all_or_nothing))
-        && (changes.any(|step| promised(plan, step.stage) && !is_plain(plan, step))
+    plan.items.iter().any(|item| item.promises())
+        && (changes.any(|step| is_promised(plan, step.stage) && !is_plain(plan, step))
             || plan.scopes.iter().flat_map(|scope| &scope.rules).any(|rule| !safe(rule)))
-}
-
-/// Whether a stage is in a group that promises all or nothing.
-fn promised(plan: &Plan, stage: StageId) -> bool {
-    let item = plan.stages[stage.index()].item;
-    plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
 }
 
 /// Whether a step is taken back by one of its own, whatever happens.

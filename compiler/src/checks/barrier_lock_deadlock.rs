@@ -25,7 +25,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let held = OnceCell::new();
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
-        let joined = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
+        let joined = plan.items[item.index()].promises();
         let branches_of = &plan.items[item.index()].branches;
         let stages: Vec<StageId> = branches_of.iter().flat_map(Branch::stages).collect();
         let Some(first) = stages.first().copied() else { continue };

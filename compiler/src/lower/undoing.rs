@@ -13,7 +13,7 @@ pub fn check(lowered: &Lowered, sink: &mut Vec<Diagnostic>) {
     let mut seen: BTreeSet<(Location, &str)> = BTreeSet::new();
     for (step, at) in plan.steps.iter().zip(&origins.steps) {
         let item = plan.stages[step.stage.index()].item;
-        let promised = plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
+        let promised = plan.items[item.index()].promises();
         let never = |it: &Expr| it.as_value() == Some(&Value::Bool(false));
         let skipped = step.when.iter().any(|condition| never(&plan.conditions[condition.index()]));
         if !promised || step.role == Role::Forward || skipped {

@@ -522,9 +522,9 @@ pub(crate) fn judge_barrier(plan: &Plan, place: PlaceId) -> (Settled, Decision) 
 }
 
 /// Whether the stage belongs to an `all_or_nothing` group.
-fn is_promised(plan: &Plan, stage: StageId) -> bool {
+pub(crate) fn is_promised(plan: &Plan, stage: StageId) -> bool {
     let item = plan.stages[stage.index()].item;
-    plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+    plan.items[item.index()].promises()
 }
 
 pub(crate) fn matches(rule: &Rule, failure: &Failure) -> bool {

@@ -256,7 +256,7 @@ impl Machine<'_> {
     /// Rolls back, last first, what succeeded in a branch that goes back as a whole; then the branch has ended.
     pub(super) fn unwind_branch(&mut self, item: ItemId, branch: u32, cause: &Cause) {
         let whole_run = self.state.mode == RunMode::RollingBack;
-        let promised = self.plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing);
+        let promised = self.plan.items[item.index()].promises();
         if (whole_run || promised) && !self.is_aborting() {
             let parts = &self.plan.items[item.index()].branches[branch as usize].parts;
             let next = parts.iter().rev().find_map(|part| match part {

@@ -31,7 +31,7 @@ pub(crate) use state::evaluate;
 pub use state::*;
 
 pub(crate) use barriers::passes;
-pub(crate) use failure::{answers, final_verdict, judge_barrier, matches, rule_for};
+pub(crate) use failure::{answers, final_verdict, is_promised, judge_barrier, matches, rule_for};
 pub(crate) use forward::is_approval;
 pub(crate) use rollback::rollback_queue;
 

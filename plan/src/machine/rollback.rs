@@ -303,9 +303,7 @@ impl Machine<'_> {
             StageMode::Ended(StageOutcome::Succeeded) => {
                 let stage = &self.plan.stages[stage.index()];
                 let branch = &self.state.items[stage.item.index()].branches[stage.branch as usize];
-                let whole =
-                    self.plan.items[stage.item.index()].group.is_some_and(|group| group.all_or_nothing)
-                        || whole_run;
+                let whole = self.plan.items[stage.item.index()].promises() || whole_run;
                 whole && branch.mode == BranchMode::Failing && reaches(None)
             }
             StageMode::Ended(_) => self.state.stages[stage.index()].again && reaches(None),

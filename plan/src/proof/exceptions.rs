@@ -91,7 +91,7 @@ fn broken(plan: &Plan, place: PlaceId) -> Vec<Judged> {
     let stage = plan.places[place.index()].stage;
     let promised = stage.is_some_and(|stage| {
         let item = plan.stages[stage.index()].item;
-        plan.items[item.index()].group.is_some_and(|group| group.all_or_nothing)
+        plan.items[item.index()].promises()
     });
     let mut found = match settled {
         Settled::Verdict(verdict) => vec![(verdict, decision.rule)],

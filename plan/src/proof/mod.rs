@@ -127,8 +127,7 @@ pub struct Proof {
 
 /// Looks at every `all_or_nothing` group of a plan.
 pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
-    let promised = |item: &crate::Item| item.group.is_some_and(|group| group.all_or_nothing);
-    let items = plan.items.iter().enumerate().filter(|(_, item)| promised(item));
+    let items = plan.items.iter().enumerate().filter(|(_, item)| item.promises());
     items.map(|(index, _)| prove_group(plan, ItemId(index as u32), worlds)).collect()
 }
 

@@ -40,7 +40,6 @@ const DNS_NAMED: [&str; 14] = [
 
 /// The most characters of an object's name, of a key, and of a Service's name.
 const LONGEST: usize = 253;
-const LONGEST_SERVICE: usize = 63;
 
 /// The most characters of a DNS label.
 pub(super) const LONGEST_LABEL: usize = 63;
@@ -137,7 +136,7 @@ fn identity(object: &Json, id: &Id) -> Result<(), Fault> {
     let (fits, rule) = match id.kind.as_str() {
         "Service" if id.version == "v1" => (
             dns(name)
-                && name.len() <= LONGEST_SERVICE
+                && name.len() <= LONGEST_LABEL
                 && !name.contains('.')
                 && name.starts_with(|c: char| c.is_ascii_lowercase()),
             "up to 63 lower-case letters, digits and `-`, a letter first, and no `-` last",
