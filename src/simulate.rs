@@ -220,7 +220,7 @@ fn output_of(plan: &Plan, output: &str, value: &str) -> Result<(StepId, String, 
     };
     let step = step(plan, step_name)?;
     let outputs = &plan.steps[step.index()].outputs;
-    let Some(ty) = outputs.get(name) else {
+    let Some(ty) = lockstep_plan::type_of_output(plan, step, name) else {
         let names: Vec<&str> = outputs.keys().map(String::as_str).collect();
         return Err(choices(format!("`{step_name}` has no output `{name}`"), name, "its outputs", &names));
     };
@@ -235,7 +235,8 @@ fn output_of(plan: &Plan, output: &str, value: &str) -> Result<(StepId, String, 
         }
         ValueType::Duration => lockstep_compiler::parse_duration(value).map(Value::Duration),
         ValueType::List | ValueType::Map => {
-            return Err(Failure::new(format!("`{output}` is a list or a map, which cannot be chosen")));
+            return Err(Failure::new(format!("`{output}` is a list or a map, which cannot be chosen"))
+                .help("what conditions read of a map can be: `STEP.OUTPUT[KEY]=VALUE`"));
         }
     };
     let value = read.ok_or_else(|| Failure::new(format!("`{value}` is no value of `{output}`")))?;

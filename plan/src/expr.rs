@@ -159,13 +159,23 @@ pub enum EvalError {
 impl Expr {
     /// What is under that key in a parameter that is not known. It may have no such key.
     pub fn key_of(param: &str, key: &str) -> Expr {
-        Expr::Param(format!("{param}[{key}]"))
+        Expr::Param(Self::key_name(param, key))
+    }
+
+    /// How what is under a key of a map is named, where the map is not known yet: as one of the parameters, or of the outputs.
+    pub fn key_name(map: &str, key: &str) -> String {
+        format!("{map}[{key}]")
+    }
+
+    /// The map and the key, if the name of a parameter or of an output is that of what is under a key.
+    pub fn as_key(name: &str) -> Option<(&str, &str)> {
+        name.strip_suffix(']')?.rsplit_once('[')
     }
 
     /// Whether a parameter of that name may have no value in a run, which knows all that it is given: it stands for a key that
     /// a map may not have, or for what was not given at all.
     pub fn may_be_missing(param: &str) -> bool {
-        param.ends_with(']') || param == "?" || param.starts_with("?.")
+        Self::as_key(param).is_some() || param == "?" || param.starts_with("?.")
     }
 
     /// The constant, where it is one.
@@ -186,7 +196,7 @@ impl Expr {
             Expr::Value(value) => Ok(value.clone()),
             Expr::Param(name) => Err(EvalError::Unknown(format!("parameter `{name}`"))),
             Expr::Output { step, name } => {
-                facts.output(*step, name).ok_or_else(|| EvalError::Unknown(format!("output `{name}`")))
+                put_out(facts, *step, name).ok_or_else(|| EvalError::Unknown(format!("output `{name}`")))
             }
             Expr::Run(fact) => facts.run(*fact).ok_or_else(|| EvalError::Unknown("`run`".into())),
             Expr::Failure(fact) => facts.failure(*fact).ok_or_else(|| EvalError::Unknown("`failure`".into())),
@@ -373,6 +383,17 @@ impl FailureFact {
     pub const ALL: [FailureFact; 3] = [FailureFact::Step, FailureFact::Kind, FailureFact::Message];
 }
 
+/// An output, or what is under a key of one.
+fn put_out(facts: &dyn Facts, step: StepId, name: &str) -> Option<Value> {
+    facts.output(step, name).or_else(|| {
+        let (map, key) = Expr::as_key(name)?;
+        match put_out(facts, step, map)? {
+            Value::Map(mut entries) => entries.remove(key),
+            _ => None,
+        }
+    })
+}
+
 fn fold_all(items: Vec<Expr>) -> Result<Vec<Expr>, EvalError> {
     items.into_iter().map(Expr::fold).collect()
 }
@@ -482,4 +503,40 @@ fn call(function: Function, arguments: &[Value]) -> Result<Value, EvalError> {
         }
         Function::Default => return Err(arity("default", 2)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Put(Value);
+
+    impl Facts for Put {
+        fn output(&self, _: StepId, name: &str) -> Option<Value> {
+            (name == "state").then(|| self.0.clone())
+        }
+        fn run(&self, _: RunFact) -> Option<Value> {
+            None
+        }
+        fn failure(&self, _: FailureFact) -> Option<Value> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_is_under_a_key_of_an_output_is_read_there() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let inner = Value::Map([("name".to_owned(), text("a"))].into());
+        let facts =
+            Put(Value::Map([("colour".to_owned(), text("green")), ("zone".to_owned(), inner)].into()));
+        let read = |name: &str| Expr::Output { step: StepId(0), name: name.to_owned() }.eval(&facts).ok();
+        let (colour, zone) = (Expr::key_name("state", "colour"), Expr::key_name("state", "zone"));
+        assert_eq!(read(&colour), Some(text("green")));
+        assert_eq!(read(&Expr::key_name(&zone, "name")), Some(text("a")));
+        for lacking in
+            [Expr::key_name(&zone, "size"), Expr::key_name(&colour, "x"), Expr::key_name("other", "a")]
+        {
+            assert_eq!(read(&lacking), None, "{lacking}");
+        }
+    }
 }

@@ -37,4 +37,4 @@ pub use rehearsal::{Rehearsal, every_failure, untried};
 pub use simulate::{Scenario, Simulation, simulate};
 pub use tickets::{Rival, suffices};
 pub use value::*;
-pub use worlds::Readable;
+pub use worlds::{Readable, type_of_output};

@@ -409,6 +409,14 @@ pub struct Step {
     pub outputs: Fields<ValueType>,
 }
 
+impl Step {
+    /// Whether it puts out what an expression calls so: an output, or a map that may have the key.
+    pub fn puts_out(&self, name: &str) -> bool {
+        let is_map = |(map, _)| self.outputs.get(map) == Some(&ValueType::Map) || self.puts_out(map);
+        self.outputs.contains_key(name) || Expr::as_key(name).is_some_and(is_map)
+    }
+}
+
 /// What a step is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,8 +5,8 @@ use crate::proof::is_mixed;
 use crate::roots::{Roots, Work};
 use crate::tickets::Queue;
 use crate::{
-    Answer, ApprovalId, ClaimId, Command, Event, Failure, Happening, ItemId, Kind, Outcome, PlaceId, Plan,
-    Question, Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
+    Answer, ApprovalId, ClaimId, Command, Event, Expr, Failure, Happening, ItemId, Kind, Outcome, PlaceId,
+    Plan, Question, Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,6 +93,12 @@ impl Scenario {
         }
     }
 
+    /// What was chosen of what a step gives, a map before what is under its keys.
+    pub(crate) fn given_by(&self, step: StepId) -> impl Iterator<Item = (&String, &Value)> {
+        let own = self.outputs.range((step, String::new())..).take_while(move |((of, _), _)| *of == step);
+        own.map(|((_, name), value)| (name, value))
+    }
+
     /// The same, but that steps which undo something work; nothing where it says nothing of such steps.
     fn with_working_rollbacks(&self, plan: &Plan) -> Option<Scenario> {
         let forward = |step: &StepId| plan.steps[step.index()].role == Role::Forward;
@@ -103,6 +109,20 @@ impl Scenario {
         working.fail.retain(|step, _| forward(step));
         working.takes.retain(|step, _| forward(step));
         Some(working)
+    }
+}
+
+/// What a name stands for, to be given a value: an output, or what is under a key of a map.
+fn named<'o>(outputs: &'o mut BTreeMap<String, Value>, name: &str) -> Option<&'o mut Value> {
+    if outputs.contains_key(name) {
+        return outputs.get_mut(name);
+    }
+    let (map, key) = Expr::as_key(name)?;
+    match named(outputs, map)? {
+        Value::Map(entries) => {
+            Some(entries.entry(key.to_owned()).or_insert_with(|| ValueType::Map.example()))
+        }
+        _ => None,
     }
 }
 
@@ -341,11 +361,14 @@ impl World<'_> {
             }
             None => {
                 let outputs = &self.plan.steps[step.index()].outputs;
-                let given = |name: &String| self.scenario.outputs.get(&(step, name.clone())).cloned();
-                let value = |(name, ty): (&String, &ValueType)| {
-                    (name.clone(), given(name).unwrap_or_else(|| ty.example()))
-                };
-                Outcome::Succeeded { outputs: outputs.iter().map(value).collect() }
+                let plainest = |(name, ty): (&String, &ValueType)| (name.clone(), ty.example());
+                let mut outputs: BTreeMap<String, Value> = outputs.iter().map(plainest).collect();
+                for (name, value) in self.scenario.given_by(step) {
+                    if let Some(given) = named(&mut outputs, name) {
+                        *given = value.clone();
+                    }
+                }
+                Outcome::Succeeded { outputs }
             }
         }
     }

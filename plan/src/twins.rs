@@ -323,9 +323,7 @@ impl Writer<'_> {
         self.word(data.action.target.is_some());
         let scenario = self.scenario;
         self.word((scenario.fail.get(&step), scenario.shares.get(&step), scenario.takes.get(&step)));
-        self.word(
-            data.outputs.keys().map(|name| scenario.outputs.get(&(step, name.clone()))).collect::<Vec<_>>(),
-        );
+        self.word(scenario.given_by(step).collect::<Vec<_>>());
         self.asked(Question::Step(step));
     }
 

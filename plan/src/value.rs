@@ -117,6 +117,21 @@ pub enum ValueType {
 }
 
 impl ValueType {
+    /// The type that a value is of, where there is one for it: a secret has none.
+    pub fn of(value: &Value) -> Option<Self> {
+        Some(match value {
+            Value::Bool(_) => ValueType::Bool,
+            Value::Int(_) => ValueType::Int,
+            Value::Percent(_) => ValueType::Percent,
+            Value::Duration(_) => ValueType::Duration,
+            Value::Text(_) => ValueType::Text,
+            Value::Path(_) => ValueType::Path,
+            Value::List(_) => ValueType::List,
+            Value::Map(_) => ValueType::Map,
+            Value::Secret(_) => return None,
+        })
+    }
+
     /// The value that stands for "something of this type" where no real one is known, as in a simulation.
     pub fn example(self) -> Value {
         match self {

@@ -317,7 +317,7 @@ impl Tries<'_> {
                 let ty = match &source {
                     _ if self.given.contains_key(&source) => None,
                     Readable::Run(_) => Some(ValueType::Text),
-                    Readable::Output(step, name) => self.plan.steps[step.index()].outputs.get(name).copied(),
+                    Readable::Output(step, name) => type_of_output(self.plan, *step, name),
                 };
                 if let Some(ty) = ty {
                     asked.entry(source).or_insert((ty, Vec::new())).1.extend(constants.iter().cloned());
@@ -365,12 +365,38 @@ fn sources(plan: &Plan, condition: &Expr) -> BTreeSet<Readable> {
     let mut found = BTreeSet::new();
     condition.walk(&mut |part| match part {
         Expr::Run(fact) => _ = found.insert(Readable::Run(*fact)),
-        Expr::Output { step, name } if plan.steps[step.index()].outputs.contains_key(name) => {
+        Expr::Output { step, name } if plan.steps[step.index()].puts_out(name) => {
             found.insert(Readable::Output(*step, name.clone()));
         }
         _ => {}
     });
     found
+}
+
+/// The type of an output; of what is under a key of one, which has no declared type here, the type of what conditions compare
+/// it with. None where the step does not put it out.
+pub fn type_of_output(plan: &Plan, step: StepId, name: &str) -> Option<ValueType> {
+    let data = &plan.steps[step.index()];
+    if let Some(ty) = data.outputs.get(name) {
+        return Some(*ty);
+    }
+    if !data.puts_out(name) {
+        return None;
+    }
+    let output = Expr::Output { step, name: name.to_owned() };
+    let mut found = ValueType::Text;
+    for condition in &plan.conditions {
+        let (mut reads, mut constants) = (false, Vec::new());
+        condition.walk(&mut |part| match part {
+            Expr::Value(value) => constants_of(value, &mut constants),
+            part => reads |= *part == output,
+        });
+        if reads {
+            // What is compared with nothing is true or false by itself.
+            found = constants.iter().find_map(ValueType::of).unwrap_or(ValueType::Bool);
+        }
+    }
+    Some(found)
 }
 
 fn constants_of(value: &Value, into: &mut Vec<Value>) {

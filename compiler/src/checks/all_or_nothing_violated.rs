@@ -322,12 +322,18 @@ fn share_text(hosts: Option<(u32, u32)>) -> String {
 fn undecided(plan: &Plan, condition: ConditionId) -> String {
     let mut why = None;
     plan.conditions[condition.index()].walk(&mut |part| match part {
-        Expr::Output { step, name } if why.is_none() && may_be_passed_over(plan, *step) => {
-            let step = &plan.steps[step.index()].name;
-            why = Some(format!("`{step}` failed, and its rules went on without `{name}`"));
+        Expr::Output { step, name } if why.is_none() => {
+            let of = &plan.steps[step.index()].name;
+            why = match Expr::as_key(name) {
+                _ if may_be_passed_over(plan, *step) => {
+                    Some(format!("`{of}` failed, and its rules went on without `{name}`"))
+                }
+                Some((map, key)) => Some(format!("the `{map}` of `{of}` may have no `{key}`")),
+                None => None,
+            };
         }
         Expr::Param(name) if why.is_none() && Expr::may_be_missing(name) => {
-            why = Some(match name.strip_suffix(']').and_then(|it| it.rsplit_once('[')) {
+            why = Some(match Expr::as_key(name) {
                 Some((map, key)) => format!("`{map}` may have no `{key}`"),
                 None => "it reads what was not given".to_owned(),
             });

@@ -32,16 +32,17 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                 (false, _) => "nothing before it can fail",
                 (true, false) => "nothing before it changes anything",
             };
+            let at = origins.places[first.place.index()];
+            // Many pipelines over one workflow have it in common.
+            if judged.is_told(&RULE, at, reason) {
+                continue;
+            }
             let name = &plan.barriers[first.barrier.index()].name;
             sink.push(
-                Diagnostic::new(
-                    &RULE,
-                    origins.places[first.place.index()],
-                    format!("barrier `{name}` holds nothing back: {reason}"),
-                )
-                .label("has no effect here")
-                .also(origins.items[item.index()], "in this group")
-                .help("put it after the steps that the others should wait for, or remove it"),
+                Diagnostic::new(&RULE, at, format!("barrier `{name}` holds nothing back: {reason}"))
+                    .label("has no effect here")
+                    .also(origins.items[item.index()], "in this group")
+                    .help("put it after the steps that the others should wait for, or remove it"),
             );
         }
     }

@@ -4,6 +4,7 @@ use super::Judged;
 use super::barrier_deadlock::has_circle;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
+use foldhash::HashSet;
 use lockstep_plan::{BarrierId, BarrierKind, ItemId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,7 +26,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             .map(|branch| branch.iter().map(|meeting| meeting.barrier).collect())
             .collect();
         // Without a limit it would get stuck as well: `barrier/deadlock` and `barrier/sequential` say so.
-        let repeats = |names: &Vec<BarrierId>| names.iter().collect::<BTreeSet<_>>().len() < names.len();
+        let repeats = |names: &Vec<BarrierId>| names.iter().collect::<HashSet<_>>().len() < names.len();
         if names.iter().any(repeats) || has_circle(&names) {
             continue;
         }

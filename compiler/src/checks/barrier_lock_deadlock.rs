@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
-use lockstep_plan::{BarrierId, BarrierKind, Branch, ItemId, StageId, Work};
+use lockstep_plan::{BarrierKind, Branch, ItemId, StageId, Work};
 use petgraph::unionfind::UnionFind;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     // Found once, for the first item that asks.
     let held = OnceCell::new();
+    // By barrier, which belongs to one item: the first stage that meets it.
+    let mut met: Vec<Option<StageId>> = vec![None; plan.barriers.len()];
     for item in judged.items() {
         let branches = judged.meetings(item, BarrierKind::Forward);
         let joined = plan.items[item.index()].promises();
@@ -31,9 +33,8 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         let Some(first) = stages.first().copied() else { continue };
         let mut union: UnionFind<u32> = UnionFind::new(stages.len());
         let number = |stage: StageId| stage.0 - first.0;
-        let mut met: BTreeMap<BarrierId, StageId> = BTreeMap::new();
         for meeting in branches.iter().flatten() {
-            let earlier = *met.entry(meeting.barrier).or_insert(meeting.stage);
+            let earlier = *met[meeting.barrier.index()].get_or_insert(meeting.stage);
             union.union(number(earlier), number(meeting.stage));
         }
         if joined {

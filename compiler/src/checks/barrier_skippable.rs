@@ -5,7 +5,6 @@ use super::barrier_deadlock::condition_text;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierKind, ConditionId};
-use std::collections::BTreeMap;
 
 pub const RULE: Rule = Rule {
     name: "barrier/skippable",
@@ -22,17 +21,13 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         if branches.iter().flatten().all(|meeting| meeting.when.is_empty()) {
             continue;
         }
-        let mut count: BTreeMap<_, usize> = BTreeMap::new();
-        for meeting in branches.iter().flatten() {
-            *count.entry(meeting.barrier).or_default() += 1;
-        }
-        for meeting in branches.iter().flatten().filter(|it| count[&it.barrier] > 1) {
+        let met = judged.by_barrier(item, BarrierKind::Forward);
+        let shared =
+            met.chunk_by(|one, two| one.barrier == two.barrier).filter(|meetings| meetings.len() > 1);
+        for (meeting, meetings) in shared.flat_map(|all| all.iter().map(move |meeting| (meeting, all))) {
             // Whoever is skipped by the same conditions as all others is missed by none of them.
-            let others = || {
-                let met = branches.iter().flatten();
-                met.filter(|it| it.barrier == meeting.barrier && it.place != meeting.place)
-            };
-            let alone = |condition: &&ConditionId| others().any(|other| !other.when.contains(condition));
+            let alone =
+                |condition: &&ConditionId| meetings.iter().any(|other| !other.when.contains(condition));
             let Some(condition) = meeting.when.iter().find(alone) else { continue };
             let name = &plan.barriers[meeting.barrier.index()].name;
             let stage = &plan.stages[meeting.stage.index()].name;

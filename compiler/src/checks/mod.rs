@@ -63,6 +63,7 @@ use crate::rules::Rule;
 use crate::types::{self, Used};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::DeclarationKind;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -133,11 +134,15 @@ const TREE_CHECKS: &[fn(&Model<'_>, &mut Vec<Diagnostic>)] = &[
     barrier_lock_deadlock::nested,
 ];
 
+/// What has been said of other pipelines of the module, where that is the same for all: by rule and place, in a few words.
+pub type Told = RefCell<HashSet<(&'static str, Location, &'static str)>>;
+
 /// A pipeline with its plan, for the checks that look at what would run.
 pub struct Judged<'a, 'p> {
     pub model: &'a Model<'p>,
     pub pipeline: DeclId,
     pub lowered: &'a Lowered,
+    told: &'a Told,
     meetings: Vec<order::Meetings>,
     damaged: Vec<bool>,
     works: pipeline_conflict::Works<'a>,
@@ -211,13 +216,14 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
     let mut found: Vec<Diagnostic> = Vec::new();
     // What was said at a place, and where it stands in what was found.
     let mut told: HashMap<(&str, Location), Vec<usize>> = HashMap::default();
+    let before = Told::default();
     for id in model.declarations_of(module) {
         if !matches!(model.decl(id).kind, DeclarationKind::Pipeline(_)) {
             continue;
         }
         let mut own = Vec::new();
         if let Some(lowered) = lower_open(model, id, budget, &mut own) {
-            judge(model, id, &lowered, &mut own);
+            judge(model, id, &lowered, &before, &mut own);
         }
         for it in own {
             // What pipelines share is said once; the places in the story of a broken promise all count.
@@ -235,8 +241,14 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
 }
 
 /// Runs the checks of one plan.
-pub fn judge(model: &Model<'_>, pipeline: DeclId, lowered: &Lowered, sink: &mut Vec<Diagnostic>) {
-    let judged = Judged::new(model, pipeline, lowered);
+pub fn judge(
+    model: &Model<'_>,
+    pipeline: DeclId,
+    lowered: &Lowered,
+    told: &Told,
+    sink: &mut Vec<Diagnostic>,
+) {
+    let judged = Judged::new(model, pipeline, lowered, told);
     let known = sink.len();
     for check in PLAN_CHECKS {
         check(&judged, sink);

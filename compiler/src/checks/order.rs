@@ -1,9 +1,10 @@
 //! The order of barriers: which branch of a group meets which barriers, in which order.
 
-use super::Judged;
+use super::{Judged, Told};
 use crate::diagnostic::Location;
 use crate::lower::Lowered;
 use crate::model::{DeclId, Model};
+use crate::rules::Rule;
 use foldhash::{HashMap, HashSet};
 use lockstep_plan::{
     BarrierId, BarrierKind, BlockItem, ConditionId, Expr, ItemId, Part, PlaceId, StageId, Value, Work,
@@ -28,9 +29,9 @@ pub struct Meetings {
 
 impl<'a, 'p> Judged<'a, 'p> {
     /// Looks once at what several checks want to know.
-    pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered) -> Self {
+    pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered, told: &'a Told) -> Self {
         let (meetings, damaged, works) = Default::default();
-        let mut judged = Judged { model, pipeline, lowered, meetings, damaged, works };
+        let mut judged = Judged { model, pipeline, lowered, told, meetings, damaged, works };
         judged.meetings = judged
             .items()
             .map(|item| Meetings {
@@ -40,6 +41,11 @@ impl<'a, 'p> Judged<'a, 'p> {
             .collect();
         judged.damaged = judged.damage();
         judged
+    }
+
+    /// Whether another pipeline of the module has led to the same report, which need not be made again.
+    pub fn is_told(&self, rule: &Rule, at: Location, what: &'static str) -> bool {
+        !self.told.borrow_mut().insert((rule.name, at, what))
     }
 
     /// For each branch of an item the barriers of a kind that it can meet, in order. Constantly skipped ones are

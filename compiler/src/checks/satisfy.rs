@@ -64,6 +64,13 @@ pub enum Subject {
     Run(RunFact),
 }
 
+impl Subject {
+    /// Whether it is what is under a key of a map, which the map may lack.
+    pub fn is_key(&self) -> bool {
+        matches!(self, Subject::Param(name) | Subject::Output(_, name) if Expr::as_key(name).is_some())
+    }
+}
+
 /// Questions about one subject, and the answers that one value of it can give to all of them.
 #[derive(Debug)]
 pub struct Together {

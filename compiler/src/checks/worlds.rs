@@ -42,7 +42,7 @@ struct Questions {
 struct PutOut {
     /// Everything under which it runs.
     when: Vec<ConditionId>,
-    /// Whether it may be read although the step failed, or has not run.
+    /// Whether it may be missing although the step succeeded, or be read although that failed or has not run.
     passed_over: bool,
 }
 
@@ -148,6 +148,9 @@ fn has_key(expr: &Expr) -> Option<Subject> {
     let Expr::Binary(Operator::In, key, map) = expr else { return None };
     match (&**key, &**map) {
         (Expr::Value(Value::Text(key)), Expr::Param(map)) => missing(&Expr::key_of(map, key)),
+        (Expr::Value(Value::Text(key)), Expr::Output { step, name }) => {
+            Some(Subject::Output(*step, Expr::key_name(name, key)))
+        }
         _ => None,
     }
 }
@@ -166,7 +169,7 @@ fn put_out(plan: &Plan, given: &BTreeMap<Subject, usize>) -> BTreeMap<usize, Put
         .chain(places.flat_map(|place| &place.when))
         .flat_map(|condition| perhaps_missing(&plan.conditions[condition.index()]))
         .collect();
-    let of = |step: StepId, asked_later: bool| {
+    let of = |step: StepId, perhaps: bool| {
         let data = &plan.steps[step.index()];
         let stage = &plan.stages[data.stage.index()];
         let here = |work: &Work| matches!(work, Work::Steps(steps) if steps.contains(&step));
@@ -174,10 +177,11 @@ fn put_out(plan: &Plan, given: &BTreeMap<Subject, usize>) -> BTreeMap<usize, Put
         let around = position.map(|position| position.when.as_slice()).unwrap_or_default();
         PutOut {
             when: [stage.when.as_slice(), around, &data.when].concat(),
-            passed_over: asked_later || may_be_passed_over(plan, step),
+            passed_over: perhaps || may_be_passed_over(plan, step),
         }
     };
-    steps.map(|(step, question, subject)| (question, of(step, read.contains(subject)))).collect()
+    let perhaps = |subject: &Subject| read.contains(subject) || subject.is_key();
+    steps.map(|(step, question, subject)| (question, of(step, perhaps(subject)))).collect()
 }
 
 /// Whether an expression tries a pattern that may be none.
@@ -482,7 +486,8 @@ impl World for Answered {
             let Subject::Output(step, _) = &subject else { continue };
             match there(&subject) {
                 Some(true) if !reads.contains(&subject) => reads.push(subject),
-                Some(false) => silent.push(*step),
+                // A key may be missing from what was put out.
+                Some(false) if !subject.is_key() => silent.push(*step),
                 _ => {}
             }
         }

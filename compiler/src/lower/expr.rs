@@ -255,7 +255,7 @@ impl<'p> Lowerer<'_, 'p> {
             };
             if let Some(fact) = fact {
                 self.asked = true;
-                return Val::Data(fact);
+                return self.fields(Val::Data(fact), &rest[1..]);
             }
         }
         let module = self.model.module(frame.file);

@@ -114,7 +114,7 @@ pub fn lower_for(
     let Lowerer { plan, origins, mut sink, .. } = lowerer;
     let mut lowered = Lowered { plan, origins };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
-        checks::judge(&model, id, &lowered, &mut sink);
+        checks::judge(&model, id, &lowered, &checks::Told::default(), &mut sink);
         undoing::check(&lowered, &mut sink);
     }
     checks::finish(program, &mut sink);

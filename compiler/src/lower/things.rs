@@ -433,6 +433,9 @@ impl<'p> Lowerer<'_, 'p> {
                 entries.get(field).map_or(Val::Absent, |value| Val::constant(value.clone()))
             }
             Val::Data(Expr::Param(name)) => Val::Data(Expr::key_of(name, field)),
+            Val::Data(Expr::Output { step, name }) => {
+                Val::Data(Expr::Output { step: *step, name: Expr::key_name(name, field) })
+            }
             Val::Unknown(name) => unknown(name),
             _ => unknown("?"),
         };

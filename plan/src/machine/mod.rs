@@ -204,9 +204,14 @@ impl Machine<'_> {
         let facts = self.state.facts(self.plan, stage);
         let mut why = None;
         condition.walk(&mut |part| match part {
-            Expr::Output { step, name } if facts.output(*step, name).is_none() => {
-                let step = &self.plan.steps[step.index()].name;
-                why.get_or_insert_with(|| format!("`{step}` put no `{name}` out"));
+            Expr::Output { step, name } if part.eval(&facts).is_err() => {
+                let of = &self.plan.steps[step.index()].name;
+                why.get_or_insert_with(|| match Expr::as_key(name) {
+                    Some((map, key)) if facts.output(*step, map).is_some() => {
+                        format!("the `{map}` of `{of}` has no `{key}`")
+                    }
+                    _ => format!("`{of}` put no `{name}` out"),
+                });
             }
             Expr::Param(name) if Expr::may_be_missing(name) => {
                 why.get_or_insert_with(|| "it reads what was not given, or a key that a map lacks".into());
