@@ -232,6 +232,8 @@ pub struct Attempt {
     pub timeout: Duration,
     /// When the machine asked for it: milliseconds since 1970.
     pub commanded_at: u64,
+    /// Whether it may be repeated when nobody knows how it ended.
+    pub repeatable: bool,
     /// Where its output goes.
     pub output: Output,
     /// Says when it is to end.
@@ -316,6 +318,15 @@ impl Cancel {
 /// Says that an attempt was stopped. The machine knows why it had it stopped.
 pub(crate) fn stopped() -> Outcome {
     Outcome::Failed(Failure::new(Kind::Timeout, "it was stopped before its end"))
+}
+
+/// Nobody knows how an attempt ended that may not be repeated.
+pub(crate) fn unknown() -> Outcome {
+    Outcome::Failed(Failure::new(
+        Kind::Application,
+        "the process that ran it was killed, and nobody knows how it ended; it may have changed something, so it is not repeated: \
+         it counts as begun, and is undone where there is a way to; see what it has left before you run it again",
+    ))
 }
 
 /// Drivers by the provider whose steps they carry out.

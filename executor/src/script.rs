@@ -3,7 +3,7 @@
 //! They are children of a supervising process (`supervisor/`), which keeps what they print in files and notes how they
 //! ended: so a later process can tell running from ended from lost, and wait for the end, without having been the parent.
 
-use crate::driver::{Cancel, Context, Output, Probe, Work, stopped};
+use crate::driver::{Cancel, Context, Output, Probe, Work, stopped, unknown};
 use crate::observer::Stream;
 use crate::process;
 use crate::supervisor::{End, Progress, Start, Trace};
@@ -26,8 +26,11 @@ const FOLLOW: Duration = Duration::from_millis(100);
 /// How often the log of an earlier process's supervisor is looked at: it tells nobody else.
 const WATCH: Duration = Duration::from_millis(10);
 
-/// How often a script is given to a supervisor that was killed before it had taken it.
-const TRIES: u32 = 3;
+/// How often a script is given to a supervisor, when each is killed before the script has ended.
+const TRIES: u32 = 5;
+
+/// What people are told of a script that is repeated.
+const BEGUN_AGAIN: &str = "the process that ran it was killed; it is begun again";
 
 /// How many of the last lines a failure quotes.
 const QUOTED_LINES: usize = 8;
@@ -46,17 +49,32 @@ pub(crate) struct Script {
 pub(crate) struct Supervised {
     /// Of its attempt.
     pub directory: PathBuf,
+    /// Whether it may be begun again when nobody knows how it ended.
+    pub repeatable: bool,
     pub output: Output,
     pub cancel: Cancel,
     pub context: Arc<Context>,
 }
 
+/// The supervisor of a script was killed from outside. Nothing of the script goes on.
+enum Killed {
+    /// Before it had begun the script.
+    NotBegun,
+    /// Nobody knows how far the script came.
+    Unknown,
+}
+
 impl Supervised {
-    /// Starts the script and waits for its end.
+    /// Starts the script and waits for its end. Where its supervisor is killed meanwhile, another takes the supervisor's place, and
+    /// the script is begun again where that is right.
     pub async fn run(self, script: Script) -> Outcome {
         let Script { text, directory, environment, hold } = script;
         let name = self.name();
+        let mut trace = self.context.scripts.trace(&name);
         for _ in 0..TRIES {
+            if self.cancel.is_cancelled() {
+                return stopped();
+            }
             let start = Start {
                 name: name.clone(),
                 text: text.clone(),
@@ -70,8 +88,15 @@ impl Supervised {
             };
             let context = self.context.clone();
             let ended = Box::pin(async move { context.scripts.start(start, held).await });
-            if let Some(outcome) = self.follow(ended, self.context.scripts.trace(&name), &directory).await {
-                return outcome;
+            match self.follow(ended, &mut trace, &directory).await {
+                Ok(outcome) => return outcome,
+                Err(Killed::NotBegun) => {}
+                Err(Killed::Unknown) if self.repeatable => {
+                    self.output.say(BEGUN_AGAIN);
+                    // Nobody shall take this for what the next try prints, which begins with removing it, too.
+                    let _ = ["stdout", "stderr"].map(|name| fs::remove_file(self.path(name)));
+                }
+                Err(Killed::Unknown) => return unknown(),
             }
         }
         not_started(&directory, "its supervisor is killed from outside, again and again")
@@ -82,8 +107,8 @@ impl Supervised {
         self.context.scripts.name(&self.directory)
     }
 
-    /// What became of the script that an earlier process was to start. From now on that one starts it no more.
-    pub async fn probe(self) -> io::Result<Probe> {
+    /// What became of the script that an earlier process was to start. From now on that one starts it no more. `again` repeats it.
+    pub async fn probe(self, again: Work<Outcome>) -> io::Result<Probe> {
         let trace = match self.context.scripts.earlier(&self.name()).await? {
             Ok(Some(trace)) => trace,
             Ok(None) => return Ok(Probe::NeverStarted),
@@ -98,9 +123,16 @@ impl Supervised {
                 Probe::Ended(self.outcome(status))
             }
             _ if supervised => Probe::Running(Box::pin(async move {
+                let mut trace = trace;
                 let ended = Box::pin(watched(trace.clone()));
-                let outcome = self.follow(ended, trace, Path::new("")).await;
-                outcome.unwrap_or_else(killed_from_outside)
+                match self.follow(ended, &mut trace, Path::new("")).await {
+                    Ok(outcome) => outcome,
+                    Err(_) if self.repeatable => {
+                        self.output.say(BEGUN_AGAIN);
+                        again.await
+                    }
+                    Err(_) => unknown(),
+                }
             })),
             Some(Progress::Started { pid, at }) if !now.rebooted => self.end_left_behind(pid, at).await,
             _ => Probe::Unknown,
@@ -120,8 +152,13 @@ impl Supervised {
         }
     }
 
-    /// Passes on what the script prints until it has ended or is to end; none when it was not even begun.
-    async fn follow(&self, mut ended: Work<End>, mut trace: Trace, program: &Path) -> Option<Outcome> {
+    /// Passes on what the script prints until it has ended or is to end.
+    async fn follow(
+        &self,
+        mut ended: Work<End>,
+        trace: &mut Trace,
+        program: &Path,
+    ) -> Result<Outcome, Killed> {
         let mut lines = self.lines();
         let mut followed = false;
         let end = loop {
@@ -138,7 +175,7 @@ impl Supervised {
         let cancelled = end.is_none();
         let end = match end {
             Some(end) => Some(end),
-            None => self.stop(&mut ended, &mut trace).await,
+            None => self.stop(&mut ended, trace).await,
         };
         if followed || !matches!(end, Some(End::Ended { printed: false, .. })) {
             lines.iter_mut().for_each(|lines| lines.close(&self.output));
@@ -147,8 +184,8 @@ impl Supervised {
             None => Outcome::Lost { message: "the script does not end, not even by SIGKILL".into() },
             Some(End::Ended { status: 0, printed: false }) => succeeded(""),
             Some(End::Ended { status: 0, .. }) => self.outcome(0),
-            Some(End::Gone) => match self.supervisor_died(&mut trace).await {
-                Some(Outcome::Failed(_)) | None if cancelled => stopped(),
+            Some(End::Gone) => match self.supervisor_died(trace).await {
+                Ok(Outcome::Failed(_)) | Err(_) if cancelled => stopped(),
                 other => return other,
             },
             Some(_) if cancelled => stopped(),
@@ -157,7 +194,7 @@ impl Supervised {
             Some(End::Refused(message)) => Outcome::Lost { message },
             Some(End::Unknown(message)) => Outcome::Failed(Failure::new(Kind::Application, message)),
         };
-        Some(outcome)
+        Ok(outcome)
     }
 
     /// What it prints, from the beginning.
@@ -190,20 +227,22 @@ impl Supervised {
         Some(end.unwrap_or_else(|_| End::Unknown("its supervisor does not say how it ended".into())))
     }
 
-    /// The supervisor was killed from outside. What it ran must not go on unseen. None when it had begun nothing.
-    async fn supervisor_died(&self, trace: &mut Trace) -> Option<Outcome> {
+    /// The supervisor was killed from outside. What it ran must not go on unseen.
+    async fn supervisor_died(&self, trace: &mut Trace) -> Result<Outcome, Killed> {
         if let Err(error) = trace.update() {
             let message = format!("what became of it cannot be read: {error}");
-            return Some(Outcome::Failed(Failure::new(Kind::Application, message)));
+            return Ok(Outcome::Failed(Failure::new(Kind::Application, message)));
         }
-        match trace.progress? {
-            Progress::Ended(status) => Some(self.outcome(status)),
-            Progress::Started { pid, at }
+        // What comes in the log from now on is of another try.
+        match trace.progress.take() {
+            None => Err(Killed::NotBegun),
+            Some(Progress::Ended(status)) => Ok(self.outcome(status)),
+            Some(Progress::Started { pid, at })
                 if process::is_left_behind(pid, at) && !process::stop_group(pid).await =>
             {
-                Some(does_not_end())
+                Ok(does_not_end())
             }
-            _ => Some(killed_from_outside()),
+            Some(_) => Err(Killed::Unknown),
         }
     }
 
@@ -282,10 +321,6 @@ fn succeeded(stdout: &str) -> Outcome {
 fn not_started(program: &Path, why: &str) -> Outcome {
     let message = format!("the script could not be started in `{}`: {why}", program.display());
     Outcome::Failed(Failure::new(Kind::Application, message))
-}
-
-fn killed_from_outside() -> Outcome {
-    Outcome::Failed(Failure::new(Kind::Application, "the script was killed from outside"))
 }
 
 fn does_not_end() -> Outcome {

@@ -1,6 +1,8 @@
 //! Everything of a run that is under way: attempts, records, timers. Each ends in one event.
 
-use crate::driver::{Attempt, Canceller, Context, Driver, Drivers, Key, Output, Probe, Work, stopped};
+use crate::driver::{
+    Attempt, Canceller, Context, Driver, Drivers, Key, Output, Probe, Work, stopped, unknown,
+};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::outside::Outside;
@@ -145,12 +147,14 @@ impl Tasks {
         self.cancellers.insert((step, attempt), canceller);
         let redactor = self.context.secrets.redactor(secrets_of(&call).into_iter());
         let driver = self.drivers.step(&call.provider, &call.step).cloned();
+        let driver_repeats = driver.as_ref().is_some_and(|driver| driver.repeatable(&call.step));
         let attempt = Attempt {
             key: Key { run: self.context.run.clone(), step: data.name.clone(), attempt },
             directory: self.store.attempt_directory(&self.context.run, &data.name, attempt),
             outputs: data.outputs.clone(),
             timeout: Duration::from_millis(data.timeout),
             commanded_at: at,
+            repeatable: data.idempotent || !data.changes || driver_repeats,
             output: Output { observer: self.observer.clone(), step, attempt, redactor },
             cancel,
             context: self.context.clone(),
@@ -380,9 +384,7 @@ impl Tasks {
         let mut probes = Vec::new();
         for ((step, number), pending) in pending {
             let (attempt, driver) = self.attempt(step, number, pending.call.clone(), pending.at);
-            let data = &self.plan.steps[step.index()];
-            let driver_repeats = driver.as_ref().is_some_and(|driver| driver.repeatable(&pending.call.step));
-            let repeatable = data.idempotent || !data.changes || driver_repeats;
+            let repeatable = attempt.repeatable;
             let probe = driver.map(|driver| tokio::spawn(driver.probe(attempt)));
             probes.push((step, number, pending, repeatable, probe));
         }
@@ -411,10 +413,7 @@ impl Tasks {
                     found.push(Found { step, attempt, pending, work: None });
                     continue;
                 }
-                Probe::Unknown => Outcome::Failed(Failure::new(
-                    Kind::Application,
-                    "the process that ran it is gone, and nobody knows how it ended",
-                )),
+                Probe::Unknown => unknown(),
             };
             self.cancellers.remove(&(step, attempt));
             events.push(Event::StepEnded { step, attempt, outcome });

@@ -36,8 +36,9 @@ impl Driver for Shell {
 
     fn probe(&self, attempt: Attempt) -> Work<Probe> {
         let kind = self.kind;
+        let again = self.start(attempt.clone());
         Box::pin(async move {
-            match probe(attempt).await {
+            match probe(attempt, again).await {
                 Probe::Ended(outcome) => Probe::Ended(judged(outcome, kind)),
                 Probe::Running(work) => Probe::Running(Box::pin(async move { judged(work.await, kind) })),
                 other => other,
@@ -69,10 +70,10 @@ pub(crate) async fn run(attempt: Attempt, directory: PathBuf, hold: Option<File>
     supervised(attempt).run(script).await
 }
 
-/// What became of the attempt's script.
-pub(crate) async fn probe(attempt: Attempt) -> Probe {
+/// What became of the attempt's script. `again` repeats it.
+pub(crate) async fn probe(attempt: Attempt, again: Work<Outcome>) -> Probe {
     let output = attempt.output.clone();
-    supervised(attempt).probe().await.unwrap_or_else(|error| {
+    supervised(attempt).probe(again).await.unwrap_or_else(|error| {
         output.say(&format!("what became of an earlier attempt cannot be read: {error}"));
         Probe::Unknown
     })
@@ -81,6 +82,7 @@ pub(crate) async fn probe(attempt: Attempt) -> Probe {
 fn supervised(attempt: Attempt) -> Supervised {
     Supervised {
         directory: attempt.directory,
+        repeatable: attempt.repeatable,
         output: attempt.output,
         cancel: attempt.cancel,
         context: attempt.context,

@@ -221,13 +221,15 @@ pub(crate) struct Trace {
     pub progress: Option<Progress>,
     /// The machine was started anew since: numbers of processes mean nothing any more.
     pub rebooted: bool,
+    /// Its supervisor is gone, even where another writes the log.
+    left: bool,
 }
 
 impl Trace {
     /// From the beginning of the log of that epoch.
     pub fn new(run: &Path, epoch: u64, name: &str) -> Trace {
         let log = log_path(run, epoch);
-        Trace { log, name: name.into(), at: 0, progress: None, rebooted: false }
+        Trace { log, name: name.into(), at: 0, progress: None, rebooted: false, left: false }
     }
 
     /// Reads on. Only whole lines count.
@@ -257,7 +259,7 @@ impl Trace {
 
     /// Whether its supervisor lives. Read on afterwards: it may have said something last.
     pub fn is_supervised(&self) -> io::Result<bool> {
-        is_supervised(&self.log)
+        Ok(!self.left && is_supervised(&self.log)?)
     }
 }
 
@@ -285,14 +287,15 @@ pub(super) struct Noted {
     at: u64,
     progress: Progress,
     rebooted: bool,
+    left: bool,
 }
 
 impl Noted {
     /// For the script of that name.
     pub fn trace(&self, name: &str) -> Trace {
-        let Noted { log, at, progress, rebooted } = self;
-        let progress = Some(*progress);
-        Trace { log: log.to_path_buf(), name: name.into(), at: *at, progress, rebooted: *rebooted }
+        let Noted { log, at, progress, rebooted, left } = self;
+        let (log, progress) = (log.to_path_buf(), Some(*progress));
+        Trace { log, name: name.into(), at: *at, progress, rebooted: *rebooted, left: *left }
     }
 }
 
@@ -314,8 +317,12 @@ pub(super) fn noted(run: &Path, epoch: u64) -> io::Result<BTreeMap<String, Noted
                     return Err(io::Error::other(message));
                 }
                 rebooted = words.next().unwrap_or_default() != boot;
+                // It took the place of one that was killed.
+                for earlier in found.values_mut().filter(|noted: &&mut Noted| noted.log == log) {
+                    earlier.left = true;
+                }
             } else if let Some((name, progress)) = parse(line) {
-                let noted = Noted { log: log.clone(), at: at as u64, progress, rebooted };
+                let noted = Noted { log: log.clone(), at: at as u64, progress, rebooted, left: false };
                 found.insert(name.to_owned(), noted);
             }
         }

@@ -4,7 +4,6 @@ use crate::support::*;
 use lockstep_executor::{Drivers, End, Error, Nobody, Runner};
 use lockstep_plan::*;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -164,17 +163,97 @@ async fn a_detached_script_can_be_cancelled_later() {
     assert!(!alive(world.read("self").trim()));
 }
 
+/// Says whether the process whose number is in `self` goes on.
+const LOOK: &str =
+    "if grep -v ') Z ' /proc/$(cat self)/stat; then echo beside >>seen; else echo alone >>seen; fi\n";
+
+/// A script that goes on for ever; one that comes later says whether it still does.
+fn endless() -> String {
+    format!("[ ! -e self ] || {{ {LOOK} exit; }}; echo $$ >self; echo begun; exec sleep 600")
+}
+
+/// Only its supervisor is killed: what is left of the script is ended, and it is begun again, whoever carries the run out and
+/// whichever process had begun it.
 #[tokio::test]
-async fn a_killed_supervisor_does_not_leave_its_script_behind() {
+async fn a_script_whose_supervisor_is_killed_is_begun_again() {
+    for resumed in [false, true] {
+        for step in [shell("one", &endless()), local("one", "command").with("script", text(&endless()))] {
+            let world = World::new();
+            std::fs::create_dir_all(world.path("a")).unwrap();
+            let at = if matches!(step, W::Step { provider: "local", .. }) { "a/" } else { "" };
+            let made = plan(vec![stage("a", vec![step])]);
+            let runner = match resumed {
+                false => world.runner(made),
+                true => world.resume(&world.left_running(made).await),
+            };
+            let (run, memory) = (runner.info().id.clone(), Arc::new(Memory::default()));
+            let running = tokio::spawn(runner.run(memory.clone()));
+            memory.line("begun").await;
+            world.kill_supervisors();
+            assert_eq!(running.await.unwrap().unwrap(), End::Finished(RunOutcome::Succeeded));
+            assert!(!alive(world.read(&format!("{at}self")).trim()), "it goes on");
+            assert_eq!(world.read(&format!("{at}seen")), "alone\n");
+            let history = world.store().history(&run).unwrap();
+            let ends = history.iter().filter(|entry| matches!(entry.event, Event::StepEnded { .. })).count();
+            assert_eq!(ends, 1, "it is the same attempt");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_undo_whose_supervisor_is_killed_is_begun_again() {
     let world = World::new();
-    let script = "echo $$ >self; echo begun; exec sleep 600";
-    let runner = world.runner(plan(vec![stage("a", vec![shell("one", script)])]));
+    std::fs::write(world.path("app"), "").unwrap();
+    let works = vec![local("deploy", "deploy"), shell("fail", "exit 1")];
+    let mut made = plan(vec![S { artifact: ("other", "app".into()), ..stage("a", works) }]);
+    let W::Step { arguments, .. } = shell("undo", &endless()) else { unreachable!() };
+    let script = arguments.into_iter().map(|(name, value)| (name.to_string(), Expr::Value(value))).collect();
+    made.steps[1].action = Action {
+        provider: "shell".into(),
+        step: "shell".into(),
+        arguments: script,
+        ..made.steps[1].action.clone()
+    };
+    made.steps[1].changes = false;
     let memory = Arc::new(Memory::default());
-    let running = tokio::spawn(runner.run(memory.clone()));
+    let running = tokio::spawn(world.runner(made).run(memory.clone()));
     memory.line("begun").await;
     world.kill_supervisors();
     assert_eq!(running.await.unwrap().unwrap(), End::Finished(RunOutcome::RolledBack));
+    assert_eq!(world.read("seen"), "alone\n");
+}
+
+#[tokio::test]
+async fn what_may_have_changed_something_is_not_begun_again_for_its_supervisor() {
+    let world = World::new();
+    let mut made = plan(vec![stage("a", vec![shell("one", &endless())])]);
+    made.steps[0].changes = true;
+    made.steps[0].undo = Undo::Irreversible;
+    let runner = world.runner(made);
+    let (run, memory) = (runner.info().id.clone(), Arc::new(Memory::default()));
+    let running = tokio::spawn(runner.run(memory.clone()));
+    memory.line("begun").await;
+    world.kill_supervisors();
+    let end = running.await.unwrap().unwrap();
+    let ended = Ended { end, run, memory, store: world.store() };
+    assert!(ended.failure().message.contains("nobody knows how it ended"), "{:?}", ended.failure());
     assert!(!alive(world.read("self").trim()));
+    assert!(!world.path("seen").exists(), "it was repeated blindly");
+}
+
+/// A script that kills whoever looks after it does so again when it is begun again.
+#[tokio::test]
+async fn a_script_that_kills_its_supervisor_ends_some_time() {
+    let world = World::new();
+    let ended = world
+        .run(plan(vec![stage("a", vec![shell("one", "echo x >>count; kill -9 $PPID; exec sleep 600")])]))
+        .await;
+    assert!(
+        ended.failure().message.contains("killed from outside, again and again"),
+        "{:?}",
+        ended.failure()
+    );
+    assert_eq!(world.read("count").lines().count(), 5);
 }
 
 /// With the runner gone, too: what is left of an attempt is ended before anything is undone or repeated.
@@ -182,12 +261,7 @@ async fn a_killed_supervisor_does_not_leave_its_script_behind() {
 async fn a_script_that_lost_its_supervisor_and_its_runner_is_ended_first() {
     for repeatable in [false, true] {
         let world = World::new();
-        // A copy that finds another at work says so, as the undo does.
-        let script = "[ ! -e self ] || exec ./look.sh; echo $$ >self; echo begun; exec sleep 600";
-        let look = "#!/bin/sh\nif grep -v ') Z ' /proc/$(cat self)/stat; then echo beside >>seen; else echo alone >>seen; fi\n";
-        std::fs::write(world.path("look.sh"), look).unwrap();
-        std::fs::set_permissions(world.path("look.sh"), PermissionsExt::from_mode(0o755)).unwrap();
-        let mut made = plan(vec![stage("a", vec![shell("one", script)])]);
+        let mut made = plan(vec![stage("a", vec![shell("one", &endless())])]);
         made.steps[0].changes = true;
         made.steps[0].undo = Undo::Irreversible;
         made.steps[0].idempotent = repeatable;

@@ -36,9 +36,10 @@ impl Driver for Local {
     }
 
     fn probe(&self, attempt: Attempt) -> Work<Probe> {
+        let again = self.start(attempt.clone());
         Box::pin(async move {
             match attempt.call.step.as_str() {
-                "command" => shell::probe(attempt).await,
+                "command" => shell::probe(attempt, again).await,
                 // Work of the process that is gone; its traces are read when it is repeated.
                 _ => Probe::Unknown,
             }
