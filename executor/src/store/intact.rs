@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The length of a database's header: a shorter file holds nothing.
 const DATABASE_HEADER: u64 = 100;
+/// What a database begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 const LOG_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
@@ -25,8 +27,11 @@ const FRAME_HEADER: usize = 24;
 pub(super) fn check(database: &Path) -> Result<(), Error> {
     let log = beside(database, "-wal");
     let written = length(&log)? > LOG_HEADER as u64;
-    if length(database)? < DATABASE_HEADER {
-        return if length(database)? == 0 && !written { check_new(database) } else { Err(emptied(database)) };
+    match length(database)? {
+        0 if written => return Err(emptied(database)),
+        0 => return check_new(database),
+        1..DATABASE_HEADER => return Err(stump(database)?),
+        _ => {}
     }
     if !written || before_this_boot(&log) {
         return Ok(());
@@ -51,6 +56,16 @@ pub(super) fn check_new(database: &Path) -> Result<(), Error> {
 
 fn emptied(database: &Path) -> Error {
     damaged(database, "it is empty, and what lies beside it shows that it was not".into())
+}
+
+/// What is wrong with a file that is too short for a database.
+fn stump(database: &Path) -> Result<Error, Error> {
+    let bytes = fs::read(database).at("read", database)?;
+    let begins = bytes.iter().zip(MAGIC).all(|(there, wanted)| there == wanted);
+    let what = if begins { "it is cut short: no more is left of it than" } else { "it is no journal, but" };
+    let plural = if bytes.len() == 1 { "" } else { "s" };
+    let else_ = if begins { "" } else { " of something else" };
+    Ok(damaged(database, format!("{what} {} byte{plural}{else_}", bytes.len())))
 }
 
 fn beside(database: &Path, suffix: &str) -> PathBuf {

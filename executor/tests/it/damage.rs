@@ -101,6 +101,25 @@ async fn an_emptied_journal_is_not_a_new_one() {
     Store::open(&world.path("new")).unwrap();
 }
 
+/// What lies there instead of a journal is called what it is.
+#[test]
+fn what_is_too_short_for_a_journal_is_named() {
+    let world = World::new();
+    for (bytes, what) in [
+        (&b"garbage\n"[..], "it is no journal, but 8 bytes of something else"),
+        (&b"x"[..], "it is no journal, but 1 byte of something else"),
+        (&b"SQLite format 3\0\x10\0"[..], "it is cut short: no more is left of it than 18 bytes"),
+    ] {
+        let state = world.path("state");
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join("journal.db"), bytes).unwrap();
+        let error = Store::open(&state).map(drop).expect_err(what);
+        assert!(error.to_string().contains(what), "{error}");
+        says_what_to_do(&error);
+        assert_eq!(fs::read(state.join("journal.db")).unwrap(), bytes);
+    }
+}
+
 /// Of what stands behind a damaged frame of the write-ahead log SQLite would say that it was never written.
 #[tokio::test]
 async fn a_damaged_log_is_refused_and_left_alone() {
