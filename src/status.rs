@@ -8,7 +8,7 @@ use crate::progress::{is_said_already, said};
 use crate::text::harmless;
 use crate::{request, state, table};
 use lockstep_executor::{Replay, Request, RunInfo, replay};
-use lockstep_plan::export::{EventLine, barrier_names, event_line};
+use lockstep_plan::export::{EventLine, event_line};
 use lockstep_plan::machine::BarrierState;
 use lockstep_plan::{Happening, Plan, question_name};
 use serde::Serialize;
@@ -107,7 +107,7 @@ fn barriers(replay: &Replay) -> BTreeMap<String, &'static str> {
         BarrierState::Broken => "broken",
         BarrierState::Undecided { .. } => "not_reached",
     });
-    barrier_names(&replay.plan).into_iter().zip(words).collect()
+    replay.plan.barrier_names().into_iter().zip(words).collect()
 }
 
 fn describe(plan: &Plan, request: &Request) -> (String, String) {

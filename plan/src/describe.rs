@@ -2,9 +2,11 @@
 
 use crate::machine::State;
 use crate::{
-    Answer, BarrierKind, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person, Plan, Question,
-    RunOutcome, StageId, StageOutcome, Verdict, format_duration,
+    Answer, Barrier, BarrierId, BarrierKind, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person,
+    Plan, Question, RunOutcome, StageId, StageOutcome, Verdict, format_duration,
 };
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 impl Cause {
     /// What `failure.step`, `failure.kind` and `failure.message` say of it.
@@ -80,6 +82,38 @@ pub fn question_name(plan: &Plan, question: Question) -> &str {
         Question::Step(step) => &plan.steps[step.index()].name,
         Question::Place(place) => &plan.places[place.index()].name,
         Question::Approval(approval) => &plan.approvals[approval.index()].name,
+    }
+}
+
+impl Plan {
+    /// What tells a barrier from all others of the plan: its name, or `group/name` where the name alone could mean two; outside any
+    /// group `stage/name`.
+    pub fn barrier_name(&self, id: BarrierId) -> Cow<'_, str> {
+        let barrier = &self.barriers[id.index()];
+        let alike = |other: &Barrier| other.name == barrier.name;
+        let shared = self.barriers.iter().filter(|other| alike(other)).nth(1).is_some();
+        if shared { self.full_barrier_name(barrier).into() } else { Cow::Borrowed(&barrier.name) }
+    }
+
+    /// [`Plan::barrier_name`] of each, in the plan's order.
+    pub fn barrier_names(&self) -> Vec<String> {
+        let mut count: BTreeMap<&str, u32> = BTreeMap::new();
+        for barrier in &self.barriers {
+            *count.entry(&barrier.name).or_default() += 1;
+        }
+        let name = |barrier: &Barrier| match count[barrier.name.as_str()] {
+            1 => barrier.name.clone(),
+            _ => self.full_barrier_name(barrier),
+        };
+        self.barriers.iter().map(name).collect()
+    }
+
+    fn full_barrier_name(&self, barrier: &Barrier) -> String {
+        let stage = || Some(&self.stages[self.places[barrier.places.first()?.index()].stage?.index()].name);
+        match self.items[barrier.item.index()].group {
+            Some(group) => format!("{}/{}", group.number, barrier.name),
+            None => stage().map_or_else(|| barrier.name.clone(), |stage| format!("{stage}/{}", barrier.name)),
+        }
     }
 }
 
@@ -241,8 +275,8 @@ impl Happening {
     }
 
     /// The step, barrier place or approval it is about, where there is one, as options and events name it.
-    pub fn subject<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
-        Some(match self {
+    pub fn subject<'a>(&self, plan: &'a Plan) -> Option<Cow<'a, str>> {
+        Some(Cow::Borrowed(match self {
             Happening::StepStarted(step, _)
             | Happening::StepSkipped(step)
             | Happening::StepSucceeded(step)
@@ -254,13 +288,13 @@ impl Happening {
             | Happening::BarrierGivenUp(place)
             | Happening::BarrierPassed(place, _) => &plan.places[place.index()].name,
             Happening::BarrierOpened(barrier) | Happening::BarrierBroken(barrier, ..) => {
-                &plan.barriers[barrier.index()].name
+                return Some(plan.barrier_name(*barrier));
             }
             Happening::Asked(question, _)
             | Happening::AnsweredBy(question, ..)
             | Happening::QuestionTimedOut(question) => question_name(plan, *question),
             _ => return None,
-        })
+        }))
     }
 
     /// A stable word for it, for programs.

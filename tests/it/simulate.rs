@@ -116,3 +116,36 @@ fn a_rollback_step_that_fails_breaks_no_promise() {
     let matrix = simulate(&sandbox, &["--every-failure"]).exits(0);
     assert!(matrix.out.contains(" failures, no promise is broken."), "{}", matrix.out);
 }
+
+/// Barriers of one name that have nothing to do with each other are told apart, in what they came to as in what happened.
+#[test]
+fn barriers_of_one_name_outside_groups_are_named_after_their_stages() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w(c: string) {
+  phase x {
+    step s = shell { script = c }
+    barrier all {}
+  }
+}
+
+pipeline q() {
+  stage a = w { c = "one" }
+  parallel {
+    stage b = w { c = "two" }
+    stage c = w { c = "three" }
+  }
+  stage d = w { c = "four" }
+}
+"#,
+    );
+    let told = json_of(&sandbox, &["--fail", "d.x.s"], 0);
+    assert_eq!(told["barriers"], json!({ "a/all": "open", "1/all": "open", "d/all": "broken" }));
+    let events = told["events"].as_array().expect("events");
+    let of = |word: &str| -> Vec<&str> {
+        let wanted = events.iter().filter(|it| it["event"] == word);
+        wanted.filter_map(|it| it["step"].as_str()).collect()
+    };
+    assert_eq!(of("barrier_opened"), ["a/all", "1/all"]);
+    assert_eq!(of("barrier_broken"), ["d/all"]);
+}

@@ -2,6 +2,7 @@
 
 use crate::{Cause, Happening, Plan};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// A happening.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +43,7 @@ pub fn event_line(plan: &Plan, happening: &Happening) -> EventLine {
     }
     EventLine {
         stage: happening.stage(plan).map(str::to_owned),
-        step: happening.subject(plan).map(str::to_owned),
+        step: happening.subject(plan).map(Cow::into_owned),
         event: happening.name(),
         attempt,
         kind,

@@ -131,7 +131,7 @@ pub fn simulation_json(plan: &Plan, simulation: &Simulation) -> SimulationJson {
         let reason = simulation.state.stages[index].cause.as_ref().map(|cause| cause.describe(plan));
         (stage.name.clone(), StageJson { outcome: outcome.map_or("stuck", |outcome| outcome.name()), reason })
     });
-    let barriers = barrier_names(plan).into_iter().zip(&simulation.state.barriers);
+    let barriers = plan.barrier_names().into_iter().zip(&simulation.state.barriers);
     let barriers = barriers.map(|(name, state)| (name, barrier_word(state)));
     let events = simulation
         .events
@@ -155,19 +155,6 @@ pub(super) fn barrier_word(state: &BarrierState) -> &'static str {
         BarrierState::Broken => "broken",
         BarrierState::Undecided { .. } => "not_reached",
     }
-}
-
-/// The names of the plan's barriers, in its order: `group/name` where the name alone could mean two.
-pub fn barrier_names(plan: &Plan) -> Vec<String> {
-    let mut count: BTreeMap<&str, u32> = BTreeMap::new();
-    for barrier in &plan.barriers {
-        *count.entry(&barrier.name).or_default() += 1;
-    }
-    let name = |barrier: &crate::Barrier| match plan.items[barrier.item.index()].group {
-        Some(group) if count[barrier.name.as_str()] > 1 => format!("{}/{}", group.number, barrier.name),
-        _ => barrier.name.clone(),
-    };
-    plan.barriers.iter().map(name).collect()
 }
 
 impl Plan {

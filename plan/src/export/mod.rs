@@ -7,7 +7,7 @@ mod text;
 mod timeline;
 
 pub use events::{EventLine, event_line};
-pub use json::{PlanJson, SimulationJson, StageJson, barrier_names, plan_json, simulation_json};
+pub use json::{PlanJson, SimulationJson, StageJson, plan_json, simulation_json};
 pub use rehearsal::{RehearsalJson, rehearsal_json, rehearsal_text};
 pub use text::plan_text;
 pub use timeline::simulation_text;

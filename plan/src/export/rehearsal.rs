@@ -1,6 +1,6 @@
 //! The matrix of every failure, as text and as JSON: `docs/schemas/every-failure.schema.json`.
 
-use super::json::{StageJson, barrier_names, barrier_word};
+use super::json::{StageJson, barrier_word};
 use super::text::quoted;
 use crate::machine::BarrierState;
 use crate::{
@@ -108,7 +108,7 @@ fn not_tried(plan: &Plan, untried: &[StepId]) -> Vec<String> {
 pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal], untried: &[StepId]) -> RehearsalJson<'a> {
     RehearsalJson {
         version: 1,
-        scenarios: Scenarios { plan, rows, barriers: barrier_names(plan) },
+        scenarios: Scenarios { plan, rows, barriers: plan.barrier_names() },
         not_tried: not_tried(plan, untried),
     }
 }
@@ -124,7 +124,7 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> St
     }
     head.extend(["breaks", "asks", "at most"].map(str::to_owned));
     let mut table = vec![head];
-    let barriers = barrier_names(plan);
+    let barriers = plan.barrier_names();
     table.extend(rows.iter().map(|row| cells(plan, &barriers, row, wide)));
     let mut out = lines(&table);
     // A failure may have several rows.
