@@ -325,6 +325,9 @@ pub enum Concurrency {
 pub struct Phase {
     /// Its name.
     pub name: String,
+    /// How many conditions it has: they come first in [`Position::when`], before those of a section.
+    #[serde(default)]
+    pub conditions: u32,
     /// Replaces the derived rollback of this phase.
     pub rollback: Option<Vec<BlockItem>>,
     /// `use`s of the phase.

@@ -149,3 +149,56 @@ pipeline q() {
     assert_eq!(of("barrier_opened"), ["a/all", "1/all"]);
     assert_eq!(of("barrier_broken"), ["d/all"]);
 }
+
+/// Whoever reads that a condition could not be decided has to find it.
+#[test]
+fn a_condition_that_cannot_be_decided_is_named_after_its_owner() {
+    let of = |place: &str| {
+        let at = |wanted: &str| if wanted == place { "skip if m.k == \"x\"" } else { "" };
+        let sandbox = Sandbox::of_source(&format!(
+            r#"
+workflow w(m: map<string>) {{
+  phase p {{
+    skip if m.j == "x"
+    {}
+    section some {{
+      skip if m.j == "z"
+      {}
+      step one = shell {{
+        {}
+        script = "true"
+      }}
+      barrier all {{
+        {}
+      }}
+    }}
+  }}
+}}
+
+pipeline q(m: map<string> = {{}}) {{
+  stage a = w {{
+    {}
+    m
+  }}
+}}
+"#,
+            at("phase"),
+            at("section"),
+            at("step"),
+            at("barrier"),
+            at("stage"),
+        ));
+        simulate(&sandbox, &["m=j=y"])
+    };
+    for (place, owner) in [
+        ("stage", "stage `a`"),
+        ("phase", "phase `a.p`"),
+        ("section", "section `a.p.some`"),
+        ("step", "step `a.p.one`"),
+        ("barrier", "barrier `a.p.all`"),
+    ] {
+        let told = of(place);
+        let wanted = format!("a condition of {owner} could not be decided: it reads what was not given");
+        assert!(told.out.contains(&wanted), "{place}: {} {}", told.out, told.err);
+    }
+}

@@ -217,6 +217,7 @@ impl Copied<'_> {
     fn phase(&self, it: &Phase) -> Phase {
         Phase {
             name: it.name.clone(),
+            conditions: it.conditions,
             rollback: it.rollback.as_deref().map(|block| self.block(block)),
             uses: it.uses.clone(),
             claim: it.claim,

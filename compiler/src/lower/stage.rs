@@ -243,6 +243,7 @@ impl<'p> Lowerer<'_, 'p> {
         let at = frame.at(phase.name.span);
         self.plan.stages[here.stage.index()].phases.push(Phase {
             name: phase.name.text.as_str().to_owned(),
+            conditions: here.when.len() as u32,
             rollback: None,
             uses,
             claim: None,

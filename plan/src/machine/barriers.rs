@@ -3,13 +3,13 @@
 use super::state::Settled;
 use super::{BarrierState, Machine, PlaceState, StageMode};
 use crate::{
-    BarrierId, BarrierKind, BlockItem, Cause, Clock, Command, ConditionId, Decision, Happening, Part,
-    PlaceId, Position, StageId, StageOutcome, Timer, Verdict, Work,
+    BarrierId, BarrierKind, BlockItem, Cause, Clock, Command, Decision, Happening, Part, PlaceId, Position,
+    StageId, StageOutcome, Timer, Verdict, Work,
 };
 
 impl Machine<'_> {
     /// A stage comes to one of its places. Whether it may go on at once; nothing when that failed it.
-    pub(super) fn meet(&mut self, stage: StageId, place: PlaceId, when: &[ConditionId]) -> Option<bool> {
+    pub(super) fn meet(&mut self, stage: StageId, place: PlaceId, position: &Position) -> Option<bool> {
         let broken =
             self.state.barriers[self.plan.places[place.index()].barrier.index()] == BarrierState::Broken;
         match self.state.places[place.index()] {
@@ -20,8 +20,8 @@ impl Machine<'_> {
             PlaceState::Crossed | PlaceState::Excused | PlaceState::Passed => return Some(true),
         }
         let data = &self.plan.places[place.index()];
-        let holds = match self.conditions_hold(Some(stage), when, &data.name) {
-            Ok(true) => self.conditions_hold(Some(stage), &data.when, &data.name),
+        let holds = match self.position_holds(stage, position) {
+            Ok(true) => self.conditions_hold(Some(stage), &data.when, |_| format!("barrier `{}`", data.name)),
             other => other,
         };
         match holds {

@@ -34,7 +34,7 @@ impl Machine<'_> {
             let passed = match &position.work {
                 Work::Steps(steps) => {
                     if steps.iter().all(|step| self.state.steps[step.index()].status == StepStatus::Idle) {
-                        match self.conditions_hold(Some(stage), &position.when, self.first_name(steps)) {
+                        match self.position_holds(stage, position) {
                             Ok(true) if !self.holds(phases[position.phase as usize].claim) => {
                                 if let Some(claim) = phases[position.phase as usize].claim {
                                     self.ask_for_claim(claim, true);
@@ -50,7 +50,7 @@ impl Machine<'_> {
                     }
                     self.all_seen(stage, at, false, steps, StepStatus::is_passed)
                 }
-                Work::Barrier(place) => match self.meet(stage, *place, &position.when) {
+                Work::Barrier(place) => match self.meet(stage, *place, position) {
                     Some(passed) => passed,
                     None => return,
                 },
@@ -89,11 +89,6 @@ impl Machine<'_> {
         true
     }
 
-    /// What stands for steps beside each other.
-    fn first_name(&self, steps: &[StepId]) -> &str {
-        steps.first().map_or("", |step| &self.plan.steps[step.index()].name)
-    }
-
     fn begin_steps(&mut self, steps: &[StepId], holds: bool) {
         for &step in steps {
             if !holds {
@@ -125,7 +120,7 @@ impl Machine<'_> {
     pub(super) fn begin_again(&mut self, step: StepId) {
         let data = &self.plan.steps[step.index()];
         let decided = match self.state.steps[step.index()].attempts {
-            0 => self.conditions_hold(Some(data.stage), &data.when, &data.name),
+            0 => self.conditions_hold(Some(data.stage), &data.when, |_| format!("step `{}`", data.name)),
             _ => Ok(true),
         };
         match decided {

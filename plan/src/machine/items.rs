@@ -130,7 +130,7 @@ impl Machine<'_> {
     /// Starts a stage. Whether the branch may go on at once, because the stage is skipped.
     fn begin_stage(&mut self, stage: StageId) -> bool {
         let data = &self.plan.stages[stage.index()];
-        match self.conditions_hold(None, &data.when, &data.name) {
+        match self.conditions_hold(None, &data.when, |_| format!("stage `{}`", data.name)) {
             Ok(true) => {
                 match self.plan.stages[stage.index()].claim.filter(|claim| !self.holds(Some(*claim))) {
                     Some(claim) => {

@@ -36,7 +36,7 @@ pub(crate) use forward::is_approval;
 pub(crate) use rollback::rollback_queue;
 
 use crate::{
-    ClaimId, Command, EvalError, Event, Expr, Facts, Happening, Person, Plan, Question, StageId,
+    ClaimId, Command, EvalError, Event, Expr, Facts, Happening, Person, Plan, Position, Question, StageId,
     StageOutcome, Timer,
 };
 use std::collections::VecDeque;
@@ -177,14 +177,14 @@ impl Machine<'_> {
         self.announce(Happening::StageEnded(stage, outcome));
     }
 
-    /// Whether the conditions hold under which something of that name stands.
+    /// Whether these conditions hold; `owner` says for people whose each of them is.
     fn conditions_hold(
         &self,
         stage: Option<StageId>,
         when: &[crate::ConditionId],
-        name: &str,
+        owner: impl Fn(usize) -> String,
     ) -> Result<bool, crate::Failure> {
-        for condition in when {
+        for (at, condition) in when.iter().enumerate() {
             let condition = &self.plan.conditions[condition.index()];
             let why = match condition.eval(&self.state.facts(self.plan, stage)) {
                 Ok(crate::Value::Bool(true)) => continue,
@@ -193,10 +193,22 @@ impl Machine<'_> {
                 Err(EvalError::Unknown(what)) => self.not_known(stage, condition, &what),
                 Err(error) => error.to_string(),
             };
-            let message = format!("a condition of `{name}` could not be decided: {why}");
+            let message = format!("a condition of {} could not be decided: {why}", owner(at));
             return Err(crate::Failure::new(crate::Kind::Application, message));
         }
         Ok(true)
+    }
+
+    /// Whether the conditions of the phase and the sections hold in which a position stands.
+    fn position_holds(&self, stage: StageId, position: &Position) -> Result<bool, crate::Failure> {
+        self.conditions_hold(Some(stage), &position.when, |at| {
+            let stage = &self.plan.stages[stage.index()];
+            let phase = &stage.phases[position.phase as usize];
+            match position.sections.last().filter(|_| at >= phase.conditions as usize) {
+                Some(section) => format!("section `{}.{}.{section}`", stage.name, phase.name),
+                None => format!("phase `{}.{}`", stage.name, phase.name),
+            }
+        })
     }
 
     /// What a condition reads that is not there.

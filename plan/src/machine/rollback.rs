@@ -217,7 +217,7 @@ impl Machine<'_> {
         }
         let data = &self.plan.places[place.index()];
         // A condition that cannot be decided must not keep the rollback from going on.
-        if !self.conditions_hold(Some(stage), &data.when, &data.name).unwrap_or(false) {
+        if !self.conditions_hold(Some(stage), &data.when, |_| data.name.clone()).unwrap_or(false) {
             self.state.places[place.index()] = PlaceState::Excused;
             self.announce(Happening::BarrierExcused(place));
             return true;

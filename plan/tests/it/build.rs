@@ -119,7 +119,7 @@ impl Builder {
         }
         self.plan.stages[id.index()].phases = phases
             .into_iter()
-            .map(|name| Phase { name, rollback: None, uses: Vec::new(), claim: None })
+            .map(|name| Phase { name, conditions: 0, rollback: None, uses: Vec::new(), claim: None })
             .collect();
         id
     }
