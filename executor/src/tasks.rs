@@ -381,9 +381,14 @@ impl Tasks {
         pending: Vec<((StepId, u32), PendingAttempt)>,
         rebooted: bool,
     ) -> (Vec<Event>, Vec<Found>) {
-        let mut probes = Vec::new();
+        let mut attempts = Vec::new();
         for ((step, number), pending) in pending {
             let (attempt, driver) = self.attempt(step, number, pending.call.clone(), pending.at);
+            attempts.push((step, number, pending, attempt, driver));
+        }
+        self.context.scripts.seek(attempts.iter().map(|(.., attempt, _)| attempt.directory.as_path()));
+        let mut probes = Vec::new();
+        for (step, number, pending, attempt, driver) in attempts {
             let repeatable = attempt.repeatable;
             let probe = driver.map(|driver| tokio::spawn(driver.probe(attempt)));
             probes.push((step, number, pending, repeatable, probe));

@@ -6,12 +6,13 @@ use super::message::{Connection, Hello, Reply, Request, Start, frame};
 use crate::process;
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
 
@@ -42,6 +43,8 @@ pub(crate) struct Scripts {
     epoch: u64,
     /// Environment variables that scripts must not inherit.
     without: Vec<String>,
+    /// Scripts that may be asked about which earlier processes were to start.
+    sought: OnceLock<BTreeSet<String>>,
     state: Mutex<State>,
 }
 
@@ -50,7 +53,7 @@ struct State {
     supervisor: Option<UnboundedSender<Asked>>,
     /// Nobody of a lower epoch starts scripts any more.
     raised: bool,
-    /// What earlier supervisors noted until then.
+    /// What earlier supervisors noted until then of what is sought.
     earlier: Option<BTreeMap<String, Noted>>,
 }
 
@@ -62,7 +65,7 @@ struct Asked {
 
 impl Scripts {
     pub fn new(run: PathBuf, epoch: u64, without: Vec<String>) -> Scripts {
-        Scripts { run, epoch, without, state: Mutex::default() }
+        Scripts { run, epoch, without, sought: OnceLock::new(), state: Mutex::default() }
     }
 
     /// Names the attempt of that folder.
@@ -94,7 +97,12 @@ impl Scripts {
         Trace::new(&self.run, self.epoch, name)
     }
 
-    /// What an earlier supervisor noted of a script. From now on none starts it. The reason where a later process has taken the
+    /// Says which scripts [`Scripts::earlier`] will be asked about, by the folders of their attempts. Only the first time counts.
+    pub fn seek<'a>(&self, attempts: impl Iterator<Item = &'a Path>) {
+        self.sought.get_or_init(|| attempts.map(|attempt| self.name(attempt)).collect());
+    }
+
+    /// What an earlier supervisor noted of a script that was sought. From now on none starts it. The reason where a later process has taken the
     /// run over.
     pub async fn earlier(&self, name: &str) -> io::Result<Result<Option<Trace>, String>> {
         let mut state = self.state.lock().await;
@@ -102,7 +110,8 @@ impl Scripts {
             return Ok(Err(why));
         }
         if state.earlier.is_none() {
-            state.earlier = Some(noted(&self.run, self.epoch)?);
+            let none = BTreeSet::new();
+            state.earlier = Some(noted(&self.run, self.epoch, self.sought.get().unwrap_or(&none))?);
         }
         Ok(Ok(state.earlier.as_ref().and_then(|earlier| earlier.get(name)).map(|noted| noted.trace(name))))
     }

@@ -15,9 +15,9 @@
 
 use crate::process;
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -299,16 +299,25 @@ impl Noted {
     }
 }
 
-/// What the logs of lower epochs say of every script; of an attempt that was repeated, the latest.
-pub(super) fn noted(run: &Path, epoch: u64) -> io::Result<BTreeMap<String, Noted>> {
+/// What the logs of lower epochs say of these scripts; of an attempt that was repeated, the latest. The logs of a long run are
+/// long: no more of them is held than a line.
+pub(super) fn noted(
+    run: &Path,
+    epoch: u64,
+    sought: &BTreeSet<String>,
+) -> io::Result<BTreeMap<String, Noted>> {
     let mut found = BTreeMap::new();
     let boot = process::boot_id();
     for log in earlier(run, epoch)?.into_iter().rev() {
-        let bytes = fs::read(&log)?;
-        let at = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let mut reader = BufReader::new(File::open(&log)?);
         let log: Arc<Path> = log.into();
-        let mut rebooted = false;
-        for line in String::from_utf8_lossy(&bytes[..at]).lines() {
+        let (mut rebooted, mut end, mut bytes) = (false, 0, Vec::new());
+        loop {
+            bytes.clear();
+            reader.read_until(b'\n', &mut bytes)?;
+            let Some((b'\n', line)) = bytes.split_last() else { break };
+            end += bytes.len() as u64;
+            let line = String::from_utf8_lossy(line);
             if let Some(supervisor) = line.strip_prefix("supervisor ") {
                 let mut words = supervisor.split(' ').skip(1);
                 let version = words.next().unwrap_or_default();
@@ -321,10 +330,15 @@ pub(super) fn noted(run: &Path, epoch: u64) -> io::Result<BTreeMap<String, Noted
                 for earlier in found.values_mut().filter(|noted: &&mut Noted| noted.log == log) {
                     earlier.left = true;
                 }
-            } else if let Some((name, progress)) = parse(line) {
-                let noted = Noted { log: log.clone(), at: at as u64, progress, rebooted, left: false };
+            } else if let Some((name, progress)) = parse(&line)
+                && sought.contains(name)
+            {
+                let noted = Noted { log: log.clone(), at: 0, progress, rebooted, left: false };
                 found.insert(name.to_owned(), noted);
             }
+        }
+        for noted in found.values_mut().filter(|noted| noted.log == log) {
+            noted.at = end;
         }
     }
     Ok(found)
