@@ -119,9 +119,12 @@ pub struct PipelineArgs {
     pub path: PathBuf,
     /// The pipeline
     pub pipeline: String,
-    /// Its arguments
+    /// Its arguments; a list is written `a,b`, a map `key=value,key=value`, text that holds a comma in quotes
     #[arg(value_name = "NAME=VALUE")]
     pub arguments: Vec<String>,
+    /// Take arguments from a JSON object; those on the command line win
+    #[arg(long, value_name = "FILE")]
+    pub values: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -181,9 +184,6 @@ pub struct StateArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub pipeline: PipelineArgs,
-    /// Take arguments from a JSON object; those on the command line win
-    #[arg(long, value_name = "FILE")]
-    pub values: Option<PathBuf>,
     #[command(flatten)]
     pub watch: WatchArgs,
     #[command(flatten)]

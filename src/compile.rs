@@ -4,13 +4,14 @@
 use crate::args::PipelineArgs;
 use crate::failure::{Failure, say};
 use crate::source::{lower, module_of};
+use crate::values::arguments;
 use lockstep_compiler::Purpose;
 use lockstep_plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 /// The first argument of a program that is to compile; the second is where the source is. Nobody types it.
@@ -20,19 +21,18 @@ const WORD: &str = "compile_for_run";
 #[derive(Serialize, Deserialize)]
 struct Request {
     pipeline: String,
-    arguments: Vec<String>,
-    values: BTreeMap<String, String>,
+    arguments: BTreeMap<String, String>,
 }
 
 /// The plan of a pipeline that is to be carried out, and the directory of its module. Where something is wrong, all of it
 /// has been said.
-pub fn compiled(args: &PipelineArgs, values: BTreeMap<String, String>) -> Result<(Plan, PathBuf), Failure> {
+pub fn compiled(args: &PipelineArgs) -> Result<(Plan, PathBuf), Failure> {
     let failed = |error: io::Error| Failure::new(format!("cannot start the compiler: {error}"));
     let module = module_of(&args.path)?;
+    let request = Request { pipeline: args.pipeline.clone(), arguments: arguments(args)? };
     let mut command = Command::new(lockstep_executor::this_program().map_err(failed)?);
     command.arg(WORD).arg(&args.path).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    let request = Request { pipeline: args.pipeline.clone(), arguments: args.arguments.clone(), values };
     let plan = exchange(&mut child, &request);
     let status = child.wait().map_err(failed)?;
     match plan {
@@ -76,10 +76,9 @@ pub fn compile() -> Option<ExitCode> {
 
 fn answer(path: OsString) -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
-    let Request { pipeline, arguments, values } = serde_json::from_reader(io::stdin().lock())
+    let Request { pipeline, arguments } = serde_json::from_reader(io::stdin().lock())
         .map_err(|error| failed("read what is to be compiled", error.into()))?;
-    let args = PipelineArgs { path: path.into(), pipeline, arguments };
-    let (lowered, _) = lower(&args, values, Purpose::Run)?;
+    let (lowered, _) = lower(Path::new(&path), &pipeline, &arguments, Purpose::Run)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let written = serde_json::to_writer(&mut out, &lowered.plan).map_err(io::Error::from);
     written.and_then(|()| out.flush()).map_err(|error| failed("hand over the plan", error))

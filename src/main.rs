@@ -34,6 +34,7 @@ mod state;
 mod status;
 mod table;
 mod text;
+mod values;
 
 use args::{Args, Subcommand};
 use clap::Parser;

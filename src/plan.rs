@@ -1,16 +1,17 @@
 //! `dsl plan`: shows what a pipeline would do.
 
-use crate::args::{PlanArgs, TextFormat};
+use crate::args::{PipelineArgs, PlanArgs, TextFormat};
 use crate::diff;
 use crate::failure::{Failure, print, to_json};
 use crate::source::lower;
+use crate::values::arguments;
 use lockstep_compiler::Purpose;
 use lockstep_plan::export::{plan_json, plan_text};
-use std::collections::BTreeMap;
 
 /// Writes the plan to standard output or a file. With `--diff`, 1 says that a step would fail.
 pub fn run(args: &PlanArgs) -> Result<u8, Failure> {
-    let (lowered, module) = lower(&args.pipeline, BTreeMap::new(), Purpose::Run)?;
+    let PipelineArgs { path, pipeline, .. } = &args.pipeline;
+    let (lowered, module) = lower(path, pipeline, &arguments(&args.pipeline)?, Purpose::Run)?;
     let (text, fine) = match args.format {
         _ if args.diff => diff::text(&lowered.plan, &module)?,
         TextFormat::Text => (plan_text(&lowered.plan), true),

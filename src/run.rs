@@ -11,20 +11,15 @@ use crate::table::Telling;
 use crate::{state, table};
 use lockstep_executor::{Drivers, End, Error, Handle, Replay, Runner, Store, check, resolve, retell};
 use lockstep_plan::{Deed, Happening, Plan, RunOutcome};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code says how the run ended.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let values = match &args.values {
-        Some(path) => read_values(path)?,
-        None => BTreeMap::new(),
-    };
-    let (mut plan, module) = compiled(&args.pipeline, values)?;
+    let (mut plan, module) = compiled(&args.pipeline)?;
     if !args.yes {
         confirm(&plan)?;
     }
@@ -187,34 +182,5 @@ fn confirm(plan: &Plan) -> Result<(), Failure> {
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::new("nothing was begun, because it was not confirmed")),
-    }
-}
-
-/// Arguments from a JSON object.
-fn read_values(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let bad = |message: String| {
-        Failure::new(format!("`{}` cannot be used: {message}", path.display()))
-            .help("the file holds one JSON object: `{ \"version\": \"1.4.0\", \"replicas\": 3 }`")
-    };
-    let values: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    values
-        .into_iter()
-        .map(|(name, value)| match argument(&value) {
-            Some(text) => Ok((name, text)),
-            None => Err(bad(format!("`{name}` is neither text, number, truth value nor a list of these"))),
-        })
-        .collect()
-}
-
-fn argument(value: &serde_json::Value) -> Option<String> {
-    use serde_json::Value::{Array, Bool, Number, String};
-    match value {
-        String(text) => Some(text.clone()),
-        Number(number) => Some(number.to_string()),
-        Bool(truth) => Some(truth.to_string()),
-        Array(items) => Some(items.iter().map(argument).collect::<Option<Vec<_>>>()?.join(",")),
-        _ => None,
     }
 }

@@ -1,8 +1,9 @@
 //! `dsl simulate`: plays a pipeline through under chosen outcomes.
 
-use crate::args::{SimulateArgs, TextFormat};
+use crate::args::{PipelineArgs, SimulateArgs, TextFormat};
 use crate::failure::{Failure, print, print_json, say, to_json};
 use crate::source::lower;
+use crate::values::arguments;
 use lockstep_compiler::Purpose;
 use lockstep_plan::export::{
     SimulationJson, rehearsal_json, rehearsal_text, simulation_json, simulation_text,
@@ -21,7 +22,8 @@ const MOST_NAMES: usize = 12;
 
 /// Exit code 1 when a promise does not hold, or the run would never end.
 pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
-    let (lowered, _) = lower(&args.pipeline, BTreeMap::new(), Purpose::Rehearsal)?;
+    let PipelineArgs { path, pipeline, .. } = &args.pipeline;
+    let (lowered, _) = lower(path, pipeline, &arguments(&args.pipeline)?, Purpose::Rehearsal)?;
     let plan = &lowered.plan;
     let choices = choices_of(plan, args)?;
     if args.every_failure {

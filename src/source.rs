@@ -1,6 +1,5 @@
 //! From paths to programs and plans: walking directories, standard input, and diagnostics on the screen.
 
-use crate::args::PipelineArgs;
 use crate::failure::{Failure, say};
 use ignore::WalkState;
 use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Purpose, Severity};
@@ -242,23 +241,12 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
 /// A pipeline's plan, and the directory of its module. Where something is wrong with the source, everything that is goes
 /// to standard error.
 pub fn lower(
-    args: &PipelineArgs,
-    values: BTreeMap<String, String>,
+    path: &Path,
+    pipeline: &str,
+    arguments: &BTreeMap<String, String>,
     purpose: Purpose,
 ) -> Result<(Lowered, PathBuf), Failure> {
-    let dir = module_of(&args.path)?;
-    let mut arguments = values;
-    let mut given = BTreeSet::new();
-    for argument in &args.arguments {
-        let Some((name, value)) = argument.split_once('=') else {
-            return Err(Failure::new(format!("`{argument}` is not an argument of a pipeline"))
-                .help("arguments are written `name=value`"));
-        };
-        if !given.insert(name) {
-            return Err(Failure::new(format!("argument `{name}` is given twice")));
-        }
-        arguments.insert(name.into(), value.into());
-    }
+    let dir = module_of(path)?;
     let program = Program::load(&DiskLoader, std::slice::from_ref(&dir))
         .map_err(|error| Failure::new(error.to_string()))?;
     readable(&program)?;
@@ -270,7 +258,7 @@ pub fn lower(
     if found.iter().any(|diagnostic| purpose.forbids(diagnostic)) {
         return Err(Failure::Source);
     }
-    match lockstep_compiler::lower_for(purpose, &program, found, &dir, &args.pipeline, &arguments) {
+    match lockstep_compiler::lower_for(purpose, &program, found, &dir, pipeline, arguments) {
         Ok(lowered) => Ok((lowered, dir)),
         Err(found) => {
             // What is wrong with the command line has no place in the source.

@@ -202,3 +202,43 @@ pipeline q(m: map<string> = {{}}) {{
         assert!(told.out.contains(&wanted), "{place}: {} {}", told.out, told.err);
     }
 }
+
+/// `--values` takes what a parameter can hold, for a rehearsal as for the run.
+#[test]
+fn arguments_can_come_from_a_file() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w(name: string, words: list<string>, labels: map<int>) {
+  phase p {
+    step a = shell { skip if name != "it's, \"all\"", script = "true" }
+    step b = shell { only if "x, y" in words && len(words) == 2, script = "true" }
+    step c = shell { only if labels == { one = 1, "t, w = o" = 2 }, script = "true" }
+  }
+}
+
+pipeline q(name: string, words: list<string>, labels: map<int> = {}) {
+  stage s = w { name, words, labels }
+}
+"#,
+    );
+    let file = sandbox.module().join("values.json");
+    let values =
+        json!({ "name": "it's, \"all\"", "words": ["x, y", "\"z\""], "labels": { "one": 1, "t, w = o": 2 } });
+    std::fs::write(&file, values.to_string()).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let skipped = |options: &[&str]| {
+        let told = json_of(&sandbox, &[&["--values", file], options].concat(), 0);
+        let events = told["events"].as_array().expect("events").clone();
+        let of = events.iter().filter(|it| it["event"] == "step_skipped");
+        of.filter_map(|it| it["step"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert!(skipped(&[]).is_empty());
+    assert_eq!(skipped(&["labels=one=3"]), ["s.p.c"], "what stands on the command line wins");
+    let module = sandbox.module();
+    for subcommand in ["plan", "run"] {
+        said(sandbox.dsl(subcommand).arg(&module).args(["q", "--values", file])).exits(0);
+    }
+    std::fs::write(file, r#"{ "name": null }"#).expect("written");
+    let told = simulate(&sandbox, &["--values", file]).exits(2);
+    assert!(told.err.contains("`name` is or holds `null`"), "{}", told.err);
+}

@@ -134,18 +134,17 @@ fn data(text: &str, ty: &Ty) -> Result<Value, String> {
             .map(Value::Duration)
             .ok_or_else(|| "write a duration: `30s`, `10m`, `1h30m`".into()),
         Ty::List(element) => {
-            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-            let items = inner.split(',').map(str::trim).filter(|item| !item.is_empty());
-            items.map(|item| data(unquoted(item), element)).collect::<Result<_, _>>().map(Value::List)
+            let items = parts(within(text, ['[', ']']), ',').into_iter().filter(|item| !item.is_empty());
+            items.map(|item| data(&unquoted(item), element)).collect::<Result<_, _>>().map(Value::List)
         }
         Ty::Map(element) => {
-            let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
-            let entries = inner.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let entries = parts(within(text, ['{', '}']), ',').into_iter().filter(|item| !item.is_empty());
             entries
                 .map(|entry| {
-                    let (key, value) =
-                        entry.split_once('=').ok_or("write entries as `key=value,key=value`")?;
-                    Ok((unquoted(key.trim()).to_string(), data(unquoted(value.trim()), element)?))
+                    let key = parts(entry, '=')[0];
+                    let value = entry[key.len()..].trim_start().strip_prefix('=');
+                    let value = value.ok_or("write entries as `key=value,key=value`")?.trim();
+                    Ok((unquoted(key), data(&unquoted(value), element)?))
                 })
                 .collect::<Result<_, String>>()
                 .map(Value::Map)
@@ -157,8 +156,59 @@ fn data(text: &str, ty: &Ty) -> Result<Value, String> {
     }
 }
 
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+/// What stands between two brackets, where it stands there.
+fn within(text: &str, [open, close]: [char; 2]) -> &str {
+    text.trim().strip_prefix(open).and_then(|text| text.strip_suffix(close)).unwrap_or(text)
+}
+
+/// The parts of a text between separators, trimmed. One within brackets, or within quotes that begin where a value may, separates
+/// nothing.
+fn parts(text: &str, separator: char) -> Vec<&str> {
+    let (mut found, mut from, mut depth) = (Vec::new(), 0, 0_usize);
+    let (mut quoted, mut escaped, mut begins) = (false, false, true);
+    for (at, letter) in text.char_indices() {
+        if quoted {
+            quoted = escaped || letter != '"';
+            escaped = letter == '\\' && !escaped;
+            continue;
+        }
+        match letter {
+            '"' if begins => quoted = true,
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ if letter == separator && depth == 0 => {
+                found.push(text[from..at].trim());
+                from = at + letter.len_utf8();
+            }
+            _ => {}
+        }
+        begins = matches!(letter, ',' | '=' | '[' | '{') || (begins && letter.is_whitespace());
+    }
+    found.push(text[from..].trim());
+    found
+}
+
+/// What stands between quotes, with the escapes of the language; else the text itself.
+fn unquoted(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return text.to_string();
+    };
+    let mut letters = inner.chars();
+    let mut plain = String::with_capacity(inner.len());
+    while let Some(letter) = letters.next() {
+        plain.push(match (letter, letters.as_str().chars().next()) {
+            ('\\', Some(next @ ('"' | '\\' | 'n' | 't'))) => {
+                letters.next();
+                match next {
+                    'n' => '\n',
+                    't' => '\t',
+                    other => other,
+                }
+            }
+            _ => letter,
+        });
+    }
+    plain
 }
 
 /// Milliseconds of a duration as the language writes it, `1h30m`: units in descending order, each once.
@@ -209,5 +259,23 @@ mod tests {
         assert_eq!(data("a, b", &list), Ok(Value::List(vec![text("a"), text("b")])));
         assert_eq!(data("[\"a\"]", &list), Ok(Value::List(vec![text("a")])));
         assert!(data("yes", &Ty::Bool).is_err());
+    }
+
+    #[test]
+    fn quotes_and_brackets_keep_together_what_commas_would_part() {
+        let text = |text: &str| Value::Text(text.into());
+        let list = Ty::List(Box::new(Ty::String));
+        assert_eq!(
+            data(r#"["a, b", "say \"c\"", d\e, 5" disk]"#, &list),
+            Ok(Value::List(vec![text("a, b"), text("say \"c\""), text("d\\e"), text("5\" disk")]))
+        );
+        let nested = Ty::List(Box::new(list));
+        let rows = vec![Value::List(vec![text("a"), text("b")]), Value::List(vec![text("c")])];
+        assert_eq!(data("[[a, b], [\"c\"]]", &nested), Ok(Value::List(rows)));
+        let map = Ty::Map(Box::new(Ty::String));
+        let entries = [("a=b", "c=d"), ("e", "f,g")];
+        let entries = entries.map(|(key, value)| (key.to_string(), text(value)));
+        assert_eq!(data(r#"{"a=b" = c=d, e = "f,g"}"#, &map), Ok(Value::Map(entries.into())));
+        assert!(data("a", &map).is_err() && data("", &map) == Ok(Value::Map(Default::default())));
     }
 }
