@@ -3,6 +3,15 @@
 use clap::{Args as ClapArgs, Parser, ValueEnum};
 use std::path::PathBuf;
 
+const CHECK_CODES: &str = "Exit codes: 0 nothing found, 1 findings, 2 wrong use or unreadable input.";
+const SIMULATE_CODES: &str =
+    "Exit codes: 0 as promised, 1 a promise does not hold, 2 wrong use or a source with errors.";
+const RUN_CODES: &str = "Exit codes: 0 succeeded; 1 failed, and what failed was rolled back; 2 wrong use or a source with errors; 3 failed, \
+     and a person is needed; 4 aborted; 5 unfinished, `dsl resume` goes on.";
+const ROLLBACK_CODES: &str = "Exit codes: 0 everything is back, nothing was left to roll back, or the process that carries the \
+     run out has taken it up; 2 refused, and nothing was touched; 3 a person \
+     is needed; 4 aborted; 5 unfinished, `dsl resume` goes on.";
+
 /// Lockstep: coordinated deployments, checked before they run.
 #[derive(Debug, Parser)]
 #[command(name = "dsl", version, propagate_version = true, max_term_width = 100)]
@@ -14,16 +23,20 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Subcommand {
     /// Find everything that is wrong with source files
+    #[command(after_help = CHECK_CODES)]
     Check(CheckArgs),
     /// Write source files the way everybody writes them
+    #[command(after_help = CHECK_CODES)]
     Fmt(FmtArgs),
     /// Say what a rule is about, with a wrong and a corrected example
     Explain(ExplainArgs),
     /// Show what a pipeline would do
     Plan(PlanArgs),
     /// Play a pipeline through under chosen outcomes, without touching anything
+    #[command(after_help = SIMULATE_CODES)]
     Simulate(SimulateArgs),
     /// Carry a pipeline out
+    #[command(after_help = RUN_CODES)]
     Run(RunArgs),
     /// List what has run and what is running
     Runs(RunsArgs),
@@ -31,11 +44,13 @@ pub enum Subcommand {
     Status(StatusArgs),
     /// Show what a run's steps printed
     Logs(LogsArgs),
-    /// Go on with a run that was cut short
+    /// Go on with a run, or a rollback, that was cut short
+    #[command(after_help = RUN_CODES)]
     Resume(ResumeArgs),
-    /// Stop a running run, without rollback
+    /// Stop a run that has not ended, without rollback
     Abort(RequestArgs),
-    /// Stop a running run and roll it back
+    /// Roll a run back: stop it first where it is running, or take back what it did where it has ended
+    #[command(after_help = ROLLBACK_CODES)]
     Rollback(ResumeArgs),
     /// Answer a question that a run asks
     Answer(AnswerArgs),
@@ -129,7 +144,9 @@ pub struct PipelineArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TextFormat {
+    /// For people
     Text,
+    /// For programs
     Json,
 }
 
@@ -204,7 +221,7 @@ pub enum Durability {
 
 #[derive(Debug, ClapArgs)]
 pub struct WatchArgs {
-    /// Write every event as a line of JSON
+    /// Append every event to a file, as a line of JSON
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
     /// What the journal of the run survives
@@ -286,6 +303,6 @@ pub struct CompletionsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ManArgs {
-    /// Where to write the pages
+    /// Where to write all pages [default: the main one, to standard output]
     pub directory: Option<PathBuf>,
 }

@@ -20,7 +20,7 @@ pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
     match store.run(&run)?.outcome {
         None => Ok(run),
         Some(outcome) => Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
-            .help("what has ended cannot be acted on; deploy the version that is wanted with a new run")),
+            .help(format!("`dsl rollback {run}` takes back what it did"))),
     }
 }
 
