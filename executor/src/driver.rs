@@ -8,7 +8,7 @@ use crate::notify::Channels;
 use crate::observer::{Line, Observer, Stream};
 use crate::secrets::{Redactor, Secrets};
 use crate::supervisor::Scripts;
-use lockstep_plan::{Call, Failure, Fields, Kind, Outcome, Plan, StepId, Value, ValueType};
+use lockstep_plan::{Call, Failure, Fields, Kind, Outcome, Plan, StepId, Value, ValueType, Verdict};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,15 @@ pub trait Driver: Send + Sync {
     }
 
     /// The run that made the call has ended for good: what it put on the target is a successful release now, and older ones
-    /// that nobody returns to any more can go. Gives what was deleted, for people.
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
-        let _ = (call, context);
+    /// that nobody returns to any more can go. `passed`: how failures of steps that change it were passed over, if any failed
+    /// (see [`lockstep_plan::machine::Changed`]). Gives what was deleted, for people.
+    fn seal(
+        &self,
+        call: Call,
+        context: Arc<Context>,
+        passed: Option<Verdict>,
+    ) -> Work<Result<Vec<String>, Failure>> {
+        let _ = (call, context, passed);
         Box::pin(async { Ok(Vec::new()) })
     }
 

@@ -23,7 +23,7 @@ pub(crate) async fn seal(
     for changed in state.sealed(plan) {
         let Some(driver) = driver(plan, &changed, drivers) else { continue };
         let name = plan.targets[changed.held.target.index()].name.clone();
-        match driver.seal(changed.call, context.clone()).await {
+        match driver.seal(changed.call, context.clone(), changed.passed).await {
             Ok(deleted) if deleted.is_empty() => {}
             Ok(deleted) => {
                 observer.note(&format!("{name}: deleted what is left over: {}", deleted.join(", ")))

@@ -1,7 +1,9 @@
 //! What a run that has ended leaves: releases that are successful from now on, and what it could still be taken back to.
 
-use super::{StageMode, StageState, State, rollback_queue};
-use crate::{BlockItem, Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, StepId};
+use super::{StageMode, StageState, State, StepStatus, rollback_queue};
+use crate::{
+    BlockItem, Call, EvalError, Held, Plan, RunOutcome, StageId, StageOutcome, Step, StepId, Verdict,
+};
 
 /// How stages end of which nothing is left.
 const GONE: [StageOutcome; 3] = [StageOutcome::RolledBack, StageOutcome::NotStarted, StageOutcome::Skipped];
@@ -15,6 +17,9 @@ pub struct Changed {
     pub held: Held,
     /// The call of the stage's first changing step there, with the record of what ran before.
     pub call: Call,
+    /// How failures of changing steps there were passed over: [`Verdict::Ignore`] where one of them stands failed, else
+    /// [`Verdict::Succeed`] where one counts as success; none where none failed.
+    pub passed: Option<Verdict>,
 }
 
 impl State {
@@ -60,7 +65,8 @@ impl State {
             let call: Result<Call, EvalError> = self.call(plan, step);
             // What could be evaluated when the step was started still can.
             if let Ok(call) = call {
-                changed.push(Changed { stage, held, call: Call { record: Some(record.clone()), ..call } });
+                let call = Call { record: Some(record.clone()), ..call };
+                changed.push(Changed { stage, held, call, passed: self.passed(plan, stage, held) });
             }
         }
         changed
@@ -68,12 +74,25 @@ impl State {
 
     /// The first step of the stage that was started and changes that target.
     fn first_change(&self, plan: &Plan, stage: StageId, held: Held) -> Option<StepId> {
-        plan.stages[stage.index()].forward_steps().find(|step| {
-            let data = &plan.steps[step.index()];
-            data.changes
-                && data.action.target == Some(held.target)
-                && data.action.service == held.service
-                && self.steps[step.index()].attempts > 0
-        })
+        plan.stages[stage.index()]
+            .forward_steps()
+            .find(|step| changes(&plan.steps[step.index()], held) && self.steps[step.index()].attempts > 0)
     }
+
+    /// How failures of the stage's steps that change that target were passed over.
+    fn passed(&self, plan: &Plan, stage: StageId, held: Held) -> Option<Verdict> {
+        let steps = plan.stages[stage.index()].forward_steps();
+        let there = steps.filter(|step| changes(&plan.steps[step.index()], held));
+        let verdicts = there.filter_map(|step| match self.steps[step.index()].status {
+            StepStatus::Ignored => Some(Verdict::Ignore),
+            StepStatus::Asserted => Some(Verdict::Succeed),
+            _ => None,
+        });
+        verdicts.reduce(|one, other| if one == Verdict::Ignore { one } else { other })
+    }
+}
+
+/// Whether a step changes that target.
+fn changes(step: &Step, held: Held) -> bool {
+    step.changes && step.action.target == Some(held.target) && step.action.service == held.service
 }

@@ -13,6 +13,7 @@ mod identity;
 mod kills;
 mod leases;
 mod manifests;
+mod passed;
 mod previews;
 mod proxy;
 mod races;

@@ -9,6 +9,7 @@ use super::permissions;
 use super::problem::policy;
 use super::release::Release;
 use super::replicas::GIVEN;
+use super::seal;
 use super::steps::rendered;
 use super::taken::TAKEN;
 use super::target::Target;
@@ -33,6 +34,13 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
         Ok(())
     });
     let mut head = taken.await?;
+    let current = seal::in_place(target, &head).await?;
+    if current != head.current
+        && let Some(left) = &current
+    {
+        target.say(&format!("release {left}, whose step had failed, is what runs here by now"));
+        head = Head::change(target, head.epoch, |head| head.complete(left)).await?;
+    }
     if let Some(current) = &head.current {
         if !Release::is_stored(target, current).await? {
             return Err(policy(format!(

@@ -6,6 +6,7 @@ use super::object::{Id, at, label, map_at, text};
 use super::problem::policy;
 use super::release::{Release, encode};
 use super::replicas::refuse_dangling;
+use super::seal;
 use super::steps::{Deployment, Outputs, deploy, extra, released, rendered, restarts, service};
 use super::target::{Manner, Target};
 use super::traffic::{HASH, deployments, stable};
@@ -63,8 +64,8 @@ pub(super) fn fits(objects: &[Json]) -> Result<(), Failure> {
 /// Somebody's autoscaler would be left without what it scales.
 pub(super) async fn look_ahead(target: &Target, call: &Call, module: &Path) -> Result<(), Failure> {
     let head = Head::read(target).await?;
-    let Some(current) = &head.current else { return Ok(()) };
-    let serving = Release::read(target, current).await?;
+    let Some(current) = seal::in_place(target, &head).await? else { return Ok(()) };
+    let serving = Release::read(target, &current).await?;
     let objects = released(target, rendered(call, module, &target.run)?).await?;
     refuse_dangling(target, &serving, &coloured(objects, &serving)?).await
 }
@@ -103,6 +104,65 @@ pub(super) async fn narrowed(
         }
     }
     Ok(narrowed)
+}
+
+/// Has requests go to the pods of a release and to no others: applies what sends them there, `sends`, has `others` removed, and only
+/// then lets Services that know no colours, where there were pods of one, fit all that they say. Gives what was removed.
+pub(super) async fn alone<T>(
+    target: &Target,
+    release: &Release,
+    sends: &[&Json],
+    coloured: bool,
+    epoch: u64,
+    others: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let narrowed = match coloured && release.colour.is_none() {
+        true => narrowed(target, release, |it| deployments(release, it).count() == 1).await?,
+        false => Vec::new(),
+    };
+    let narrow = |object: &Json| narrowed.iter().find(|narrow| Id::of(narrow).same(&Id::of(object)));
+    let now = sends.iter().map(|object| narrow(object).unwrap_or(object));
+    apply(target, now, epoch, Manner::Back).await?;
+    let removed = others.await?;
+    let widened = || sends.iter().copied().filter(|object| narrow(object).is_some());
+    for service in widened() {
+        gone(target, service).await?;
+    }
+    apply(target, widened(), epoch, Manner::Back).await?;
+    Ok(removed)
+}
+
+/// Takes a staged release away that nobody is sent to, or not everybody. Gives the objects that were deleted.
+pub(super) async fn unstage(
+    target: &Target,
+    staged: &Release,
+    serving: &Release,
+    epoch: u64,
+) -> Result<Vec<Id>, Failure> {
+    let sends: Vec<&Json> =
+        serving.all().filter(|object| object["kind"] == "Service" || switches(object)).collect();
+    let gone = async {
+        let mut deleted = Vec::new();
+        for id in staged.all().rev().map(Id::of).filter(|id| !serving.holds(id)) {
+            target.go_on()?;
+            if target.delete(&id, epoch).await? {
+                deleted.push(id);
+            }
+        }
+        Ok(deleted)
+    };
+    alone(target, serving, &sends, true, epoch, gone).await
+}
+
+/// Whether all that sends requests sends them to a staged release.
+pub(super) async fn is_served(target: &Target, staged: &Release) -> Result<bool, Failure> {
+    for service in staged.all().filter(|object| object["kind"] == "Service" && switches(object)) {
+        let live = target.get(&Id::of(service)).await?;
+        if live.is_none_or(|live| live["spec"]["selector"] != service["spec"]["selector"]) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Waits until no pod that has a colour and that a Service fits is sent requests any more.

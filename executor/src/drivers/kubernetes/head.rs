@@ -112,9 +112,9 @@ impl Head {
     }
 
     /// The history once that run has ended well, which found the release `before` (empty: nothing) in place: with as many
-    /// releases before the one in place as are to be kept.
+    /// releases before the one that it left as are to be kept.
     pub fn history_with(&self, run: &str, before: &str, keep: usize) -> Vec<(String, String)> {
-        let now = (self.current.clone().unwrap_or_default(), run.to_string());
+        let now = (self.latest().unwrap_or_default().to_string(), run.to_string());
         let mut told: Vec<(String, String)> =
             self.history.iter().filter(|(_, by)| by != run).cloned().collect();
         if !before.is_empty() && told.first().is_none_or(|(name, _)| name != before) {

@@ -46,7 +46,7 @@ mod workloads;
 use crate::driver::{Attempt, Cancel, Change, Context, Driver, Identity, Other, Probe, Wish, Work};
 use cluster::Cluster;
 use lease::Leases;
-use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value};
+use lockstep_plan::{Call, CallService, CallTarget, Failure, Outcome, Plan, Value, Verdict};
 use permissions::Needed;
 use problem::wrong;
 use std::collections::BTreeMap;
@@ -200,12 +200,17 @@ impl Driver for Kubernetes {
         })
     }
 
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
+    fn seal(
+        &self,
+        call: Call,
+        context: Arc<Context>,
+        passed: Option<Verdict>,
+    ) -> Work<Result<Vec<String>, Failure>> {
         let driver = self.clone();
         Box::pin(async move {
             let target =
                 driver.target(&call, (&context.run, context.epoch), Cancel::never(), LOOKING).await?;
-            seal::seal(&target, &call).await
+            seal::seal(&target, &call, passed).await
         })
     }
 

@@ -12,7 +12,7 @@ use super::target::Target;
 use super::template::Scope;
 use super::traffic::deployments;
 use super::workloads::RESTARTED;
-use super::{canary, manifest, workloads};
+use super::{canary, manifest, seal, workloads};
 use crate::driver::Change;
 use lockstep_plan::{Call, Failure, Kind, Value};
 use serde_json::Value as Json;
@@ -27,7 +27,7 @@ const KEPT_BY_SERVER: [&str; 6] =
 /// of what comes after a call that would fail.
 pub(super) async fn changes(target: &Target, calls: &[Call], module: &Path) -> Result<Vec<Change>, Failure> {
     let head = Head::read(target).await?;
-    let first = stored(target, head.current.as_deref()).await?;
+    let first = stored(target, seal::in_place(target, &head).await?.as_deref()).await?;
     let mut sight = Sight {
         target,
         module,
@@ -289,6 +289,16 @@ impl Sight<'_> {
         ids.extend(there.filter(|id| !first.holds(id)));
         for id in ids.into_iter().rev().filter(|id| !kept.iter().any(|kept| kept.holds(id))) {
             self.gone(None, id).await?;
+        }
+        // What was narrowed for it fits all its pods again.
+        if self.pending.is_some() {
+            for object in kept[0].all().filter(|object| object["kind"] == "Service") {
+                let id = Id::of(object);
+                if let Some(narrowed) = self.now.get(&id).cloned().flatten() {
+                    let (after, _) = self.target.dry_run(object, self.epoch, Say::Written).await?;
+                    self.saw(None, id, Some(narrowed), Some(after));
+                }
+            }
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Release {
     }
 
     /// All objects, in the order in which they are applied.
-    pub fn all(&self) -> impl Iterator<Item = &Json> {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Json> {
         self.extra.iter().chain(&self.objects)
     }
 

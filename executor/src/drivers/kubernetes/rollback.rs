@@ -1,13 +1,12 @@
 //! Returning to the release that ran before.
 
-use super::apply::{apply, apply_of, delete_others, held, wait_back};
-use super::colours::{gone, narrowed, switches};
+use super::apply::{apply_of, delete_others, held, wait_back};
+use super::colours::{alone, switches};
 use super::head::Head;
 use super::object::Id;
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::target::{Manner, Target};
-use super::traffic::deployments;
 use super::workloads::unrestart;
 use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
@@ -56,24 +55,9 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         unrestart(target, &mut applied, head.epoch).await?;
         wait_back(target, &applied, head.epoch).await?;
         let last: Vec<&Json> = release.all().filter(last).collect();
-        // A Service that knows no colours serves only the pods in place until those of a colour are gone.
-        let narrowed = match uncoloured {
-            true => narrowed(target, &release, |it| deployments(&release, it).count() == 1).await?,
-            false => Vec::new(),
-        };
-        let now = last.iter().map(|object| {
-            let narrow = narrowed.iter().find(|narrow| Id::of(narrow).same(&Id::of(object)));
-            narrow.unwrap_or(*object)
-        });
-        apply(target, now, head.epoch, Manner::Back).await?;
         let kept: Vec<Id> = release.all().map(Id::of).collect();
-        delete_others(target, stored.values(), &kept, head.epoch).await?;
-        let widened =
-            || last.iter().filter(|object| narrowed.iter().any(|it| Id::of(it).same(&Id::of(object))));
-        for service in widened() {
-            gone(target, service).await?;
-        }
-        apply(target, widened().copied(), head.epoch, Manner::Back).await.map(drop)
+        let others = delete_others(target, stored.values(), &kept, head.epoch);
+        alone(target, &release, &last, uncoloured, head.epoch, others).await
     };
     held(target, head.epoch, work).await?;
     Head::change(target, head.epoch, |head| {

@@ -2,19 +2,26 @@
 //! changes the instance, it can be returned to what ran before.
 
 use super::apply::{delete_others, held};
+use super::colours;
 use super::head::Head;
 use super::object::{Id, at};
 use super::problem::policy;
 use super::release::Release;
 use super::replicas::{Say, counted, scale_target};
 use super::rollback::{overtaken, recorded};
+use super::rollout::{Progress, progress};
 use super::target::{Manner, Target};
-use lockstep_plan::{Call, Failure, Value};
+use lockstep_plan::{Call, Failure, Kind, Value, Verdict};
 use serde_json::Value as Json;
 
 /// Makes the release in place the last successful one, and removes what only others hold. The one that ran before the run,
-/// and as many before that as the infrastructure keeps, can still be returned to. Gives what was deleted.
-pub(super) async fn seal(target: &Target, call: &Call) -> Result<Vec<String>, Failure> {
+/// and as many before that as the infrastructure keeps, can still be returned to. `passed`: how failures of its steps were passed
+/// over. Gives what was deleted.
+pub(super) async fn seal(
+    target: &Target,
+    call: &Call,
+    passed: Option<Verdict>,
+) -> Result<Vec<String>, Failure> {
     let before = recorded(call)?;
     let keep = match call.target.as_ref().and_then(|target| target.settings.get("keep_releases")) {
         Some(Value::Int(keep)) => usize::try_from(*keep).unwrap_or(1),
@@ -29,31 +36,86 @@ pub(super) async fn seal(target: &Target, call: &Call) -> Result<Vec<String>, Fa
         Head::close(target, head.epoch, |_| {}).await?;
         return Ok(Vec::new());
     }
-    let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
-    let known = Head { history: history.clone(), ..head.clone() };
-    let kept: Vec<&str> = head.current.as_deref().into_iter().chain(head.canary.as_deref()).collect();
-    let deleted = held(target, head.epoch, tidy(target, &known, &kept)).await?;
+    let work = async {
+        let (head, mut deleted) = unfinished(target, head.clone(), passed).await?;
+        let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
+        deleted.extend(tidy(target, &Head { history: history.clone(), ..head }).await?);
+        Ok((history, deleted))
+    };
+    let (history, deleted) = held(target, head.epoch, work).await?;
     let closed = Head::close(target, head.epoch, |head| {
         head.history.clone_from(&history);
         head.tidy = true;
     });
     closed.await?;
-    Ok(deleted)
+    Ok(deleted.iter().map(Id::to_string).collect())
 }
 
-/// Deletes the objects of all stored releases but `kept`, unless one of these holds them too, and forgets the releases that
-/// are not in the head's history. Gives the objects that were deleted.
-async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<Vec<String>, Failure> {
+/// What becomes of a release that the run has left half done: where a rule says that its step counts as a success, and where all
+/// requests are sent to its colour, it is the one in place. A colour that is not served is taken away. Any other stays as it is, for
+/// what runs may need it, and [`in_place`] says later what came of it.
+async fn unfinished(
+    target: &Target,
+    head: Head,
+    passed: Option<Verdict>,
+) -> Result<(Head, Vec<Id>), Failure> {
+    let Some(pending) = &head.pending else { return Ok((head, Vec::new())) };
+    let release = Release::read(target, pending).await?;
+    let stands = match release.colour {
+        Some(_) => colours::is_served(target, &release).await?,
+        None => passed == Some(Verdict::Succeed),
+    };
+    if stands {
+        let head = Head::change(target, head.epoch, |head| head.complete(pending)).await?;
+        return Ok((head, Vec::new()));
+    }
+    if release.colour.is_none() {
+        return Ok((head, Vec::new()));
+    }
+    let serving = match &head.current {
+        Some(current) => Release::read(target, current).await?,
+        None => Release::default(),
+    };
+    let deleted = colours::unstage(target, &release, &serving, head.epoch).await?;
+    let head = Head::change(target, head.epoch, |head| head.pending = None).await?;
+    Ok((head, deleted))
+}
+
+/// The release in place before a run begins. What another run, which has ended well, has left half done is that where all of it is
+/// rolled out by now, and where nothing was in place before it.
+pub(super) async fn in_place(target: &Target, head: &Head) -> Result<Option<String>, Failure> {
+    let current = head.current.clone();
+    // What is left of a run that did not get to its end is not tidied up.
+    let Some(pending) = head.pending.clone().filter(|_| head.tidy) else { return Ok(current) };
+    if current.is_none() {
+        return Ok(Some(pending));
+    }
+    for object in Release::read(target, &pending).await?.all() {
+        let id = Id::of(object);
+        if !id.is_workload() || id.kind == "Job" {
+            continue;
+        }
+        let Some(live) = target.get(&id).await? else { return Ok(current) };
+        let wanted = match target.dry_run(object, head.epoch, Say::Autoscaler).await {
+            Ok((wanted, _)) => wanted,
+            Err(failure) if [Kind::Policy, Kind::Application].contains(&failure.kind) => return Ok(current),
+            Err(failure) => return Err(failure),
+        };
+        if wanted["spec"] != live["spec"] || progress(&id.kind, &live, 0) != Progress::Done {
+            return Ok(current);
+        }
+    }
+    Ok(Some(pending))
+}
+
+/// Deletes the objects of all stored releases but those in place, unless one of these holds them too, and forgets the releases
+/// that are not in the head's history. Gives the objects that were deleted.
+async fn tidy(target: &Target, head: &Head) -> Result<Vec<Id>, Failure> {
+    let kept = [&head.current, &head.canary, &head.pending].into_iter().flatten();
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
-    // The step that put it in place failed, and a rule went on: what runs may need it. A colour that nobody is sent to is not needed.
-    if let Some(pending) = head.pending.as_deref().filter(|name| !kept.contains(name))
-        && others.get(pending).is_some_and(|held| !held.coloured)
-    {
-        holds.extend(others.remove(pending).into_iter().flat_map(|held| held.objects));
-    }
     for name in kept {
-        match others.remove(*name) {
+        match others.remove(name) {
             Some(held) => holds.extend(held.objects),
             // Nothing is taken for left over because it cannot be read what is in place.
             None => holds.extend(Release::read(target, name).await?.all().map(Id::of)),
@@ -74,7 +136,7 @@ async fn tidy(target: &Target, head: &Head, kept: &[&str]) -> Result<Vec<String>
     for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
     }
-    Ok(deleted.iter().map(Id::to_string).collect())
+    Ok(deleted)
 }
 
 /// What those among these objects that are autoscalers scale.
@@ -121,7 +183,7 @@ pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failu
         Some(name) => {
             let release = Release::read(target, &name).await?;
             // What others had put there is theirs to change.
-            let Some(current) = head.current.as_deref().filter(|_| !release.found) else { return Ok(()) };
+            let Some(current) = head.latest().filter(|_| !release.found) else { return Ok(()) };
             let current = Release::read(target, current).await?;
             for object in release.all() {
                 let id = Id::of(object);

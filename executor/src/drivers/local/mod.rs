@@ -9,7 +9,7 @@ mod service;
 
 use super::shell;
 use crate::driver::{Attempt, Canceller, Context, Driver, Probe, Work};
-use lockstep_plan::{Call, Failure, Kind, Outcome, Value};
+use lockstep_plan::{Call, Failure, Kind, Outcome, Value, Verdict};
 use release::Release;
 use root::{Root, RootLock, wrong};
 use std::collections::BTreeMap;
@@ -66,7 +66,12 @@ impl Driver for Local {
         })
     }
 
-    fn seal(&self, call: Call, context: Arc<Context>) -> Work<Result<Vec<String>, Failure>> {
+    fn seal(
+        &self,
+        call: Call,
+        context: Arc<Context>,
+        _: Option<Verdict>,
+    ) -> Work<Result<Vec<String>, Failure>> {
         Box::pin(async move {
             let root = Root::of(&call, &context)?;
             let (_canceller, cancel) = Canceller::new();
