@@ -76,7 +76,10 @@ fn shape(what: &str, found: Token<'_>, text: &str) -> Option<String> {
     if !matches!(what, "`=`" | "`{`" | "a name" | "`in`" | "a number") {
         return None;
     }
-    let form = match first_word(text, found) {
+    // What stands on the line of the block that it is in is what is being written.
+    let inner = token(text, within(text, found)).text;
+    let word = if inner == "step" || inner == "stage" { inner } else { first_word(text, found) };
+    let form = match word {
         // In a provider, a step is written in another way.
         "step" if what == "a name" && !matches!(found.text, "{" | "=") => return None,
         "step" if what == "`{`" && !in_entry(text, found) => "step NAME(PARAMETERS) -> { OUTPUTS } { … }",
@@ -119,6 +122,19 @@ fn is_word(c: char) -> bool {
 /// Whether a token stands directly behind such a character.
 fn touches(text: &str, found: Token<'_>, before: impl Fn(char) -> bool) -> bool {
     text[..found.start].ends_with(before)
+}
+
+/// Where on a token's line the block that the token stands in begins; without one, where the line does.
+fn within(text: &str, found: Token<'_>) -> usize {
+    let start = line_start(text, found);
+    let mut open = Vec::new();
+    for (index, mark) in text[start..found.start].match_indices(['{', '}']) {
+        match mark {
+            "{" => open.push(start + index + 1),
+            _ => drop(open.pop()),
+        }
+    }
+    open.pop().unwrap_or(start)
 }
 
 /// The first word of a token's line.

@@ -320,3 +320,18 @@ fn fixes_make_it_right() {
         assert_eq!(rest, [], "{}", show(&text));
     }
 }
+
+#[test]
+fn the_help_is_for_what_is_being_written_and_not_for_its_block() {
+    for (source, form) in [
+        ("workflow w {\n phase a { step s = k.swap }\n}\n", "step NAME = PROVIDER.STEP { … }"),
+        (
+            "workflow w {\n phase a { step s = k.swap {} step t = k.swap }\n}\n",
+            "step NAME = PROVIDER.STEP { … }",
+        ),
+        ("pipeline p { stage s = w }\n", "stage NAME = WORKFLOW { … }"),
+    ] {
+        let help = parse(source).errors[0].help.clone().unwrap_or_default();
+        assert_eq!(help, format!("write `{form}`"), "{}", show(source));
+    }
+}
