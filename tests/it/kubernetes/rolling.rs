@@ -167,6 +167,21 @@ fn what_a_failed_rollout_that_was_passed_over_put_in_place_is_kept() {
 }
 
 #[test]
+fn a_paused_deployment_is_no_matter_of_time() {
+    let phases = "phase deploy { step rollout = kubernetes.rolling { timeout = 30m } }";
+    let Some(world) = world("paused", "rolling", phases) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    world.manifest(&MANIFEST.replace("  replicas: 3\n", "  replicas: 3\n  paused: true\n"));
+    let failed = world.run(&["version=3.10"]).exits(1);
+    for part in ["it is paused (`spec.paused`)", "kubectl rollout resume deployment/shop"] {
+        assert!(failed.err.contains(part), "{part} is not in\n{}", failed.err);
+    }
+    let now = world.deployment(1, "shop")["spec"].clone();
+    assert!(now["paused"].is_null(), "{now}");
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
+#[test]
 fn several_releases_are_kept_where_the_infrastructure_says_so() {
     let Some(world) = world("kept", "rolling", "phase one { step a = kubernetes.rolling { timeout = 1m } }")
     else {

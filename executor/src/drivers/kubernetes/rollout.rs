@@ -58,6 +58,17 @@ fn deployment(object: &Json) -> Progress {
     let wanted = number(object, &["spec", "replicas"]).unwrap_or(1);
     let (updated, all, available) =
         (count(object, "updatedReplicas"), count(object, "replicas"), count(object, "availableReplicas"));
+    // Its controller still sets how many pods there are, and replaces none.
+    if object["spec"]["paused"] == true && wanted > 0 && (updated == 0 || all > updated) {
+        let name = text(object, &["metadata", "name"]).unwrap_or_default();
+        return Progress::Failed {
+            why: format!(
+                "it is paused (`spec.paused`), so its pods are not replaced, with {updated} of {wanted} updated: take `paused` out \
+                 of the manifest, or let it go on with `kubectl rollout resume deployment/{name}`"
+            ),
+            overdue: false,
+        };
+    }
     if updated < wanted {
         return Waiting(format!("{updated} of {wanted} new replicas have been updated"));
     }
@@ -165,6 +176,23 @@ mod tests {
         assert_eq!(waiting(with("availableReplicas", 2)), "2 of 3 updated replicas are available");
         // What the API server has not told the watch yet counts as not observed.
         assert_eq!(progress("Deployment", &object(done), 3), Progress::Unseen);
+    }
+
+    #[test]
+    fn a_paused_deployment_gets_no_further() {
+        let with = |updated: i64, all: i64| {
+            let status = json!({ "observedGeneration": 1, "updatedReplicas": updated, "replicas": all, "availableReplicas": all });
+            let spec = json!({ "replicas": 3, "paused": true });
+            let object =
+                json!({ "metadata": { "name": "a", "generation": 1 }, "spec": spec, "status": status });
+            progress("Deployment", &object, 1)
+        };
+        for (updated, all) in [(0, 0), (0, 3), (1, 4)] {
+            let Progress::Failed { why, overdue } = with(updated, all) else { panic!("{updated} of {all}") };
+            assert!(!overdue && why.contains("`spec.paused`") && why.ends_with("deployment/a`"), "{why}");
+        }
+        assert_eq!(waiting(with(2, 2)), "2 of 3 new replicas have been updated", "it is being scaled");
+        assert_eq!(with(3, 3), Done);
     }
 
     #[test]
