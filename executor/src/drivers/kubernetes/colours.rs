@@ -154,15 +154,17 @@ pub(super) async fn unstage(
     alone(target, serving, &sends, true, epoch, gone).await
 }
 
-/// Whether all that sends requests sends them to a staged release.
+/// Whether all Services that have a colour send requests to a staged release; not where there are none.
 pub(super) async fn is_served(target: &Target, staged: &Release) -> Result<bool, Failure> {
+    let mut served = false;
     for service in staged.all().filter(|object| object["kind"] == "Service" && switches(object)) {
         let live = target.get(&Id::of(service)).await?;
-        if live.is_none_or(|live| live["spec"]["selector"] != service["spec"]["selector"]) {
-            return Ok(false);
+        served = live.is_some_and(|live| live["spec"]["selector"] == service["spec"]["selector"]);
+        if !served {
+            break;
         }
     }
-    Ok(true)
+    Ok(served)
 }
 
 /// Waits until no pod that has a colour and that a Service fits is sent requests any more.
