@@ -82,7 +82,8 @@ pub(super) fn fits(objects: &[Json]) -> Result<(), Failure> {
     if !objects.iter().any(|object| object["kind"] == "Deployment") {
         return Err(policy("the service's manifests hold no Deployment, and only these can have a canary"));
     }
-    objects.iter().try_for_each(|object| leaves_room(object, SUFFIX))
+    let mut deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
+    deployments.try_for_each(|object| leaves_room(object, SUFFIX))
 }
 
 /// How many pods the canary of a Deployment has: as many as the step says, or the share of those that run now, and one at

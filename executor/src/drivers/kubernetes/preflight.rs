@@ -6,7 +6,7 @@ use super::object::Id;
 use super::problem::{policy, wrong};
 use super::target::Target;
 use super::validity::{LONGEST_LABEL, is_label};
-use super::{canary, colours, permissions, versioned};
+use super::{canary, colours, permissions, traffic, versioned};
 use lockstep_plan::{Call, Failure, File, Kind};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -76,6 +76,7 @@ fn manifests(call: &Call) -> Result<Vec<Json>, Failure> {
         match call.step.as_str() {
             "canary" => canary::fits(&objects)?,
             "stage" => colours::fits(&objects)?,
+            "traffic" => traffic::fits(&objects)?,
             _ => {}
         }
         all.extend(named(objects)?);

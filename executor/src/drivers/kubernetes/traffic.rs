@@ -10,6 +10,7 @@ use super::problem::{policy, wrong};
 use super::release::{Release, encode};
 use super::steps::begin;
 use super::target::{Manner, Target};
+use super::validity::leaves_room;
 use super::watch::Watched;
 use crate::driver::Attempt;
 use lockstep_plan::{Failure, Kind, Value};
@@ -87,6 +88,20 @@ pub(super) async fn traffic(target: &Target, attempt: &Attempt) -> Result<(), Fa
     held(target, head.epoch, work).await
 }
 
+/// What the Service for the pods in place is called after the one that it stands for.
+const STABLE: &str = "-stable";
+
+/// Fails where the Services that a share of the requests needs could not be called so.
+pub(super) fn fits(objects: &[Json]) -> Result<(), Failure> {
+    let release = Release { objects: objects.to_vec(), ..Release::default() };
+    let services = release.all().filter(|object| object["kind"] == "Service");
+    let mut split = services.filter(|service| {
+        let selector = at(service, &["spec", "selector"]).and_then(Json::as_object);
+        selector.is_some_and(|selector| deployments(&release, selector).next().is_some())
+    });
+    split.try_for_each(|service| leaves_room(service, STABLE))
+}
+
 fn nothing_new(target: &Target) -> Failure {
     policy(format!(
         "there is no new release of `{}` beside the old one in {}: a `kubernetes.canary` or `kubernetes.stage` step of this run \
@@ -122,7 +137,7 @@ async fn splits(target: &Target, current: &Release, fresh: &Release) -> Result<V
         let old = if selector.contains_key(COLOUR) {
             (service_name.clone(), None)
         } else {
-            let name = format!("{service_name}-stable");
+            let name = format!("{service_name}{STABLE}");
             let hash = stable(target, current, &plain, &service_name).await?;
             (name.clone(), Some(copy(service, &name, &plain, (HASH, &hash))))
         };
@@ -298,5 +313,18 @@ mod tests {
         );
         assert_eq!(weighted(&route(json!([{ "name": "other" }])), &splits, 20), None);
         assert_eq!(weighted(&service, &splits, 20), None);
+    }
+
+    #[test]
+    fn services_for_a_share_have_names_that_fit() {
+        let of = |length: usize, app: &str| {
+            fits(&[
+                json!({ "kind": "Service", "metadata": { "name": "s".repeat(length) }, "spec": { "selector": { "app": app } } }),
+                json!({ "kind": "Deployment", "spec": { "template": { "metadata": { "labels": { "app": "shop" } } } } }),
+            ])
+        };
+        assert!(of(56, "shop").is_ok() && of(57, "other").is_ok());
+        let refused = of(57, "shop").unwrap_err().message;
+        assert!(refused.contains("it gets `-stable`, and may have 56 characters before"), "{refused}");
     }
 }

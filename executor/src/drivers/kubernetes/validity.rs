@@ -55,15 +55,16 @@ fn is_part(text: &str) -> bool {
     !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Fails where an object is a Deployment to whose name that cannot be added.
+/// Fails where to the name of an object that cannot be added.
 pub(super) fn leaves_room(object: &Json, suffix: &str) -> Result<(), Failure> {
     let id = Id::of(object);
-    if id.kind != "Deployment" || id.name.len() + suffix.len() <= LONGEST {
+    let longest = if id.kind == "Service" { LONGEST_LABEL } else { LONGEST };
+    if id.name.len() + suffix.len() <= longest {
         return Ok(());
     }
     Err(wrong(format!(
         "the name of {id} is too long: it gets `{suffix}`, and may have {} characters before that",
-        LONGEST - suffix.len()
+        longest - suffix.len()
     )))
 }
 
