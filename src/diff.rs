@@ -51,7 +51,7 @@ fn told(title: &str, steps: &[String], changes: &[Change]) -> String {
                 (*call, difference(*call, what, before.as_deref(), after.as_deref()))
             }
             Change::Fails { call, why } => (Some(*call), format!("! it would fail: {why}\n")),
-            Change::Hidden { call, why } => (Some(*call), format!("  {why}\n")),
+            Change::Remark { call, text } => (*call, format!("  {text}\n")),
         };
         if lines.is_empty() {
             continue;

@@ -166,12 +166,12 @@ pub enum Change {
         /// In the words that it would fail with.
         why: String,
     },
-    /// What the call would do is not shown.
-    Hidden {
-        /// Which.
-        call: usize,
-        /// What it does, and why it is not shown.
-        why: String,
+    /// What else is to be known of it, for people: what it does that is not shown, or whom it takes something from.
+    Remark {
+        /// Of which call; none: of the end of the run.
+        call: Option<usize>,
+        /// What.
+        text: String,
     },
 }
 

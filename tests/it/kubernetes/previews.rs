@@ -96,6 +96,16 @@ fn what_belongs_to_somebody_else_is_told_as_the_run_would_tell_it() {
     assert_eq!(diff.matches("would fail").count(), 1, "{diff}");
     let failed = world.run(&["version=3.10"]).exits(1);
     holds(&failed.out, &["belongs to \"alice\""]);
+    // By force it would not fail, and it says from whom it takes what.
+    world.edit("main.lockstep", "timeout = 2m }", "timeout = 2m, force = true }");
+    let diff = world.diff(&["version=3.10"]).exits(0).out;
+    let first = of_step(&diff, "`region1.deploy.rollout`");
+    holds(
+        first,
+        &["takes `.spec.template.spec.containers", "image` of Deployment `shop` over from \"alice\""],
+    );
+    assert_eq!(diff.matches("over from").count(), 1, "{diff}");
+    world.edit("main.lockstep", "timeout = 2m, force = true }", "timeout = 2m }");
     // On a target on which nothing runs there is nothing to run a canary beside.
     world.rewrite(
         "rolling",
@@ -116,7 +126,10 @@ fn everything_in_a_namespace_that_is_not_there_yet_is_new() {
     let old = format!("namespace = \"{}\"", world.namespace);
     world.edit("main.lockstep", &old, &format!("namespace = \"{name}\""));
     let refused = world.diff(&["version=3.9"]).exits(1).out;
-    holds(&refused, &["! it would fail: ", "create the namespace first, or put it into the manifests"]);
+    let why = refused.lines().find_map(|line| line.strip_prefix("! it would fail: ")).unwrap();
+    holds(why, &[&name, "create the namespace first, or put it into the manifests"]);
+    let run = world.run(&["version=3.9"]).exits(2);
+    holds(&run.err, &[why, "nothing was begun"]);
     let namespace = "\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: \"${infra.namespace}\" }\n";
     world.manifest(&format!("{MANIFEST}{namespace}"));
     let diff = world.diff(&["version=3.9"]).exits(0).out;

@@ -436,11 +436,12 @@ fn a_record_that_is_gone_is_noticed_before_the_first_change() {
         records.iter().for_each(|name| world.delete(region, "v1", "Secret", name));
     }
     let before = world.deployment(1, "shop")["metadata"]["resourceVersion"].clone();
-    let refused = world.run(&["version=3.10"]);
-    let text = format!("{}{}", refused.out, refused.err);
-    assert_ne!(refused.code, Some(0), "{text}");
-    for words in ["the record of the release", "is gone", "delete the Lease `lockstep.shop`"] {
-        assert!(text.contains(words), "{words} is not in\n{text}");
+    let refused = world.run(&["version=3.10"]).exits(2);
+    let shown = world.diff(&["version=3.10"]).exits(1);
+    for text in [refused.err, shown.out] {
+        for words in ["the record of the release", "is gone", "delete the Lease `lockstep.shop`"] {
+            assert!(text.contains(words), "{words} is not in\n{text}");
+        }
     }
     assert_eq!(world.deployment(1, "shop")["metadata"]["resourceVersion"], before, "nothing was changed");
 

@@ -14,14 +14,15 @@ use super::steps::rendered;
 use super::taken::TAKEN;
 use super::target::Target;
 use super::workloads::RESTARTED;
-use lockstep_plan::{Call, Failure};
+use lockstep_plan::{Call, Failure, Kind};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
 
 /// The name of the release that a rollback has to return to; none where there is nothing to return to.
 pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result<Option<String>, Failure> {
     let wanted = rendered(call, module, &target.run)?;
-    permissions::check(target, std::slice::from_ref(call), module).await?;
+    let there = in_place(target, &Head::read(target).await?).await?;
+    permissions::check(target, std::slice::from_ref(call), &there, module).await?;
     let own = wanted.iter().find(|object| object["kind"] == "Namespace");
     if let Some(namespace) = own
         && target.get(&Id::of(namespace)).await?.is_none()
@@ -43,13 +44,7 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     }
     if let Some(current) = &head.current {
         if !Release::is_stored(target, current).await? {
-            return Err(policy(format!(
-                "the record of the release {current} of `{0}`, which is in place in {1}, is gone, so nothing could return to \
-                 it: bring the Secrets `lockstep.{0}.{current}.*` back from a backup, or delete the Lease `lockstep.{0}`: \
-                 then the next run takes what is in place for what it has to return to",
-                target.instance,
-                target.place()
-            )));
+            return Err(lost(target, current));
         }
         return Ok(head.current);
     }
@@ -89,6 +84,35 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     let release = Release { objects, found: true, ..Release::default() };
     held(target, head.epoch, release.store(target)).await?;
     Ok(Some(release.name()))
+}
+
+/// The objects of the releases that the head says are in place, or on their way there.
+///
+/// # Errors
+/// The record of the one in place is gone. Whatever else cannot be read is left out.
+pub(super) async fn in_place(target: &Target, head: &Head) -> Result<Vec<Id>, Failure> {
+    let mut ids = Vec::new();
+    for name in [&head.pending, &head.current].into_iter().flatten() {
+        match Release::read(target, name).await {
+            Ok(release) => ids.extend(release.all().map(Id::of)),
+            Err(failure) if failure.kind == Kind::Application && head.current.as_ref() == Some(name) => {
+                return Err(lost(target, name));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(ids)
+}
+
+/// Nothing could return to the release in place.
+fn lost(target: &Target, current: &str) -> Failure {
+    policy(format!(
+        "the record of the release {current} of `{0}`, which is in place in {1}, is gone or damaged, so nothing could return to \
+         it: bring the Secrets `lockstep.{0}.{current}.*` back from a backup, or delete the Lease `lockstep.{0}`: then the next \
+         run takes what is in place for what it has to return to",
+        target.instance,
+        target.place()
+    ))
 }
 
 /// An object without what the API server and its controllers add.

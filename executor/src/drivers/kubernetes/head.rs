@@ -392,7 +392,7 @@ impl Head {
     }
 
     /// Whether it was read or written, and not only thought to be so.
-    fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.lease["metadata"]["resourceVersion"].is_string()
     }
 }

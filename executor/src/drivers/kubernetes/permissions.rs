@@ -1,10 +1,8 @@
 //! What a deployment has to be allowed to do, looked at before anything is changed; and the Role that allows it.
 
 use super::cluster::{Call as Request, Resource};
-use super::head::Head;
 use super::manifest::{self, settle};
 use super::object::Id;
-use super::release::Release;
 use super::steps::rendered;
 use super::target::Target;
 use http::Method;
@@ -107,8 +105,13 @@ pub(super) struct Needs {
 const NAMED: usize = 8;
 
 /// Fails unless everything is allowed that these calls need, all of one instance; with the Role of all that is known to be needed
-/// in the namespace, so that a Role of that name can be replaced by it.
-pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Result<(), Failure> {
+/// in the namespace, so that a Role of that name can be replaced by it. `there`: what is in place.
+pub(super) async fn check(
+    target: &Target,
+    calls: &[Call],
+    there: &[Id],
+    module: &Path,
+) -> Result<(), Failure> {
     let mut needs = BTreeSet::new();
     add(&mut needs, &WAITING);
     for call in calls {
@@ -139,9 +142,9 @@ pub(super) async fn check(target: &Target, calls: &[Call], module: &Path) -> Res
     }
     // What is in place is returned to, or deleted in the end, whether or not there are such kinds among the manifests still.
     if calls.iter().any(|call| call.step != "job") {
-        for id in in_place(target).await.unwrap_or_default() {
-            if let Ok(resource) = target.kind(&id, &[]).await {
-                needs.extend(of_object(&id, &resource, &APPLYING));
+        for id in there {
+            if let Ok(resource) = target.kind(id, &[]).await {
+                needs.extend(of_object(id, &resource, &APPLYING));
             }
         }
     }
@@ -201,14 +204,6 @@ fn of_object(id: &Id, resource: &Resource, verbs: &[&str]) -> BTreeSet<Need> {
         );
     }
     needs
-}
-
-/// The objects of the release that is in place.
-async fn in_place(target: &Target) -> Result<Vec<Id>, Failure> {
-    match Head::read(target).await?.latest() {
-        Some(release) => Ok(Release::read(target, release).await?.all().map(Id::of).collect()),
-        None => Ok(Vec::new()),
-    }
 }
 
 /// What of it is not allowed.

@@ -1,12 +1,14 @@
 //! What can be told before a run changes anything on any target: whether the manifests are sound, and whether what they need
 //! is allowed.
 
+use super::head::Head;
 use super::manifest::{chosen, loaded, objects, patterns};
 use super::object::Id;
 use super::problem::{policy, wrong};
+use super::steps::rendered;
 use super::target::Target;
 use super::validity::{LONGEST_LABEL, is_label};
-use super::{canary, colours, permissions, traffic, versioned};
+use super::{adopt, canary, colours, permissions, traffic, versioned};
 use lockstep_plan::{Call, Failure, File, Kind};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -33,7 +35,11 @@ pub(super) async fn check(
         one_instance(target, objects.iter().map(Id::of), wanted)?;
     }
     let told = async {
-        permissions::check(target, calls, module).await?;
+        // What may not be read is told with all other permissions.
+        let head = Head::read(target).await.unwrap_or_default();
+        refuse_nowhere(target, &head, calls, module).await?;
+        let there = adopt::in_place(target, &head).await?;
+        permissions::check(target, calls, &there, module).await?;
         // What is deployed before it is looked at by the step itself.
         match calls.iter().take_while(|call| call.step != "rolling").find(|call| call.step == "stage") {
             Some(call) => colours::look_ahead(target, call, module).await,
@@ -44,6 +50,18 @@ pub(super) async fn check(
         Err(failure) if sure(failure.kind) => Err(failure),
         _ => Ok(()),
     }
+}
+
+/// Fails where the target's namespace is not there, and the service's manifests do not make it.
+pub(super) async fn refuse_nowhere(
+    target: &Target,
+    head: &Head,
+    calls: &[Call],
+    module: &Path,
+) -> Result<(), Failure> {
+    let making = |object: &Json| object["kind"] == "Namespace";
+    let made = |call: &Call| rendered(call, module, &target.run).is_ok_and(|all| all.iter().any(making));
+    if head.is_known() || calls.iter().any(made) { Ok(()) } else { target.refuse_nowhere().await }
 }
 
 /// Fails where no namespace can be called so.

@@ -4,6 +4,7 @@
 use super::colours::{coloured, narrowed, refuse_foreign, switches};
 use super::head::Head;
 use super::object::{EPOCH, Id, is_note, map_at};
+use super::preflight::refuse_nowhere;
 use super::release::Release;
 use super::replicas::{GIVEN, Say, autoscaled, refuse_dangling, scales};
 use super::steps::{released, rendered};
@@ -12,7 +13,7 @@ use super::target::Target;
 use super::template::Scope;
 use super::traffic::deployments;
 use super::workloads::RESTARTED;
-use super::{canary, manifest, seal, workloads};
+use super::{adopt, canary, manifest, seal, workloads};
 use crate::driver::Change;
 use lockstep_plan::{Call, Failure, Kind, Value};
 use serde_json::Value as Json;
@@ -27,6 +28,16 @@ const KEPT_BY_SERVER: [&str; 6] =
 /// of what comes after a call that would fail.
 pub(super) async fn changes(target: &Target, calls: &[Call], module: &Path) -> Result<Vec<Change>, Failure> {
     let head = Head::read(target).await?;
+    for looked in
+        [refuse_nowhere(target, &head, calls, module).await, adopt::in_place(target, &head).await.map(drop)]
+    {
+        match looked {
+            Err(failure) if failure.kind == Kind::Policy => {
+                return Ok(vec![Change::Fails { call: 0, why: failure.message }]);
+            }
+            looked => looked?,
+        }
+    }
     let first = stored(target, seal::in_place(target, &head).await?.as_deref()).await?;
     let mut sight = Sight {
         target,
@@ -213,7 +224,11 @@ impl Sight<'_> {
     }
 
     fn hide(&mut self, call: usize, why: &str) {
-        self.changes.push(Change::Hidden { call, why: why.into() });
+        self.remark(Some(call), why);
+    }
+
+    fn remark(&mut self, call: Option<usize>, text: &str) {
+        self.changes.push(Change::Remark { call, text: text.into() });
     }
 
     /// How an object is by now.
@@ -260,8 +275,14 @@ impl Sight<'_> {
                 continue;
             }
             let (after, conflict) = self.target.dry_run(object, self.epoch, Say::of(object, &scaled)).await?;
-            if let Some(why) = conflict.filter(|_| !forced) {
-                self.changes.push(Change::Fails { call: index, why });
+            match conflict {
+                Some(conflict) if forced => {
+                    for (field, owner) in conflict.fields {
+                        self.remark(Some(index), &format!("takes `{field}` of {id} over from {owner}"));
+                    }
+                }
+                Some(conflict) => self.changes.push(Change::Fails { call: index, why: conflict.message }),
+                None => {}
             }
             self.saw(Some(index), id, before, Some(after));
         }

@@ -35,6 +35,14 @@ pub(super) enum Manner {
     Dry,
 }
 
+/// What of an object belongs to somebody else.
+pub(super) struct Conflict {
+    /// How applying it fails, where nothing is taken by force.
+    pub message: String,
+    /// The fields, as the API server words them, each with its owner.
+    pub fields: Vec<(String, String)>,
+}
+
 /// An instance of a service, and all that is needed to work on it.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -85,14 +93,31 @@ impl Target {
 
     /// The failure of something that was tried with an object.
     pub fn failure(&self, doing: &str, problem: &Problem) -> Failure {
-        let mut failure = problem.failure(doing, &self.place());
-        if problem.is(404)
-            && let Problem::Status(status) = problem
-            && status.message.starts_with("namespaces ")
-        {
-            failure.message.push_str("; create the namespace first, or put it into the manifests");
+        match problem {
+            Problem::Status(status) if status.code == 404 && status.message.starts_with("namespaces ") => {
+                policy(format!(
+                    "cannot {doing}: there is no {}; create the namespace first, or put it into the manifests",
+                    self.place()
+                ))
+            }
+            _ => problem.failure(doing, &self.place()),
         }
-        failure
+    }
+
+    /// Fails where the target's namespace is not there.
+    pub async fn refuse_nowhere(&self) -> Result<(), Failure> {
+        // Whether one is there may not be ours to ask; what could be written into it is.
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "lockstep" },
+        });
+        let uri = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases?dryRun=All", self.namespace);
+        match self.call(&Call::json(Method::POST, uri, &lease)).await {
+            Err(problem) if problem.is(404) => {
+                Err(self.failure(&format!("deploy `{}`", self.instance), &problem))
+            }
+            // Whatever else is wrong, its own step tells.
+            _ => Ok(()),
+        }
     }
 
     pub async fn call(&self, call: &Call) -> Result<Json, Problem> {
@@ -236,7 +261,7 @@ impl Target {
         object: &Json,
         epoch: u64,
         say: Say,
-    ) -> Result<(Json, Option<String>), Failure> {
+    ) -> Result<(Json, Option<Conflict>), Failure> {
         self.patch(object, epoch, Manner::Dry, say).await
     }
 
@@ -246,7 +271,7 @@ impl Target {
         epoch: u64,
         manner: Manner,
         say: Say,
-    ) -> Result<(Json, Option<String>), Failure> {
+    ) -> Result<(Json, Option<Conflict>), Failure> {
         let id = Id::of(object);
         let path = self.path(&id).await?;
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
@@ -305,7 +330,7 @@ impl Target {
             if !conflicts.is_empty() && manner == Manner::Dry {
                 // What would come of it is of interest all the same.
                 let told = sent.as_ref().err().map(|problem| self.failure(&format!("apply {id}"), problem));
-                conflict = told.map(|failure| failure.message);
+                conflict = told.map(|told| Conflict { message: told.message, fields: conflicts.clone() });
                 sent = self.call(&call(&format!("{forced}&dryRun=All"), &wanted)).await;
             }
             if !conflicts.is_empty() && matches!(manner, Manner::Forced | Manner::Back) {
