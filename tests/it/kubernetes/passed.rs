@@ -159,3 +159,27 @@ fn a_rollout_that_counts_as_success_is_the_release_in_place() {
     world.run(&["version=3.10", "broken=true"]).exits(3);
     assert_eq!(image(&world, 1), "registry.k8s.io/does-not-exist:1");
 }
+
+#[test]
+fn what_an_ignored_step_added_stays_until_the_next_run() {
+    let phases = format!(
+        "phase deploy {{
+           step rollout = kubernetes.rolling {{ timeout = 1m }}
+           step more    = kubernetes.apply {{ manifests = [\"more.yaml\"], timeout = 1m, on failure {{ ignore }} }}
+         }}{END}"
+    );
+    let Some(world) = world("ignored_apply", "rolling", &phases) else { return };
+    let more = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: more }\nspec:\n  selector: { matchLabels: { app: more } }\n  \
+                template:\n    metadata: { labels: { app: more } }\n    spec: { containers: [{ name: m, image: \"registry.k8s.io/does-not-exist:1\" }] }\n";
+    let path = world.sandbox.module().join("more.yaml");
+    std::fs::write(&path, more).unwrap();
+    world.run(&["version=3.9"]).exits(0);
+    assert_eq!(world.names(1, "apps/v1", "Deployment"), ["more", "shop"]);
+    world.run(&["version=3.10", "broken=true"]).exits(1);
+    for region in [1, 2] {
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+    }
+    std::fs::write(&path, "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\n").unwrap();
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.names(2, "apps/v1", "Deployment"), ["shop"]);
+}

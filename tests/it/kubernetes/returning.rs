@@ -483,7 +483,7 @@ fn without_its_lease_a_service_goes_on_above_what_was_written() {
 }
 
 #[test]
-fn replicas_are_the_manifests_again_once_their_autoscaler_has_left_it() {
+fn replicas_stay_as_they_are_when_their_autoscaler_leaves_the_manifests() {
     let Some(world) = world("scaler_left", "rolling", PHASES) else { return };
     let scaler = "\n---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: { name: shop }\nspec:\n  minReplicas: 5\n  \
                   maxReplicas: 9\n  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: shop }\n";
@@ -497,9 +497,18 @@ fn replicas_are_the_manifests_again_once_their_autoscaler_has_left_it() {
     world.manifest(MANIFEST);
     world.run(&["version=3.10", "broken=true"]).exits(1);
     assert_eq!(world.deployment(1, "shop")["spec"]["replicas"], 5, "it is there still, and has its say");
-    world.run(&["version=3.10"]).exits(0);
+    let kept = "Deployment `shop` keeps the 5 replicas that its autoscaler left; the 3 of the manifests come with the next deployment";
+    let diff = world.diff(&["version=3.10"]).exits(0).out;
+    assert_eq!(diff.matches(kept).count(), 2, "{diff}");
+    let done = world.run(&["version=3.10"]).exits(0);
+    assert_eq!(done.err.matches(kept).count(), 2, "{}", done.err);
     for region in [1, 2] {
         assert!(world.names(region, "autoscaling/v1", "HorizontalPodAutoscaler").is_empty());
-        assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 3);
+        assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 5);
     }
+    // From here on it is in sight, and nobody else's.
+    let diff = world.diff(&["version=3.10"]).exits(0).out;
+    assert_eq!(diff.matches("-  replicas: 5\n+  replicas: 3\n").count(), 2, "{diff}");
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!(world.deployment(1, "shop")["spec"]["replicas"], 3);
 }

@@ -6,7 +6,7 @@ use super::head::Head;
 use super::object::{EPOCH, Id, is_note, map_at};
 use super::preflight::refuse_nowhere;
 use super::release::Release;
-use super::replicas::{GIVEN, Say, autoscaled, refuse_dangling, scales};
+use super::replicas::{GIVEN, Say, autoscaled, refuse_dangling, scale_target, scales};
 use super::steps::{released, rendered};
 use super::taken::TAKEN;
 use super::target::Target;
@@ -309,7 +309,10 @@ impl Sight<'_> {
         let mut ids: Vec<Id> = first.all().map(Id::of).collect();
         ids.extend(there.filter(|id| !first.holds(id)));
         for id in ids.into_iter().rev().filter(|id| !kept.iter().any(|kept| kept.holds(id))) {
-            self.gone(None, id).await?;
+            self.gone(None, id.clone()).await?;
+            if id.kind == "HorizontalPodAutoscaler" && self.now.get(&id) == Some(&None) {
+                self.handed_over(&id, &kept[0]).await?;
+            }
         }
         // What was narrowed for it fits all its pods again.
         if self.pending.is_some() {
@@ -320,6 +323,19 @@ impl Sight<'_> {
                     self.saw(None, id, Some(narrowed), Some(after));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What becomes of a workload whose autoscaler is deleted in the end.
+    async fn handed_over(&mut self, scaler: &Id, kept: &Release) -> Result<(), Failure> {
+        let scaler = self.target.get(scaler).await?;
+        let Some(scaled) = scaler.as_ref().and_then(scale_target) else { return Ok(()) };
+        if let Some(object) = kept.all().find(|object| Id::of(object).same(&scaled))
+            && let Some(live) = self.before(&Id::of(object)).await?
+            && let Some(told) = seal::kept_replicas(&scaled, object, &live)
+        {
+            self.remark(None, &told);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! The number is written when the workload is made and let go of right after that, so that it belongs to nobody until an
 //! autoscaler or a person sets another. In between a mark says that it still is to be let go of, whenever the process ends.
 
-use super::cluster::{Call, MANAGER};
+use super::cluster::MANAGER;
 use super::colours::COLOUR;
 use super::fields;
 use super::head::Head;
@@ -12,12 +12,11 @@ use super::object::{Id, annotate, at, number, text};
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::target::{Target, WRITES};
-use http::Method;
 use lockstep_plan::Failure;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// Annotation: the number of replicas was given by us for a start, and is to be let go of.
+/// Annotation: the number of replicas, or the address of a Service, was given by us for a start, and is to be let go of.
 pub(super) const GIVEN: &str = "lockstep/given-replicas";
 
 /// Who says how many pods there are.
@@ -85,17 +84,17 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// Whether the number that an object has was given by us and not yet let go of.
+/// Whether an object has what was given by us and not yet let go of.
 pub(super) fn is_given(live: &Json) -> bool {
     text(live, &["metadata", "annotations", GIVEN]).is_some()
 }
 
-/// Lets go of the number that an object was given for a start.
+/// Lets go of what an object was given for a start: the number of its pods, or the address of a Service.
 pub(super) async fn let_go(target: &Target, id: &Id, live: Json, epoch: u64) -> Result<Json, Failure> {
     if !is_given(&live) {
         return Ok(live);
     }
-    let path = ["f:spec", "f:replicas"].map(String::from);
+    let path = ["f:spec", if id.kind == "Service" { "f:clusterIP" } else { "f:replicas" }].map(String::from);
     for _ in 0..WRITES {
         let Some(whole) = target.whole(id).await? else { return Ok(live) };
         if !is_given(&whole) {
@@ -107,31 +106,35 @@ pub(super) async fn let_go(target: &Target, id: &Id, live: Json, epoch: u64) -> 
                 fields::unname(&mut entry["fieldsV1"], &path);
             }
         }
-        let mark = format!("/metadata/annotations/{}", GIVEN.replace('/', "~1"));
-        let patch = json!([
-            { "op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"] },
-            { "op": "remove", "path": mark },
-            { "op": "replace", "path": "/metadata/managedFields", "value": managers },
-        ]);
-        let (collection, _) = target.collection(id).await?;
-        let call = Call {
-            method: Method::PATCH,
-            uri: format!("{collection}/{}?fieldManager={MANAGER}", id.name),
-            body: Some(("application/json-patch+json", patch.to_string().into_bytes())),
-        };
-        match target.cluster.write(&call, target, epoch).await {
-            Ok(free) => {
+        let Some(free) = target.manage(id, &whole, managers, Some(GIVEN), epoch).await? else { continue };
+        target.say(&match text(&free, &["spec", "clusterIP"]) {
+            Some(address) => format!("{id} has the cluster IP {address} again"),
+            None => {
                 let replicas = number(&free, &["spec", "replicas"]).unwrap_or(1);
-                target.say(&format!(
-                    "{id} starts with {replicas} replicas; who scales it has the say from here on"
-                ));
-                return Ok(free);
+                format!("{id} starts with {replicas} replicas; who scales it has the say from here on")
             }
-            Err(problem) if problem.is(409) || problem.passing() => {}
-            Err(problem) => return Err(target.failure(&format!("let go of the replicas of {id}"), &problem)),
+        });
+        return Ok(free);
+    }
+    Err(wrong(format!("{id} in {} keeps changing while fields of it are being let go of", target.place())))
+}
+
+/// Has nobody but us say how many replicas a workload has, now that nothing scales it.
+pub(super) async fn take_over(target: &Target, id: &Id, epoch: u64) -> Result<(), Failure> {
+    let path = ["f:spec", "f:replicas"].map(String::from);
+    for _ in 0..WRITES {
+        let Some(whole) = target.whole(id).await? else { return Ok(()) };
+        let mut managers = whole["metadata"]["managedFields"].clone();
+        let entries = managers.as_array_mut().into_iter().flatten();
+        let others = entries
+            .filter(|entry| entry["manager"] != MANAGER && fields::names(&entry["fieldsV1"], &path))
+            .map(|entry| fields::unname(&mut entry["fieldsV1"], &path))
+            .count();
+        if others == 0 || target.manage(id, &whole, managers, None, epoch).await?.is_some() {
+            return Ok(());
         }
     }
-    Err(wrong(format!("{id} in {} keeps changing while its replicas are being let go of", target.place())))
+    Err(wrong(format!("{id} in {} keeps changing while its replicas are being taken over", target.place())))
 }
 
 /// What a workload is called whatever its colour.

@@ -4,10 +4,10 @@
 use super::apply::{delete_others, held};
 use super::colours;
 use super::head::Head;
-use super::object::{Id, at};
+use super::object::{Id, number};
 use super::problem::policy;
 use super::release::Release;
-use super::replicas::{Say, counted, scale_target};
+use super::replicas::{Say, counted, scale_target, take_over};
 use super::rollback::{overtaken, recorded};
 use super::rollout::{Progress, progress};
 use super::target::{Manner, Target};
@@ -37,7 +37,8 @@ pub(super) async fn seal(
         return Ok(Vec::new());
     }
     let work = async {
-        let (head, mut deleted) = unfinished(target, head.clone(), passed).await?;
+        let (head, deleted) = unfinished(target, head.clone(), passed).await?;
+        let mut deleted: Vec<String> = deleted.iter().map(Id::to_string).collect();
         let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
         deleted.extend(tidy(target, &Head { history: history.clone(), ..head }).await?);
         Ok((history, deleted))
@@ -48,7 +49,7 @@ pub(super) async fn seal(
         head.tidy = true;
     });
     closed.await?;
-    Ok(deleted.iter().map(Id::to_string).collect())
+    Ok(deleted)
 }
 
 /// What becomes of a release that the run has left half done: where a rule says that its step counts as a success, and where all
@@ -110,7 +111,7 @@ pub(super) async fn in_place(target: &Target, head: &Head) -> Result<Option<Stri
 
 /// Deletes the objects of all stored releases but those in place, unless one of these holds them too, and forgets the releases
 /// that are not in the head's history. Gives the objects that were deleted.
-async fn tidy(target: &Target, head: &Head) -> Result<Vec<Id>, Failure> {
+async fn tidy(target: &Target, head: &Head) -> Result<Vec<String>, Failure> {
     let kept = [&head.current, &head.canary, &head.pending].into_iter().flatten();
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
@@ -129,14 +130,15 @@ async fn tidy(target: &Target, head: &Head) -> Result<Vec<Id>, Failure> {
     let counted = counted(target, leaving.into_iter()).await?;
     Head::change(target, head.epoch, |head| head.replicas.extend(counted.clone())).await?;
     // Before the autoscaler goes, so that it is not forgotten; and after it, which may have had its say in between.
-    set_replicas(target, head, &freed).await?;
+    hand_over(target, head, &freed).await?;
     let deleted = delete_others(target, others.values(), &holds, head.epoch).await?;
-    set_replicas(target, head, &freed).await?;
+    let mut told: Vec<String> = deleted.iter().map(Id::to_string).collect();
+    told.extend(hand_over(target, head, &freed).await?.into_iter().map(|kept| format!("({kept})")));
     let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
     for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
     }
-    Ok(deleted)
+    Ok(told)
 }
 
 /// What those among these objects that are autoscalers scale.
@@ -153,17 +155,38 @@ async fn scaled_by(target: &Target, leaving: &[&Id]) -> Result<Vec<Id>, Failure>
     Ok(scaled)
 }
 
-/// Gives workloads of the release in place as many replicas as it says: no autoscaler does any more.
-async fn set_replicas(target: &Target, head: &Head, freed: &[Id]) -> Result<(), Failure> {
-    let Some(current) = head.current.as_deref().filter(|_| !freed.is_empty()) else { return Ok(()) };
+/// Has workloads of the release in place keep the replicas that they have: no autoscaler says how many any more. Where the manifests
+/// name a number, theirs comes with the next deployment. Gives what there is to say of it.
+async fn hand_over(target: &Target, head: &Head, freed: &[Id]) -> Result<Vec<String>, Failure> {
+    let Some(current) = head.current.as_deref().filter(|_| !freed.is_empty()) else { return Ok(Vec::new()) };
     let release = Release::read(target, current).await?;
-    let says = |object: &&Json| {
-        at(object, &["spec", "replicas"]).is_some() && freed.iter().any(|id| id.same(&Id::of(object)))
-    };
-    for object in release.all().filter(says) {
-        target.apply(object, head.epoch, Manner::Forced, Say::Written).await?;
+    let mut told = Vec::new();
+    for object in release.all().filter(|object| freed.iter().any(|id| id.same(&Id::of(object)))) {
+        let id = Id::of(object);
+        let Some(live) = target.get(&id).await?.filter(|live| target.owns(live)) else { continue };
+        told.extend(kept_replicas(&id, object, &live));
+        if let (Some(now), Some(_)) = (number(&live, REPLICAS), number(object, REPLICAS)) {
+            let mut wanted = object.clone();
+            wanted["spec"]["replicas"] = now.into();
+            target.apply(&wanted, head.epoch, Manner::Forced, Say::Written).await?;
+            take_over(target, &id, head.epoch).await?;
+        }
     }
-    Ok(())
+    Ok(told)
+}
+
+/// Where a number of replicas is.
+const REPLICAS: &[&str] = &["spec", "replicas"];
+
+/// What becomes of the replicas of a workload that nothing scales any more: nothing, for now.
+pub(super) fn kept_replicas(id: &Id, object: &Json, live: &Json) -> Option<String> {
+    let now = number(live, REPLICAS)?;
+    Some(match number(object, REPLICAS) {
+        Some(said) if said != now => format!(
+            "{id} keeps the {now} replicas that its autoscaler left; the {said} of the manifests come with the next deployment"
+        ),
+        _ => format!("{id} keeps its {now} replicas"),
+    })
 }
 
 /// Whether the instance can be returned to the call's record: no run has changed it since, nobody has taken over what would

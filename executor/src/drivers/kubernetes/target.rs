@@ -412,32 +412,48 @@ impl Target {
             if taken.is_empty() {
                 return Ok(whole);
             }
-            let mark = format!("/metadata/annotations/{}", note(TAKEN, &self.run).replace('/', "~1"));
-            let patch = json!([
-                { "op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"] },
-                { "op": "remove", "path": mark },
-                { "op": "replace", "path": "/metadata/managedFields", "value": taken.managers(&whole) },
-            ]);
-            let call = Call {
-                method: Method::PATCH,
-                uri: format!("{}?fieldManager={MANAGER}", self.path(id).await?),
-                body: Some(("application/json-patch+json", patch.to_string().into_bytes())),
+            let mark = note(TAKEN, &self.run);
+            let Some(given) = self.manage(id, &whole, taken.managers(&whole), Some(&mark), epoch).await?
+            else {
+                continue;
             };
-            match self.cluster.write(&call, self, epoch).await {
-                Ok(given) => {
-                    for (field, owner) in taken.given() {
-                        self.say(&format!("gave `{field}` of {id} back to {owner}"));
-                    }
-                    if taken.whole {
-                        self.say(&format!("let go of {id}, which was here before"));
-                    }
-                    return Ok(given);
-                }
-                Err(problem) if problem.is(409) || problem.passing() => {}
-                Err(problem) => return Err(self.failure(&format!("give {id} back"), &problem)),
+            for (field, owner) in taken.given() {
+                self.say(&format!("gave `{field}` of {id} back to {owner}"));
             }
+            if taken.whole {
+                self.say(&format!("let go of {id}, which was here before"));
+            }
+            return Ok(given);
         }
         Err(wrong(format!("{id} in {} keeps changing while it is being given back", self.place())))
+    }
+
+    /// Writes who manages which fields of an object as it was read, without that annotation; none where it has changed since.
+    pub async fn manage(
+        &self,
+        id: &Id,
+        whole: &Json,
+        managers: Json,
+        without: Option<&str>,
+        epoch: u64,
+    ) -> Result<Option<Json>, Failure> {
+        let mut patch = vec![
+            json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": whole["metadata"]["resourceVersion"] }),
+        ];
+        patch.extend(without.map(|mark| {
+            json!({ "op": "remove", "path": format!("/metadata/annotations/{}", mark.replace('/', "~1")) })
+        }));
+        patch.push(json!({ "op": "replace", "path": "/metadata/managedFields", "value": managers }));
+        let call = Call {
+            method: Method::PATCH,
+            uri: format!("{}?fieldManager={MANAGER}", self.path(id).await?),
+            body: Some(("application/json-patch+json", Json::from(patch).to_string().into_bytes())),
+        };
+        match self.cluster.write(&call, self, epoch).await {
+            Ok(written) => Ok(Some(written)),
+            Err(problem) if problem.is(409) || problem.passing() => Ok(None),
+            Err(problem) => Err(self.failure(&format!("give fields of {id} to others"), &problem)),
+        }
     }
 
     /// Whether an object is labelled as this instance's: instances of several namespaces may have one name.
