@@ -261,10 +261,32 @@ fn what_was_deleted_comes_back() {
     let phases = with_end("phase one { step gone = kubernetes.delete {} }");
     let Some(world) = world("deleted", "rolling", rolling) else { return };
     world.run(&["version=3.9"]).exits(0);
+    let address = || world.get(1, "v1", "Service", "shop").unwrap()["spec"]["clusterIP"].clone();
+    let before = address();
     world.rewrite("rolling", "basic", rolling, &phases);
     world.run(&["version=3.9", "broken=true"]).exits(1);
     assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
     assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
+    assert_eq!(address(), before, "those who have looked it up find it there");
+    world.run(&["version=3.9"]).exits(0);
+    world.roll_back().exits(0);
+    assert_eq!(address(), before);
+
+    // Unless somebody else has it by then, which is said.
+    world.run(&["version=3.9"]).exits(0);
+    let other = serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "other" },
+        "spec": { "clusterIP": before, "ports": [{ "port": 80 }] },
+    });
+    world.apply_as(1, "somebody", &other);
+    let back = world.roll_back().exits(0);
+    assert!(back.err.contains("Service `shop` gets another cluster IP than it had: "), "{}", back.err);
+    assert_ne!(address(), before);
+    world.delete(1, "v1", "Service", "other");
+    world.rewrite("basic", "rolling", &phases, rolling);
+    world.run(&["version=3.10"]).exits(0);
+    assert_ne!(address(), before, "it stays what it is");
+    world.rewrite("rolling", "basic", rolling, &phases);
     world.run(&["version=3.9"]).exits(0);
     for kind in [("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ConfigMap")] {
         assert!(world.names(1, kind.0, kind.1).is_empty(), "{kind:?}");

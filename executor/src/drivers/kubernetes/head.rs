@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,6 +48,8 @@ pub(super) struct Head {
     pub history: Vec<(String, String)>,
     /// How many pods workloads had (`Deployment/web`) when the last run deleted them.
     pub replicas: BTreeMap<String, i64>,
+    /// The addresses that Services had when the last run deleted them.
+    pub addresses: BTreeMap<String, String>,
     /// Whether nothing is left of other releases than the one in place.
     pub tidy: bool,
     /// Who works on it now: `RUN/LIFE`.
@@ -62,6 +66,7 @@ const CLAIM: &str = "lockstep/claim";
 const REVISION: &str = "lockstep/revision";
 const HISTORY: &str = "lockstep/history";
 const REPLICAS: &str = "lockstep/replicas";
+const ADDRESSES: &str = "lockstep/addresses";
 const TIDY: &str = "lockstep/tidy";
 
 impl Head {
@@ -79,7 +84,8 @@ impl Head {
             claim: annotation(CLAIM).unwrap_or_default(),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
-            replicas: annotation(REPLICAS).map(|text| replicas(&text)).unwrap_or_default(),
+            replicas: annotation(REPLICAS).map(|text| table(&text)).unwrap_or_default(),
+            addresses: annotation(ADDRESSES).map(|text| table(&text)).unwrap_or_default(),
             tidy: annotation(TIDY).is_some(),
             epoch: number(&lease, &["spec", "leaseTransitions"]).and_then(|n| n.try_into().ok()).unwrap_or(0),
             holder: text(&lease, &["spec", "holderIdentity"])
@@ -98,6 +104,7 @@ impl Head {
     pub fn begun_by(&mut self, run: &str) {
         if self.run != run {
             self.replicas.clear();
+            self.addresses.clear();
             self.run = run.to_string();
         }
     }
@@ -176,7 +183,8 @@ impl Head {
                     CLAIM: self.claim,
                     REVISION: self.revision.to_string(),
                     HISTORY: self.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(","),
-                    REPLICAS: self.replicas.iter().map(|(name, number)| format!("{name}={number}")).collect::<Vec<_>>().join(","),
+                    REPLICAS: written(&self.replicas),
+                    ADDRESSES: written(&self.addresses),
                     TIDY: if self.tidy { "true" } else { "" },
                 },
             },
@@ -397,12 +405,16 @@ impl Head {
     }
 }
 
-fn replicas(text: &str) -> BTreeMap<String, i64> {
+fn table<T: FromStr>(text: &str) -> BTreeMap<String, T> {
     let entry = |entry: &str| {
-        let (name, number) = entry.split_once('=')?;
-        Some((name.to_string(), number.parse().ok()?))
+        let (name, value) = entry.split_once('=')?;
+        Some((name.to_string(), value.parse().ok()?))
     };
     text.split(',').filter_map(entry).collect()
+}
+
+fn written<T: Display>(table: &BTreeMap<String, T>) -> String {
+    table.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
 fn history(text: &str) -> Vec<(String, String)> {

@@ -4,6 +4,7 @@
 //! one is in place, and who works on it. Deploying applies a release and waits; rolling back applies the recorded one,
 //! waits, and deletes what only later releases hold. Every step says how objects shall be and can be repeated.
 
+mod addresses;
 mod adopt;
 mod apply;
 mod canary;

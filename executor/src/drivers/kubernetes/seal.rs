@@ -1,6 +1,7 @@
 //! After a run: its release is successful, what earlier ones left goes, and older ones are forgotten; until a later run
 //! changes the instance, it can be returned to what ran before.
 
+use super::addresses;
 use super::apply::{delete_others, held};
 use super::colours;
 use super::head::Head;
@@ -127,8 +128,13 @@ async fn tidy(target: &Target, head: &Head) -> Result<Vec<String>, Failure> {
     let leaving: Vec<&Id> = leaving.collect();
     let freed = scaled_by(target, &leaving).await?;
     // Whoever brings them back has to know.
-    let counted = counted(target, leaving.into_iter()).await?;
-    Head::change(target, head.epoch, |head| head.replicas.extend(counted.clone())).await?;
+    let counted = counted(target, leaving.iter().copied()).await?;
+    let addresses = addresses::noted(target, leaving.into_iter()).await?;
+    let noted = Head::change(target, head.epoch, |head| {
+        head.replicas.extend(counted.clone());
+        head.addresses.extend(addresses.clone());
+    });
+    noted.await?;
     // Before the autoscaler goes, so that it is not forgotten; and after it, which may have had its say in between.
     hand_over(target, head, &freed).await?;
     let deleted = delete_others(target, others.values(), &holds, head.epoch).await?;

@@ -1,5 +1,6 @@
 //! One service instance in one namespace of one cluster: reading and writing its objects, with failures that say where.
 
+use super::addresses;
 use super::cluster::{Call, Cluster, MANAGER, Resource, base};
 use super::definition::defined;
 use super::fields::{self, Path};
@@ -10,7 +11,7 @@ use super::object::{
 };
 use super::permissions::Needed;
 use super::problem::{Problem, policy, wrong};
-use super::replicas::{self, Say};
+use super::replicas::{self, GIVEN, Say};
 use super::taken::{self, TAKEN, Taken};
 use crate::driver::{Cancel, Output};
 use http::Method;
@@ -277,6 +278,7 @@ impl Target {
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
         let forced = format!("{plain}&force=true");
         let mut left: Vec<Path> = Vec::new();
+        let mut refused = None;
         for _ in 0..WRITES {
             let live = self.get(&id).await?;
             let mut taken = live.as_ref().map(|live| Taken::of(live, &self.run)).unwrap_or_default();
@@ -309,6 +311,15 @@ impl Target {
                 }
             }
             replicas::settle(self, &mut wanted, live.as_ref(), say).await?;
+            let address = match manner {
+                Manner::Dry => None,
+                _ => addresses::wanted(self, &wanted, live.as_ref()).await?,
+            };
+            let address = address.filter(|address| Some(address) != refused.as_ref());
+            if let Some(address) = &address {
+                wanted["spec"]["clusterIP"] = address.as_str().into();
+                annotate(&mut wanted, GIVEN, "true");
+            }
             if manner == Manner::Back {
                 taken.restore(&mut wanted);
             }
@@ -362,6 +373,12 @@ impl Target {
             match sent {
                 Ok(applied) => return Ok((applied, conflict)),
                 Err(problem) if problem.outdated() => {}
+                Err(Problem::Status(status))
+                    if address.is_some() && addresses::is_refused(&status.message) =>
+                {
+                    self.say(&format!("{id} gets another cluster IP than it had: {}", status.message));
+                    refused = address;
+                }
                 Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
             }
         }

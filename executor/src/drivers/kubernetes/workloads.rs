@@ -1,5 +1,6 @@
 //! Steps on what is in place: more objects, more or fewer pods, a restart, or none of it any more.
 
+use super::addresses;
 use super::apply::{held, wait};
 use super::cluster::Call;
 use super::head::Head;
@@ -197,10 +198,12 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
     };
     let ids: Vec<Id> = objects.iter().map(Id::of).collect();
     let counted = counted(target, ids.iter()).await?;
+    let addresses = addresses::noted(target, ids.iter()).await?;
     let head = Head::take(target, |head| {
         head.claimed(target)?;
         head.begun_by(&target.run);
         head.replicas.extend(counted.clone());
+        head.addresses.extend(addresses.clone());
         head.tidy = false;
         head.pending = head.pending.take().or_else(|| head.current.clone());
         Ok(())
