@@ -241,6 +241,22 @@ async fn what_may_have_changed_something_is_not_begun_again_for_its_supervisor()
     assert!(!world.path("seen").exists(), "it was repeated blindly");
 }
 
+/// What is begun again is stopped like what was begun first.
+#[tokio::test]
+async fn what_is_begun_again_for_its_supervisor_can_be_stopped() {
+    let world = World::new();
+    let script = "[ ! -e self ] || { echo $$ >second; echo again; exec sleep 600; }; echo $$ >self; echo begun; exec sleep 600";
+    let runner = world.runner(plan(vec![stage("a", vec![shell("one", script)])]));
+    let (handle, memory) = (runner.handle(), Arc::new(Memory::default()));
+    let running = tokio::spawn(runner.run(memory.clone()));
+    memory.line("begun").await;
+    world.kill_supervisors();
+    memory.line("again").await;
+    handle.abort("tester");
+    assert_eq!(running.await.unwrap().unwrap(), End::Finished(RunOutcome::Aborted));
+    assert!(!alive(world.read("self").trim()) && !alive(world.read("second").trim()));
+}
+
 /// A script that kills whoever looks after it does so again when it is begun again.
 #[tokio::test]
 async fn a_script_that_kills_its_supervisor_ends_some_time() {
