@@ -65,11 +65,11 @@ fn a_namespace_is_made_only_where_the_manifests_hold_it() {
     let name = format!("{}-new", world.namespace);
     let old = format!("namespace = \"{}\"", world.namespace);
     world.edit("main.lockstep", &old, &format!("namespace = \"{name}\""));
-    let refused = world.run(&["version=3.9"]).exits(1);
+    let refused = world.run(&["version=3.9"]).exits(2);
     assert!(
-        refused.out.contains("create the namespace first, or put it into the manifests"),
+        refused.err.contains("create the namespace first, or put it into the manifests"),
         "{}",
-        refused.out
+        refused.err
     );
     assert!(world.get_shared(1, "v1", "Namespace", &name).is_none());
     let namespace = "\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: \"${infra.namespace}\" }\n";
