@@ -506,6 +506,12 @@ fn replicas_stay_as_they_are_when_their_autoscaler_leaves_the_manifests() {
         assert!(world.names(region, "autoscaling/v1", "HorizontalPodAutoscaler").is_empty());
         assert_eq!(world.deployment(region, "shop")["spec"]["replicas"], 5);
     }
+    world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert_eq!(
+        world.deployment(2, "shop")["spec"]["replicas"],
+        5,
+        "going back to it takes nothing away, either"
+    );
     // From here on it is in sight, and nobody else's.
     let diff = world.diff(&["version=3.10"]).exits(0).out;
     assert_eq!(diff.matches("-  replicas: 5\n+  replicas: 3\n").count(), 2, "{diff}");

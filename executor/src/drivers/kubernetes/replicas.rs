@@ -125,12 +125,14 @@ pub(super) async fn take_over(target: &Target, id: &Id, epoch: u64) -> Result<()
     for _ in 0..WRITES {
         let Some(whole) = target.whole(id).await? else { return Ok(()) };
         let mut managers = whole["metadata"]["managedFields"].clone();
-        let entries = managers.as_array_mut().into_iter().flatten();
-        let others = entries
-            .filter(|entry| entry["manager"] != MANAGER && fields::names(&entry["fieldsV1"], &path))
-            .map(|entry| fields::unname(&mut entry["fieldsV1"], &path))
-            .count();
-        if others == 0 || target.manage(id, &whole, managers, None, epoch).await?.is_some() {
+        let mut others = false;
+        for entry in managers.as_array_mut().into_iter().flatten() {
+            if entry["manager"] != MANAGER && fields::names(&entry["fieldsV1"], &path) {
+                fields::unname(&mut entry["fieldsV1"], &path);
+                others = true;
+            }
+        }
+        if !others || target.manage(id, &whole, managers, None, epoch).await?.is_some() {
             return Ok(());
         }
     }

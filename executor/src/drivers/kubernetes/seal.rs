@@ -40,8 +40,12 @@ pub(super) async fn seal(
     let work = async {
         let (head, deleted) = unfinished(target, head.clone(), passed).await?;
         let mut deleted: Vec<String> = deleted.iter().map(Id::to_string).collect();
-        let history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
-        deleted.extend(tidy(target, &Head { history: history.clone(), ..head }).await?);
+        let mut history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
+        let (told, current) = tidy(target, &Head { history: history.clone(), ..head }).await?;
+        deleted.extend(told);
+        if let (Some(current), Some(newest)) = (current, history.first_mut()) {
+            newest.0 = current;
+        }
         Ok((history, deleted))
     };
     let (history, deleted) = held(target, head.epoch, work).await?;
@@ -111,8 +115,9 @@ pub(super) async fn in_place(target: &Target, head: &Head) -> Result<Option<Stri
 }
 
 /// Deletes the objects of all stored releases but those in place, unless one of these holds them too, and forgets the releases
-/// that are not in the head's history. Gives the objects that were deleted.
-async fn tidy(target: &Target, head: &Head) -> Result<Vec<String>, Failure> {
+/// that are not in the head's history. Gives the objects that were deleted, and what the release in place is called now if its
+/// workloads were handed over.
+async fn tidy(target: &Target, head: &Head) -> Result<(Vec<String>, Option<String>), Failure> {
     let kept = [&head.current, &head.canary, &head.pending].into_iter().flatten();
     let mut others = Release::stored(target).await?;
     let mut holds = Vec::new();
@@ -139,12 +144,13 @@ async fn tidy(target: &Target, head: &Head) -> Result<Vec<String>, Failure> {
     hand_over(target, head, &freed).await?;
     let deleted = delete_others(target, others.values(), &holds, head.epoch).await?;
     let mut told: Vec<String> = deleted.iter().map(Id::to_string).collect();
-    told.extend(hand_over(target, head, &freed).await?.into_iter().map(|kept| format!("({kept})")));
+    let (kept, current) = hand_over(target, head, &freed).await?;
+    told.extend(kept.into_iter().map(|kept| format!("({kept})")));
     let kept = |name: &&String| head.history.iter().any(|(kept, _)| kept == *name);
     for name in others.keys().filter(|name| !kept(name)) {
         Release::forget(target, name).await?;
     }
-    Ok(told)
+    Ok((told, current))
 }
 
 /// What those among these objects that are autoscalers scale.
@@ -162,23 +168,36 @@ async fn scaled_by(target: &Target, leaving: &[&Id]) -> Result<Vec<Id>, Failure>
 }
 
 /// Has workloads of the release in place keep the replicas that they have: no autoscaler says how many any more. Where the manifests
-/// name a number, theirs comes with the next deployment. Gives what there is to say of it.
-async fn hand_over(target: &Target, head: &Head, freed: &[Id]) -> Result<Vec<String>, Failure> {
-    let Some(current) = head.current.as_deref().filter(|_| !freed.is_empty()) else { return Ok(Vec::new()) };
-    let release = Release::read(target, current).await?;
+/// name a number, theirs comes with the next deployment; what is recorded is the one that they have, so that going back to it
+/// takes no pods away. Gives what there is to say of it, and what the release in place is called then.
+async fn hand_over(
+    target: &Target,
+    head: &Head,
+    freed: &[Id],
+) -> Result<(Vec<String>, Option<String>), Failure> {
     let mut told = Vec::new();
-    for object in release.all().filter(|object| freed.iter().any(|id| id.same(&Id::of(object)))) {
+    let Some(current) = head.current.as_deref().filter(|_| !freed.is_empty()) else {
+        return Ok((told, None));
+    };
+    let mut release = Release::read(target, current).await?;
+    let Release { objects, extra, .. } = &mut release;
+    for object in extra.iter_mut().chain(objects) {
         let id = Id::of(object);
+        if !freed.iter().any(|freed| freed.same(&id)) {
+            continue;
+        }
         let Some(live) = target.get(&id).await?.filter(|live| target.owns(live)) else { continue };
         told.extend(kept_replicas(&id, object, &live));
         if let (Some(now), Some(_)) = (number(&live, REPLICAS), number(object, REPLICAS)) {
-            let mut wanted = object.clone();
-            wanted["spec"]["replicas"] = now.into();
-            target.apply(&wanted, head.epoch, Manner::Forced, Say::Written).await?;
+            object["spec"]["replicas"] = now.into();
+            target.apply(object, head.epoch, Manner::Forced, Say::Written).await?;
             take_over(target, &id, head.epoch).await?;
         }
     }
-    Ok(told)
+    let name = release.name();
+    release.store(target).await?;
+    Head::change(target, head.epoch, |head| head.current = Some(name.clone())).await?;
+    Ok((told, Some(name)))
 }
 
 /// Where a number of replicas is.
