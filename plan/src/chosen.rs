@@ -82,6 +82,13 @@ impl Scenario {
         }
     }
 
+    /// What was chosen to fail: steps, also of what undoes others, and approvals.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = Chosen> {
+        let steps = self.fail.iter().map(|(step, kind)| (Fallible::Step(*step), *kind));
+        let refused = self.refuse.iter().map(|(approval, kind)| (Fallible::Approval(*approval), *kind));
+        steps.chain(refused).map(|(what, kind)| Chosen { what, kind, share: None })
+    }
+
     /// Whether something was chosen to fail.
     pub(crate) fn fails(&self, what: Fallible) -> bool {
         match what {

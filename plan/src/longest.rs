@@ -17,21 +17,23 @@
 use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
 use crate::machine::{Settled, final_verdict, is_approval, judge_barrier, passes, rollback_queue, rule_for};
+use crate::rehearsal::last;
 use crate::roots::Roots;
 use crate::simulate::{Scenario, Simulation, simulate};
 use crate::tickets;
 use crate::{
     Answer, BarrierId, BarrierKind, BlockItem, Cause, Claim, ClaimScope, Failure, Happening, ItemId, Kind,
-    Part, PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Verdict, Work,
+    Part, PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Value, Verdict, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a run takes at most, in milliseconds, when that fails besides what the scenario says, every attempt and every answer
+/// How long a run takes at most, in milliseconds, when that fails and whatever else the scenario says, every attempt and every answer
 /// takes as long as it may, and no other wait at a barrier runs out; `played` is the run as the row shows it.
 pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, played: &Simulation) -> u64 {
     let scenario = &Scenario { alone: true, ..scenario.clone() };
     // What cannot have come by itself is left out of what others do alone.
-    let failing: Vec<Chosen> = chosen_in(plan, scenario).chain(fail).collect();
+    let besides = chosen_in(plan, scenario).filter(|it| fail.is_none_or(|fail| fail.what != it.what));
+    let failing: Vec<Chosen> = besides.chain(fail).collect();
     let everything = slow(plan, scenario, &|_, _| true, &|_| true);
     let all = simulate(plan, &everything);
     let mut longest = lasts(played).max(lasts(&all));
@@ -53,7 +55,7 @@ pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, pl
         with_others(plan, scenario, *chosen, alone.as_ref().unwrap_or(&patient))
     });
     let others = by_itself(plan, &patient, &failing);
-    let others = others.map(|(place, at)| from_place(plan, scenario, &place, at, &patient));
+    let others = others.map(|(place, at)| from_place(plan, scenario, &place, at, &patient, false));
     let goes_back = |(_, happening): &(u64, Happening)| matches!(happening, Happening::RollbackStarted(_));
     let back = !failing.is_empty() || patient.events.iter().any(goes_back);
     let waiting = waiting(plan, &everything, back);
@@ -140,7 +142,7 @@ fn by_itself<'a>(
             Happening::StageFailing(stage, Cause::Stage(..), _) => *stage,
             _ => return None,
         };
-        Some((Place::of_stage(plan, stage, Some(usize::MAX), None)?, *at))
+        Some((Place::of_stage(plan, stage, Some(SOMEWHERE), None)?, *at))
     })
 }
 
@@ -150,12 +152,11 @@ fn latest(plan: &Plan, scenario: &Scenario) -> Simulation {
 }
 
 /// What a scenario lets fail on the way forward.
-fn chosen_in<'s>(plan: &Plan, scenario: &'s Scenario) -> impl Iterator<Item = Chosen> + 's {
-    let forward = |step: StepId| plan.steps[step.index()].role == Role::Forward;
-    let steps: Vec<_> = scenario.fail.iter().filter(|(step, _)| forward(**step)).collect();
-    let steps = steps.into_iter().map(|(step, kind)| (Fallible::Step(*step), *kind));
-    let refused = scenario.refuse.iter().map(|(approval, kind)| (Fallible::Approval(*approval), *kind));
-    steps.chain(refused).map(|(what, kind)| Chosen { what, kind, share: None })
+fn chosen_in(plan: &Plan, scenario: &Scenario) -> impl Iterator<Item = Chosen> {
+    scenario.failing().filter(|it| match it.what {
+        Fallible::Step(step) => plan.steps[step.index()].role == Role::Forward,
+        Fallible::Approval(_) | Fallible::Wait(_) => true,
+    })
 }
 
 /// The scenario in which nothing else fails on the way forward.
@@ -178,10 +179,19 @@ pub(crate) fn lasts(simulation: &Simulation) -> u64 {
 fn with_others(plan: &Plan, scenario: &Scenario, chosen: Chosen, patient: &Simulation) -> u64 {
     let Some(from) = Place::of(plan, chosen.what) else { return lasts(patient) };
     let Some(at) = fails_at(plan, patient, chosen) else { return lasts(patient) };
-    from_place(plan, scenario, &from, at, patient)
+    from_place(plan, scenario, &from, at, patient, rolls_back(plan, chosen))
 }
 
-fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &Simulation) -> u64 {
+/// With all that the others may have begun and done when a failure comes there; `rolls_back` says that its own stage surely
+/// goes back then.
+fn from_place(
+    plan: &Plan,
+    scenario: &Scenario,
+    from: &Place,
+    at: u64,
+    patient: &Simulation,
+    rolls_back: bool,
+) -> u64 {
     let joined = joined(plan, from.item, from.branch);
     let taken_back = plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
     if joined.len() < 2 && !taken_back {
@@ -205,7 +215,13 @@ fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: 
                     let runs_on = data.filter(|step| !own && !step.interruptible).map(|step| step.timeout);
                     begun = begun.max(runs_on.max().unwrap_or(0));
                 }
-                Work::Barrier(place) if !own && ahead.contains(&plan.places[place.index()].barrier) => break,
+                Work::Barrier(place)
+                    if !own
+                        && ahead.contains(&plan.places[place.index()].barrier)
+                        && holds(plan, stage, at, *place) =>
+                {
+                    break;
+                }
                 Work::Barrier(_) => {}
             }
         }
@@ -216,18 +232,115 @@ fn from_place(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: 
         asks = asks.max(places.max().unwrap_or(0));
     }
     let cost = |step: StepId| undoing_takes(plan, scenario, step);
-    let mut longest = at
-        .saturating_add(begun)
-        .saturating_add(asks)
-        .saturating_add(onward(plan, scenario, from, &joined))
-        .saturating_add(rollback(plan, from.item, &joined, &|step| executed.contains(&step), &cost))
-        .saturating_add(elsewhere(plan, scenario, from, at, patient));
-    if taken_back {
-        // Those that had succeeded, too, when the item has ended.
-        let all: BTreeSet<u32> = (0..plan.items[from.item.index()].branches.len() as u32).collect();
-        longest = longest.saturating_add(rollback(plan, from.item, &all, &|_| true, &cost));
+    let failed =
+        at.saturating_add(begun).saturating_add(asks).saturating_add(onward(plan, scenario, from, &joined));
+    let elsewhere = elsewhere(plan, scenario, from, at, patient);
+    let executed = |step: StepId| executed.contains(&step);
+    let back = |branches: &BTreeSet<u32>, executed: &dyn Fn(StepId) -> bool| {
+        rollback(plan, from.item, branches, executed, &cost)
+    };
+    if !taken_back {
+        return failed.saturating_add(back(&joined, &executed)).saturating_add(elsewhere);
     }
-    longest
+    // When the item has ended the others go back, too. A stage goes back once (but for one that took a phase back before): who
+    // surely did at once has nothing left, and what one lane takes back first it does not take back again.
+    let at_once = at_once(plan, from, rolls_back);
+    let all = 0..plan.items[from.item.index()].branches.len() as u32;
+    let later: BTreeSet<u32> = all.filter(|branch| !at_once.contains(branch)).collect();
+    // Where it stopped for good it does nothing more.
+    let stopped = later.iter().eq([&from.branch]) && from.barrier.is_none();
+    let once = later.len() == 1 && !takes_back_phases(plan);
+    let first = back(if once { &at_once } else { &joined }, &executed);
+    let second = if once && stopped { back(&later, &executed) } else { back(&later, &|_| true) };
+    let ended = failed.saturating_add(first).max(goes_on(plan, from.item, &joined, patient));
+    ended.saturating_add(second).saturating_add(elsewhere)
+}
+
+/// Until when the stages of an item work that a failure does not take along.
+fn goes_on(plan: &Plan, item: ItemId, joined: &BTreeSet<u32>, patient: &Simulation) -> u64 {
+    let mut ended: BTreeMap<StageId, u64> = BTreeMap::new();
+    for (at, happening) in &patient.events {
+        if let Happening::StageEnded(stage, _) = happening {
+            let data = &plan.stages[stage.index()];
+            if data.item == item && !joined.contains(&data.branch) {
+                // Later it may end again: taken back.
+                ended.entry(*stage).or_insert(*at);
+            }
+        }
+    }
+    ended.into_values().max().unwrap_or(0)
+}
+
+/// Whether a stage can go back twice: a phase of it first, and all of it with the pipeline.
+fn takes_back_phases(plan: &Plan) -> bool {
+    let mut rules = plan.scopes.iter().flat_map(|scope| &scope.rules);
+    rules.any(|rule| last(rule) == &Reaction::RollbackPhase)
+}
+
+/// Whether the stage of a step that fails surely goes back.
+fn rolls_back(plan: &Plan, chosen: Chosen) -> bool {
+    let Fallible::Step(step) = chosen.what else { return true };
+    let hosts = chosen.share.map(|share| (share, 100));
+    let failure = Failure { hosts, ..Failure::new(chosen.kind, "") };
+    match rule_for(plan, &plan.steps[step.index()].scopes, &failure) {
+        Some((_, rule)) => {
+            let mut reaction = &rule.reaction;
+            while let Reaction::Retry { then, .. } = reaction {
+                reaction = then;
+            }
+            // A person may say something else.
+            !matches!(reaction, Reaction::Ask { .. }) && final_verdict(reaction) == Verdict::Rollback
+        }
+        None => true,
+    }
+}
+
+/// The branches that surely go back as a whole as soon as something fails there, if they have done anything: those that have
+/// yet to cross a barrier together with it (or with one of these), and have no rule that does something else where one is
+/// broken. In a lane what had succeeded goes back with it only in a group with a promise.
+fn at_once(plan: &Plan, from: &Place, rolls_back: bool) -> BTreeSet<u32> {
+    let item = &plan.items[from.item.index()];
+    let goes_back = |branch: u32| {
+        let parts = &item.branches[branch as usize].parts;
+        let mut own = plan.places.iter().zip(0..).filter(|(place, _)| {
+            place.branch == branch && plan.barriers[place.barrier.index()].item == from.item
+        });
+        (item.promises() || parts.len() == 1)
+            && (branch != from.branch || rolls_back)
+            && own.all(|(place, at)| {
+                let rollback = Settled::Verdict(Verdict::Rollback);
+                plan.barriers[place.barrier.index()].kind == BarrierKind::Rollback
+                    || judge_barrier(plan, PlaceId(at)).0 == rollback
+            })
+    };
+    let all = 0..item.branches.len() as u32;
+    if item.promises() {
+        // They all meet at `commit`.
+        return all.filter(|branch| goes_back(*branch)).collect();
+    }
+    let mut broken = from.ahead(plan);
+    let mut doomed: BTreeSet<u32> = [from.branch].into();
+    loop {
+        let before = broken.len();
+        for branch in all.clone().filter(|branch| *branch != from.branch) {
+            let barriers = works(plan, from.item, branch).filter_map(|(stage, at, work)| match work {
+                Work::Barrier(place) => {
+                    Some((plan.places[place.index()].barrier, holds(plan, stage, at, *place)))
+                }
+                Work::Steps(_) => None,
+            });
+            // It has not come further than to the first of them.
+            let uncrossed = barriers.skip_while(|(barrier, holds)| !holds || !broken.contains(barrier));
+            let uncrossed: Vec<BarrierId> = uncrossed.map(|(barrier, _)| barrier).collect();
+            if !uncrossed.is_empty() {
+                doomed.insert(branch);
+                broken.extend(uncrossed);
+            }
+        }
+        if broken.len() == before {
+            return doomed.into_iter().filter(|branch| goes_back(*branch)).collect();
+        }
+    }
 }
 
 /// How long others go on at most that pass what broke: they may have been there early, and be slow only then.
@@ -278,13 +391,16 @@ fn may_pass(plan: &Plan, scenario: &Scenario, place: PlaceId) -> bool {
     }
 }
 
+/// Where in its stage something fails is not known.
+const SOMEWHERE: usize = usize::MAX;
+
 /// Where something fails.
 struct Place {
     item: ItemId,
     branch: u32,
     /// The part of the branch.
     part: usize,
-    /// The position in the stage; none for an approval.
+    /// The position in the stage, or [`SOMEWHERE`]; none for an approval.
     at: Option<usize>,
     /// The barrier at which it waits.
     barrier: Option<PlaceId>,
@@ -342,6 +458,13 @@ impl Place {
         });
         behind.collect()
     }
+}
+
+/// Whether nobody comes past a place without being there: it is never skipped.
+fn holds(plan: &Plan, stage: StageId, at: usize, place: PlaceId) -> bool {
+    let stage = &plan.stages[stage.index()];
+    let mut when = stage.when.iter().chain(&stage.positions[at].when).chain(&plan.places[place.index()].when);
+    when.all(|condition| plan.conditions[condition.index()].as_value().and_then(Value::as_bool) == Some(true))
 }
 
 /// Everything that a branch does, in order.

@@ -251,7 +251,7 @@ fn is_plain(plan: &Plan, step: &Step) -> bool {
 }
 
 /// What a rule comes to when trying again and asking do not help.
-fn last(rule: &Rule) -> &Reaction {
+pub(crate) fn last(rule: &Rule) -> &Reaction {
     let mut reaction = &rule.reaction;
     while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = reaction {
         reaction = then;

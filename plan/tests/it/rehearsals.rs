@@ -536,3 +536,38 @@ fn a_failure_in_the_middle_of_a_change_breaks_a_promise() {
     let broken = row(&plan, &rows, "a.p1.x=application").expect("a row");
     assert_eq!((broken.happens, broken.broken.as_slice()), (true, [1].as_slice()));
 }
+
+fn pipeline_goes_back(mut plan: Plan) -> Plan {
+    plan.rules = vec![rule(&[], Reaction::RollbackPipeline)];
+    plan
+}
+
+fn at_most(plan: &Plan, text: &str) -> u64 {
+    let rows = every_failure(plan, &Scenario::default());
+    row(plan, &rows, text).expect("a row").at_most
+}
+
+/// What goes back at once does not go back again with the pipeline.
+#[test]
+fn the_longest_time_counts_what_goes_back_once() {
+    let mut alone = Builder::default().group(PLAIN, &[&[("a", "x!", &[])]]).done();
+    alone.steps.iter_mut().for_each(|step| step.timeout = MINUTE);
+    assert_eq!(at_most(&alone, "a.p1.x=application"), 2 * MINUTE);
+    assert_eq!(at_most(&pipeline_goes_back(alone), "a.p1.x=application"), 2 * MINUTE);
+
+    // Both go back before the barrier: what follows from the pipeline's rule has nothing left.
+    let plan = meeting(MINUTE);
+    let back = pipeline_goes_back(plan.clone());
+    assert_eq!(at_most(&plan, "a.p1.x=application"), at_most(&back, "a.p1.x=application"));
+    // Behind it the other one may succeed, and goes back after the one that failed.
+    let fails = "b.p1.v=application";
+    assert_eq!(at_most(&plan, fails) + MINUTE, at_most(&back, fails));
+
+    // A stage that is left as it is goes back with the pipeline, after the others.
+    let rules = [rule(&[Kind::Application], Reaction::Fail)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x! |p", &rules)], &[("b", "y! |p", &[])]];
+    let mut left = Builder::default().group(PLAIN, &branches).done();
+    left.steps.iter_mut().for_each(|step| step.timeout = MINUTE);
+    let (fails, back) = ("a.p1.x=application", pipeline_goes_back(left.clone()));
+    assert_eq!(at_most(&left, fails) + MINUTE, at_most(&back, fails));
+}
