@@ -192,7 +192,7 @@ fn from_place(
     patient: &Simulation,
     rolls_back: bool,
 ) -> u64 {
-    let joined = joined(plan, from.item, from.branch);
+    let joined = joined(plan, from);
     let taken_back = plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
     if joined.len() < 2 && !taken_back {
         return lasts(patient);
@@ -448,6 +448,22 @@ impl Place {
         part > self.part || part == self.part && self.at.is_none_or(|own| at > own)
     }
 
+    /// The barriers that its branch has surely crossed: they are decided, and break no more.
+    fn crossed(&self, plan: &Plan) -> BTreeSet<BarrierId> {
+        let before = |stage: StageId, at: usize| {
+            let part = self.part_of(plan, stage);
+            let here = self.at.is_some_and(|own| own != SOMEWHERE && at < own);
+            part.is_some_and(|part| part < self.part || part == self.part && here)
+        };
+        let crossed = works(plan, self.item, self.branch).filter_map(|(stage, at, work)| match work {
+            Work::Barrier(place) if before(stage, at) && holds(plan, stage, at, *place) => {
+                Some(plan.places[place.index()].barrier)
+            }
+            _ => None,
+        });
+        crossed.collect()
+    }
+
     /// The barriers that its branch has not crossed.
     fn ahead(&self, plan: &Plan) -> BTreeSet<BarrierId> {
         let behind = works(plan, self.item, self.branch).filter_map(|(stage, at, work)| match work {
@@ -475,12 +491,17 @@ fn works(plan: &Plan, item: ItemId, branch: u32) -> impl Iterator<Item = (StageI
     })
 }
 
-/// The branches that a failure of one can take along: those that meet it at a barrier, and so on.
-fn joined(plan: &Plan, item: ItemId, branch: u32) -> BTreeSet<u32> {
-    let mut joined: BTreeSet<u32> = [branch].into();
+/// The branches that a failure can take along: those that meet its own at a barrier that may break yet, and so on.
+fn joined(plan: &Plan, from: &Place) -> BTreeSet<u32> {
+    let crossed = from.crossed(plan);
+    let mut joined: BTreeSet<u32> = [from.branch].into();
+    let barriers = || {
+        let here = plan.barriers.iter().zip(0..).filter(|(it, _)| it.item == from.item);
+        here.filter(|(it, at)| it.kind != BarrierKind::Rollback && !crossed.contains(&BarrierId(*at)))
+    };
     loop {
         let before = joined.len();
-        for barrier in plan.barriers.iter().filter(|it| it.item == item && it.kind != BarrierKind::Rollback) {
+        for (barrier, _) in barriers() {
             let branches = || barrier.places.iter().map(|place| plan.places[place.index()].branch);
             if branches().any(|branch| joined.contains(&branch)) {
                 joined.extend(branches());
