@@ -121,13 +121,9 @@ pub fn questions(plan: &Plan) -> Vec<(Question, Vec<Answer>)> {
             found.push((Question::Step(id), answers(plan, id)));
         }
     }
-    for (index, place) in plan.places.iter().enumerate() {
+    for index in 0..plan.places.len() {
         let id = PlaceId(index as u32);
-        // In a group with a promise `commit` breaks at the same moment, and nobody is asked.
-        let promised = plan.items[plan.barriers[place.barrier.index()].item.index()].promises();
-        if let Settled::Ask(ask) = judge_barrier(plan, id).0
-            && !promised
-        {
+        if let Settled::Ask(ask) = judge_barrier(plan, id).0 {
             let mut answers = vec![Answer::Rollback, Answer::Abort];
             if ask.named {
                 answers.extend([Answer::Ignore, Answer::Succeed]);

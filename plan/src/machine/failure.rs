@@ -398,9 +398,7 @@ impl Machine<'_> {
                 if ask.named {
                     answers.extend([Answer::Ignore, Answer::Succeed]);
                 }
-                if !self.is_promised(stage) {
-                    answers.push(Answer::Abort);
-                }
+                answers.push(Answer::Abort);
                 let (question, group, within) = (Question::Place(ask.place), ask.group.clone(), ask.within);
                 self.state.stages[stage.index()].mode = StageMode::Asking(at, ask);
                 self.put(question, group, answers, within);
@@ -483,10 +481,14 @@ pub(crate) fn answers(plan: &Plan, step: StepId) -> Vec<Answer> {
     }
 }
 
-/// What the rules in force at a place make of its barrier being broken.
+/// What the rules in force at a place make of its barrier being broken. In a group with a promise `commit` breaks in the same
+/// machine step, and all go back: nobody is asked.
 pub(crate) fn judge_barrier(plan: &Plan, place: PlaceId) -> (Settled, Decision) {
     let failure = Failure::new(Kind::Barrier, String::new());
-    for &scope in &plan.places[place.index()].scopes {
+    let data = &plan.places[place.index()];
+    let promised = plan.items[plan.barriers[data.barrier.index()].item.index()].promises();
+    let default = (Settled::Verdict(Verdict::Rollback), Decision { verdict: Verdict::Rollback, rule: None });
+    for &scope in &data.scopes {
         for (at, rule) in plan.scopes[scope.index()].rules.iter().enumerate() {
             let named = rule.kinds.contains(&Kind::Barrier);
             if !matches(rule, &failure) {
@@ -500,6 +502,7 @@ pub(crate) fn judge_barrier(plan: &Plan, place: PlaceId) -> (Settled, Decision) 
             let rule = Some((scope, at as u32));
             match reaction {
                 Reaction::Ignore | Reaction::Succeed if !named => continue,
+                Reaction::Ask { .. } if promised => return default,
                 Reaction::Ask { group, within, then } => {
                     let ask = BarrierAsk {
                         place,
@@ -517,8 +520,7 @@ pub(crate) fn judge_barrier(plan: &Plan, place: PlaceId) -> (Settled, Decision) 
             }
         }
     }
-    let verdict = Verdict::Rollback;
-    (Settled::Verdict(verdict), Decision { verdict, rule: None })
+    default
 }
 
 /// Whether the stage belongs to an `all_or_nothing` group.

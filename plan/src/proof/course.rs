@@ -355,7 +355,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
                     (Settled::Verdict(verdict), decision) if !passes(&Settled::Verdict(verdict)) => {
                         Some((verdict, decision.rule))
                     }
-                    // Passed over; or a person would be asked, but `commit` breaks in the same machine step.
+                    // Passed over.
                     _ => None,
                 };
                 element.what = What::Barrier {

@@ -88,15 +88,8 @@ impl Exceptions {
 /// What a broken barrier can come to, beside rolling back and going on.
 fn broken(plan: &Plan, place: PlaceId) -> Vec<Judged> {
     let (settled, decision) = judge_barrier(plan, place);
-    let stage = plan.places[place.index()].stage;
-    let promised = stage.is_some_and(|stage| {
-        let item = plan.stages[stage.index()].item;
-        plan.items[item.index()].promises()
-    });
     let mut found = match settled {
         Settled::Verdict(verdict) => vec![(verdict, decision.rule)],
-        // `commit` breaks in the same machine step, so that nobody is asked.
-        Settled::Ask(_) if promised => Vec::new(),
         Settled::Ask(ask) => {
             let mut unanswered = &ask.then;
             while let Reaction::Retry { then, .. } | Reaction::Ask { then, .. } = unanswered {

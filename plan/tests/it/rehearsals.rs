@@ -571,3 +571,18 @@ fn the_longest_time_counts_what_goes_back_once() {
     let (fails, back) = ("a.p1.x=application", pipeline_goes_back(left.clone()));
     assert_eq!(at_most(&left, fails) + MINUTE, at_most(&back, fails));
 }
+
+#[test]
+fn a_group_with_a_promise_asks_nobody_about_a_broken_barrier() {
+    let ask = Reaction::Ask { group: "sre".into(), within: 5 * MINUTE, then: Box::new(Reaction::Fail) };
+    let rules = [rule(&[Kind::Barrier], ask)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x! |p", &rules)], &[("b", "y! |p", &[])]];
+    let text = |shape| {
+        let plan = Builder::default().group(shape, &branches).done();
+        simulation_text(&plan, &simulate(&plan, &failing(&plan, "b.p1.y")))
+    };
+    assert!(text(PLAIN).contains("asking a person"), "{}", text(PLAIN));
+    let promised = text(PROMISE);
+    assert!(promised.contains("fails because barrier `p` is broken; rolling back"), "{promised}");
+    assert!(!promised.contains("asking a person"), "{promised}");
+}
