@@ -15,7 +15,7 @@ use lockstep_plan::{
     unanswered, undelayed, unfailed, untried,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More names than this are counted, not listed.
 const MOST_NAMES: usize = 12;
@@ -29,9 +29,11 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     if args.every_failure {
         let rows = every_failure(plan, &choices.scenario);
         let untried = untried(plan, &choices.scenario);
+        let chosen: BTreeSet<Chosen> = choices.fails.iter().map(|(_, chosen)| *chosen).collect();
+        let chosen: Vec<Chosen> = chosen.into_iter().collect();
         match args.format {
-            TextFormat::Text => print(&rehearsal_text(plan, &rows, &untried))?,
-            TextFormat::Json => print_json(&rehearsal_json(plan, &rows, &untried))?,
+            TextFormat::Text => print(&rehearsal_text(plan, &rows, &chosen, &untried))?,
+            TextFormat::Json => print_json(&rehearsal_json(plan, &rows, &chosen, &untried))?,
         }
         let kept = |row: &Rehearsal| row.outcome.is_some() && row.broken.is_empty();
         return Ok(u8::from(!rows.iter().all(kept)));

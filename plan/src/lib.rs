@@ -33,7 +33,7 @@ pub use expr::*;
 pub use graph::{Edge, Graph, Node, NodeKind};
 pub use late::late;
 pub use plan::*;
-pub use rehearsal::{Rehearsal, every_failure, untried};
+pub use rehearsal::{Rehearsal, Shown, every_failure, untried};
 pub use simulate::{Scenario, Simulation, simulate};
 pub use tickets::{Rival, suffices};
 pub use value::*;

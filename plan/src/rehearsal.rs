@@ -22,7 +22,8 @@ pub struct Rehearsal {
     pub fail: Option<Chosen>,
     /// What conditions read is here, where that makes a difference.
     pub given: Vec<(Readable, Value)>,
-    /// Whether the failure happens. It does not where its step never runs, or not any more.
+    /// Whether the failure happens. It does not where its step never runs, or not any more. In the first row: whether all that
+    /// the scenario says fails does.
     pub happens: bool,
     /// How the run ends; nothing when it never would.
     pub outcome: Option<RunOutcome>,
@@ -32,6 +33,9 @@ pub struct Rehearsal {
     pub barriers: Vec<BarrierState>,
     /// What is asked, each once, in the order in which it is, and who.
     pub asked: Vec<(Question, String)>,
+    /// Whether it takes a process that is away for a while: nobody carries the run out then, so that no wait at a barrier runs
+    /// out, while steps and questions go on.
+    pub away: bool,
     /// How long the run takes at most when that fails and no other wait at a barrier runs out, in milliseconds: every attempt
     /// takes as long as its timeout allows, and every question is open for as long as it may be where the scenario does not
     /// answer it, and other stages of the run hold what they can hold. Time for which other runs hold it, or nobody carries the
@@ -56,11 +60,7 @@ pub struct Rehearsal {
 /// Of stages that are alike but for their names (see [`Twins`]) one is played.
 pub fn every_failure(plan: &Plan, scenario: &Scenario) -> Vec<Rehearsal> {
     let mut scenario = scenario.clone();
-    for (question, answers) in questions(plan) {
-        if answers.contains(&Answer::Approve) {
-            scenario.answers.entry(question).or_insert(Answer::Approve);
-        }
-    }
+    approve(plan, &mut scenario);
     let worlds = Tried { worlds: Worlds::new(plan, &given(&scenario)), breakable: may_break(plan) };
     let twins = Twins::new(plan, &scenario);
     let mut rows = rows_of(plan, &scenario, &worlds, None);
@@ -153,7 +153,12 @@ fn rows_of(plan: &Plan, scenario: &Scenario, tried: &Tried, fail: Option<Chosen>
             continue;
         };
         match found.iter_mut().find(|(_, known)| known.ends_like(&row)) {
-            Some((_, known)) => known.at_most = known.at_most.max(row.at_most),
+            Some((given, known)) => {
+                if known.away && !row.away {
+                    (*given, known.away) = (world, false);
+                }
+                known.at_most = known.at_most.max(row.at_most);
+            }
             None => found.push((world, row)),
         }
     }
@@ -175,14 +180,14 @@ fn rows_of(plan: &Plan, scenario: &Scenario, tried: &Tried, fail: Option<Chosen>
 impl Rehearsal {
     /// Whether everything but the time it takes is the same.
     fn ends_like(&self, other: &Rehearsal) -> bool {
-        let ends = |it: &Rehearsal| Rehearsal { at_most: 0, given: Vec::new(), ..it.clone() };
+        let ends = |it: &Rehearsal| Rehearsal { at_most: 0, away: false, given: Vec::new(), ..it.clone() };
         ends(self) == ends(other)
     }
 }
 
 /// What breaks a promise although it does not where everything is as fast as it can be: when the others have come far by
 /// then, are far behind, or are in the middle of a change.
-fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Simulation> {
+fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Played> {
     let own = own_branch(plan, fail);
     let forward = |step: &Step| step.role == Role::Forward;
     let here = |step: &Step| Some(branch_of(plan, step.stage)) == own;
@@ -195,8 +200,9 @@ fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Simulation> {
         })
     });
     let midway = midway(plan, scenario, fail);
-    let mut played = scenarios.chain(midway).map(|it| simulate(plan, &it));
-    played.find(|it| !it.broken.is_empty() && unfailed(plan, it, fail).is_none())
+    let mut played = scenarios.chain(midway).map(|it| Played::of(plan, &it));
+    let breaks = |it: &Simulation| !it.broken.is_empty() && unfailed(plan, it, fail).is_none();
+    played.find(|it| breaks(&it.simulation))
 }
 
 /// Scenarios in which the failure comes while others are in the middle of a change: of the first of every lane, of the second,
@@ -282,6 +288,53 @@ fn stage_of(plan: &Plan, fail: Chosen) -> Option<StageId> {
     }
 }
 
+/// A scenario that was played, and whether nobody lost patience in it.
+struct Played {
+    simulation: Simulation,
+    away: bool,
+}
+
+impl Played {
+    fn of(plan: &Plan, scenario: &Scenario) -> Self {
+        Played { simulation: simulate(plan, scenario), away: scenario.patient }
+    }
+}
+
+/// How an execution that the proof found can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// With steps that are fast or slow, and people who are.
+    Plainly,
+    /// Only where the process is away for a while.
+    Away,
+    /// By nothing that a rehearsal can choose.
+    Not,
+}
+
+/// Whether a rehearsal of a failure, about which people answer like that, breaks the promise of a group of that number.
+pub(crate) fn shown(plan: &Plan, group: u32, fail: Chosen, answer: Option<Answer>) -> Shown {
+    let mut scenario = Scenario::default();
+    approve(plan, &mut scenario);
+    if let (Fallible::Step(step), Some(answer)) = (fail.what, answer) {
+        scenario.answers.insert(Question::Step(step), answer);
+    }
+    match rehearse(plan, scenario, Some(fail), true) {
+        Some(row) if !row.happens || !row.broken.contains(&group) => Shown::Not,
+        Some(row) if row.away => Shown::Away,
+        Some(_) => Shown::Plainly,
+        None => Shown::Not,
+    }
+}
+
+/// Approvals that the scenario says nothing about are given.
+fn approve(plan: &Plan, scenario: &mut Scenario) {
+    for (question, answers) in questions(plan) {
+        if answers.contains(&Answer::Approve) {
+            scenario.answers.entry(question).or_insert(Answer::Approve);
+        }
+    }
+}
+
 /// Plays one scenario with a failure; nothing where it is a wait that slow steps do not make run out.
 fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable: bool) -> Option<Rehearsal> {
     match fail {
@@ -289,14 +342,16 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable
         Some(chosen) => scenario.fail(chosen),
         None => {}
     }
-    let (mut simulation, happens) = lead_there(plan, &scenario, fail);
-    if let Some(fail) = fail.filter(|_| happens && breakable && simulation.broken.is_empty()) {
-        simulation = worst(plan, &scenario, fail).unwrap_or(simulation);
+    let (mut played, happens) = lead_there(plan, &scenario, fail);
+    if let Some(fail) = fail.filter(|_| happens && breakable && played.simulation.broken.is_empty()) {
+        played = worst(plan, &scenario, fail).unwrap_or(played);
     }
+    let Played { simulation, away } = played;
     Some(Rehearsal {
         fail,
         given: Vec::new(),
         happens,
+        away,
         at_most: at_most(plan, &scenario, fail, &simulation),
         asked: asked(&simulation),
         outcome: simulation.outcome,
@@ -311,18 +366,21 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable
 /// than it takes, they come later: everything that anybody does may be fast or slow. In the end nobody's patience runs out: the
 /// clocks of barriers stand still while nobody carries the run out, those of steps do not. Then only what is never begun
 /// does not fail.
-fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Simulation, bool) {
-    let plain = simulate(plan, scenario);
-    let Some(fail) = fail else { return (plain, true) };
+fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Played, bool) {
+    let plain = Played::of(plan, scenario);
+    let Some(fail) = fail else {
+        let happens = scenario.failing().all(|it| unfailed(plan, &plain.simulation, it).is_none());
+        return (plain, happens);
+    };
     let happens = |it: &Simulation| unfailed(plan, it, fail).is_none();
     let hopeless = match fail.what {
-        Fallible::Step(step) => plain.state.steps[step.index()].status == StepStatus::Skipped,
+        Fallible::Step(step) => plain.simulation.state.steps[step.index()].status == StepStatus::Skipped,
         Fallible::Wait(_) => true,
         Fallible::Approval(_) => false,
     };
-    if hopeless || happens(&plain) {
-        let happens = happens(&plain);
-        return (plain, happens);
+    let happens_so = happens(&plain.simulation);
+    if hopeless || happens_so {
+        return (plain, happens_so);
     }
     let own = own_branch(plan, fail);
     let forward = |step: &Step| step.role == Role::Forward;
@@ -342,7 +400,7 @@ fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Simula
             Scenario { patient, ..slow(plan, scenario, which, &approvals) }
         })
     });
-    let found = scenarios.map(|it| simulate(plan, &it)).find(&happens);
+    let found = scenarios.map(|it| Played::of(plan, &it)).find(|it| happens(&it.simulation));
     let found = found.or_else(|| held_up(plan, scenario, fail.what, &happens));
     let leads = found.is_some();
     (found.unwrap_or(plain), leads)
@@ -356,7 +414,7 @@ fn held_up(
     scenario: &Scenario,
     what: Fallible,
     happens: &dyn Fn(&Simulation) -> bool,
-) -> Option<Simulation> {
+) -> Option<Played> {
     let forward = |step: &StepId| plan.steps[step.index()].role == Role::Forward;
     let steps = scenario.fail.keys().copied().filter(forward).map(Fallible::Step);
     let refused = scenario.refuse.keys().copied().map(Fallible::Approval);
@@ -369,17 +427,17 @@ fn held_up(
                 _ => false,
             })
         };
-        simulate(plan, &Scenario { patient, ..slow(plan, scenario, &which, &held_approval) })
+        Played::of(plan, &Scenario { patient, ..slow(plan, scenario, &which, &held_approval) })
     };
     // Each time another one may be the first to fail by itself.
     for _ in 0..=plan.stages.len().min(MOST_HELD) {
         let mut before = BTreeSet::new();
         for patient in [false, true] {
             let played = play(&failing, patient);
-            if happens(&played) {
+            if happens(&played.simulation) {
                 return Some(played);
             }
-            before.extend(before_failures(plan, scenario, &played).filter(|it| *it != what));
+            before.extend(before_failures(plan, scenario, &played.simulation).filter(|it| *it != what));
         }
         let known = failing.len();
         failing.extend(before);
@@ -397,7 +455,7 @@ fn held_up(
     });
     some.flat_map(|held| [(held.clone(), false), (held, true)])
         .map(|(held, patient)| play(&held, patient))
-        .find(happens)
+        .find(|it| happens(&it.simulation))
 }
 
 /// Of how many failures every choice is held up.

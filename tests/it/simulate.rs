@@ -242,3 +242,25 @@ pipeline q(name: string, words: list<string>, labels: map<int> = {}) {
     let told = simulate(&sandbox, &["--values", file]).exits(2);
     assert!(told.err.contains("`name` is or holds `null`"), "{}", told.err);
 }
+
+#[test]
+fn a_matrix_names_in_each_row_what_fails() {
+    let sandbox = Sandbox::of_source(MEETING);
+    let fails = |options: &[&str]| -> Vec<Value> {
+        let told = json_of(&sandbox, &[options, &["--every-failure"]].concat(), 0);
+        let rows = told["scenarios"].as_array().expect("scenarios").iter();
+        rows.map(|row| json!([row["fail"], row["happens"]])).collect()
+    };
+    let plain = fails(&[]);
+    assert_eq!(plain[0], json!([[], true]));
+    assert!(plain.contains(&json!([["b.p.look=application"], true])), "{plain:?}");
+    let chosen = fails(&["--fail", "a.p.one"]);
+    assert_eq!(chosen[0], json!([["a.p.one=application"], true]));
+    assert!(chosen.contains(&json!([["a.p.one=application", "b.p.look=application"], true])), "{chosen:?}");
+    // Nothing goes back when only that is to fail.
+    assert_eq!(fails(&["--fail", "a.p.rollback.un"])[0], json!([["a.p.rollback.un=application"], false]));
+    let told = simulate(&sandbox, &["--fail", "a.p.one", "--every-failure"]).exits(0);
+    let row = |text: &str| told.out.lines().any(|line| line.starts_with(text));
+    assert!(row("a.p.one (application)  ") && row("and b.p.look (application)  "), "{}", told.out);
+    assert!(!row("nothing") && told.out.contains(" further failures, "), "{}", told.out);
+}

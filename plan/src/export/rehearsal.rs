@@ -30,6 +30,7 @@ pub struct RehearsalJson<'a> {
 struct Scenarios<'a> {
     plan: &'a Plan,
     rows: &'a [Rehearsal],
+    chosen: &'a [Chosen],
     barriers: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ struct ScenarioJson<'a> {
     fail: Vec<String>,
     given: BTreeMap<String, String>,
     happens: bool,
+    away: bool,
     outcome: &'static str,
     stages: BTreeMap<&'a str, StageJson>,
     barriers: BTreeMap<&'a str, &'static str>,
@@ -69,9 +71,10 @@ impl Scenarios<'_> {
         let asked =
             row.asked.iter().map(|(question, of)| AskedJson { question: question_name(plan, *question), of });
         ScenarioJson {
-            fail: row.fail.iter().map(|chosen| chosen.text(plan)).collect(),
+            fail: self.chosen.iter().chain(&row.fail).map(|chosen| chosen.text(plan)).collect(),
             given: row.given.iter().map(|(of, value)| (source_name(plan, of), value.to_string())).collect(),
             happens: row.happens,
+            away: row.away,
             outcome: row.outcome.map_or("needs_person", RunOutcome::name),
             stages: stages.collect(),
             barriers: self
@@ -104,17 +107,23 @@ fn not_tried(plan: &Plan, untried: &[StepId]) -> Vec<String> {
     NOT_TRIED.into_iter().map(str::to_owned).chain(values).collect()
 }
 
-/// The form of a matrix; `untried` are the steps that [`crate::untried`] names.
-pub fn rehearsal_json<'a>(plan: &'a Plan, rows: &'a [Rehearsal], untried: &[StepId]) -> RehearsalJson<'a> {
+/// The form of a matrix, of which `chosen` fails in every row; `untried` are the steps that [`crate::untried`] names.
+pub fn rehearsal_json<'a>(
+    plan: &'a Plan,
+    rows: &'a [Rehearsal],
+    chosen: &'a [Chosen],
+    untried: &[StepId],
+) -> RehearsalJson<'a> {
     RehearsalJson {
         version: 1,
-        scenarios: Scenarios { plan, rows, barriers: plan.barrier_names() },
+        scenarios: Scenarios { plan, rows, chosen, barriers: plan.barrier_names() },
         not_tried: not_tried(plan, untried),
     }
 }
 
-/// The matrix as a table, with [`crate::untried`]: what fails, what each stage ends as, which barriers break, who is asked, how long at most.
-pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> String {
+/// The matrix as a table: what fails, what each stage ends as, which barriers break, who is asked, how long at most. What is
+/// `chosen` fails in every row; `untried` are the steps that [`crate::untried`] names.
+pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], chosen: &[Chosen], untried: &[StepId]) -> String {
     let wide = plan.stages.len() <= MOST_COLUMNS;
     let mut head = vec!["fails".to_owned(), "run".to_owned()];
     if wide {
@@ -125,7 +134,7 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> St
     head.extend(["breaks", "asks", "at most"].map(str::to_owned));
     let mut table = vec![head];
     let barriers = plan.barrier_names();
-    table.extend(rows.iter().map(|row| cells(plan, &barriers, row, wide)));
+    table.extend(rows.iter().map(|row| cells(plan, &barriers, row, chosen, wide)));
     let mut out = lines(&table);
     // A failure may have several rows.
     let count = |wanted: &dyn Fn(&Rehearsal) -> bool| {
@@ -133,9 +142,10 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> St
             rows.iter().filter(|row| wanted(row)).filter_map(|row| row.fail).collect();
         failures.len()
     };
+    let further = if chosen.is_empty() { "" } else { "further " };
     let failures = match count(&|_| true) {
-        1 => "1 failure".to_owned(),
-        number => format!("{number} failures"),
+        1 => format!("1 {further}failure"),
+        number => format!("{number} {further}failures"),
     };
     let broken = match count(&|row| row.happens && !row.broken.is_empty()) {
         0 => "no promise is broken".to_owned(),
@@ -151,6 +161,13 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> St
         1 => writeln!(out, "1 of them does not happen: it is not come to."),
         number => writeln!(out, "{number} of them do not happen: they are not come to."),
     };
+    if rows.iter().any(|row| row.away) {
+        let _ = writeln!(
+            out,
+            "Process away: it takes that nobody carries the run out for a while. The clocks of barriers stand still then, those of steps \
+             and questions do not."
+        );
+    }
     if rows.iter().any(|row| !row.outside.is_empty()) {
         let _ = writeln!(out, "Outside the promise: it assumes that steps work which undo something.");
     }
@@ -158,17 +175,28 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> St
     out
 }
 
-fn cells(plan: &Plan, barriers: &[String], row: &Rehearsal, wide: bool) -> Vec<String> {
-    let mut fails = match row.fail {
-        None => "nothing".to_owned(),
-        Some(Chosen { what: what @ Fallible::Wait(_), .. }) => {
-            format!("{} (waits too long)", what.name(plan))
-        }
-        Some(Chosen { what, kind, share: None }) => format!("{} ({kind})", what.name(plan)),
-        Some(Chosen { what, kind, share: Some(share) }) => {
-            format!("{} ({kind} on {share}% of its hosts)", what.name(plan))
-        }
-    };
+/// What fails, and how.
+fn failure_text(plan: &Plan, chosen: Chosen) -> String {
+    let name = chosen.what.name(plan);
+    match chosen {
+        Chosen { what: Fallible::Wait(_), .. } => format!("{name} (waits too long)"),
+        Chosen { kind, share: None, .. } => format!("{name} ({kind})"),
+        Chosen { kind, share: Some(share), .. } => format!("{name} ({kind} on {share}% of its hosts)"),
+    }
+}
+
+/// What fails in a row. What fails in all of them is named in the first.
+fn fails_text(plan: &Plan, row: &Rehearsal, chosen: &[Chosen]) -> String {
+    match row.fail {
+        Some(fail) if chosen.is_empty() => failure_text(plan, fail),
+        Some(fail) => format!("and {}", failure_text(plan, fail)),
+        None if chosen.is_empty() => "nothing".to_owned(),
+        None => chosen.iter().map(|it| failure_text(plan, *it)).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+fn cells(plan: &Plan, barriers: &[String], row: &Rehearsal, chosen: &[Chosen], wide: bool) -> Vec<String> {
+    let mut fails = fails_text(plan, row, chosen);
     let given: Vec<String> = row
         .given
         .iter()
@@ -176,6 +204,9 @@ fn cells(plan: &Plan, barriers: &[String], row: &Rehearsal, wide: bool) -> Vec<S
         .collect();
     if !given.is_empty() {
         let _ = write!(fails, ", with {}", given.join(", "));
+    }
+    if row.away {
+        fails.push_str(", process away");
     }
     if !row.happens {
         fails.push_str(": does not happen");

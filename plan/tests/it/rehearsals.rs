@@ -38,7 +38,7 @@ fn waits_that_slow_steps_make_run_out_are_rows() {
     assert_eq!(late.stages, [Some(StageOutcome::RolledBack); 2]);
     assert_eq!(late.outcome, Some(RunOutcome::RolledBack));
     assert!(row(&plan, &rows, "b.p=barrier").is_none(), "a is there in time");
-    assert!(rehearsal_text(&plan, &rows, &[]).contains("a.p (waits too long)"));
+    assert!(rehearsal_text(&plan, &rows, &[], &[]).contains("a.p (waits too long)"));
     let rows = every_failure(&plan_of_short_steps(), &Scenario::default());
     assert!(rows.iter().all(|row| row.fail.is_none_or(|chosen| chosen.kind != Kind::Barrier)));
 }
@@ -72,7 +72,7 @@ fn shares_of_hosts_that_rules_tell_apart_are_rows() {
     let all = row(&plan, &rows, "a.p1.x=application").expect("all hosts");
     assert_eq!(all.outcome, Some(RunOutcome::RolledBack));
     assert_eq!(rows.len(), 3);
-    let text = rehearsal_text(&plan, &rows, &[]);
+    let text = rehearsal_text(&plan, &rows, &[], &[]);
     assert!(text.contains("a.p1.x (connectivity on 19% of its hosts)"), "{text}");
 }
 
@@ -152,7 +152,7 @@ fn kinds_that_rules_of_the_pipeline_tell_apart_are_rows() {
     let kinds = rows.iter().filter_map(|row| row.fail).filter(|it| it.what.name(&plan) == "look.p1.l");
     let kinds: Vec<Kind> = kinds.map(|chosen| chosen.kind).collect();
     assert_eq!(kinds, [Kind::Application, Kind::Connectivity, Kind::Timeout]);
-    assert!(rehearsal_text(&plan, &rows, &[]).contains(" failures, 1 breaks a promise."));
+    assert!(rehearsal_text(&plan, &rows, &[], &[]).contains(" failures, 1 breaks a promise."));
 }
 
 /// A condition that reads how the stage failed.
@@ -203,7 +203,7 @@ fn conditions_on_outputs_are_tried_both_ways() {
     assert!(!tell.broken.is_empty(), "what was told stays");
     let look = plan.step_named("b.p1.look").expect("the step");
     assert_eq!(tell.given, [(Readable::Output(look, "stdout".to_owned()), Value::Text("a".into()))]);
-    let text = rehearsal_text(&plan, &rows, &[]);
+    let text = rehearsal_text(&plan, &rows, &[], &[]);
     assert!(text.contains("b.p1.tell (application), with b.p1.look.stdout = \"a\""), "{text}");
     // All end well whatever was seen, and then two steps of ten minutes come one after the other.
     let well = rows.iter().filter(|row| row.fail.is_none()).collect::<Vec<_>>();
@@ -215,7 +215,7 @@ fn conditions_on_outputs_are_tried_both_ways() {
     let rows = every_failure(&plan, &Scenario { outputs, ..Scenario::default() });
     let tell = row(&plan, &rows, "b.p1.tell=application").expect("a row says so");
     assert!(!tell.happens);
-    assert!(rehearsal_text(&plan, &rows, &[]).contains("b.p1.tell (application): does not happen"));
+    assert!(rehearsal_text(&plan, &rows, &[], &[]).contains("b.p1.tell (application): does not happen"));
 }
 
 fn output(step: StepId) -> Box<Expr> {
@@ -254,7 +254,7 @@ fn who_runs_it_is_tried_both_ways() {
     assert_eq!(given(&rows, &plan, "b.p1.c0"), ["Run(By) ada"]);
     assert_eq!(given(&rows, &plan, "b.p1.c2"), ["Run(By) bob"]);
     assert_ne!(given(&rows, &plan, "b.p1.c1"), ["Run(By) ada"]);
-    assert!(rehearsal_text(&plan, &rows, &[]).contains("b.p1.c0 (application), with run.by = \"ada\""));
+    assert!(rehearsal_text(&plan, &rows, &[], &[]).contains("b.p1.c0 (application), with run.by = \"ada\""));
     // Whoever is chosen runs it.
     let ada = Scenario { facts: [(RunFact::By, "ada".into())].into(), ..Scenario::default() };
     let rows = every_failure(&plan, &ada);
@@ -315,7 +315,7 @@ fn every_step_with_a_condition_is_tried() {
     let never = plan.step_named("b.p1.c4").expect("the step");
     let untried = untried(&plan, &Scenario::default());
     assert_eq!(untried, [never]);
-    let text = rehearsal_text(&plan, &rows, &untried);
+    let text = rehearsal_text(&plan, &rows, &[], &untried);
     assert!(text.contains("values with which b.p1.c4 runs, for none were found"), "{text}");
 }
 
@@ -357,7 +357,7 @@ fn a_rollback_step_that_fails_is_outside_the_promise() {
     let text = simulation_text(&plan, &end);
     assert!(text.contains("its promise assumes that these work"), "{text}");
     let rows = every_failure(&plan, &fail(&["b.p1.y.undo"]));
-    let text = rehearsal_text(&plan, &rows, &[]);
+    let text = rehearsal_text(&plan, &rows, &[], &[]);
     assert!(text.contains("outside its promise") && text.contains("no promise is broken"), "{text}");
     // One that is broken anyway is.
     let told = telling();
@@ -395,7 +395,7 @@ fn what_fails_without_a_further_failure_is_not_counted_as_one() {
     };
     let rows = every_failure(&plan, &scenario);
     assert!(!rows[0].broken.is_empty());
-    let text = rehearsal_text(&plan, &rows, &[]);
+    let text = rehearsal_text(&plan, &rows, &[], &[]);
     assert!(text.contains("3 failures, no promise is broken.\n"), "{text}");
     assert!(text.contains("A promise is broken without a further failure, too."), "{text}");
 }
@@ -585,4 +585,25 @@ fn a_group_with_a_promise_asks_nobody_about_a_broken_barrier() {
     let promised = text(PROMISE);
     assert!(promised.contains("fails because barrier `p` is broken; rolling back"), "{promised}");
     assert!(!promised.contains("asking a person"), "{promised}");
+}
+
+/// A question that is open for longer than the others wait: only while nobody carries the run out do they not lose patience.
+#[test]
+fn what_takes_a_process_that_is_away_says_so() {
+    let ask = Reaction::Ask { group: "sre".into(), within: 60 * MINUTE, then: Box::new(Reaction::Fail) };
+    let rules = [rule(&[Kind::Application], ask)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x! |p", &rules)], &[("b", "y! |p", &[])]];
+    let mut plan = Builder::default().group(PROMISE, &branches).done();
+    plan.steps.iter_mut().for_each(|step| step.timeout = MINUTE);
+    let rows = every_failure(&plan, &Scenario::default());
+    let (asked, other) = (row(&plan, &rows, "a.p1.x=application"), row(&plan, &rows, "b.p1.y=application"));
+    let told = |row: Option<&Rehearsal>| row.map(|row| (row.broken.len(), row.away));
+    assert_eq!((told(asked), told(other)), (Some((1, true)), Some((0, false))));
+    let text = rehearsal_text(&plan, &rows, &[], &[]);
+    assert!(text.contains("a.p1.x (application), process away"), "{text}");
+    assert!(text.contains("nobody carries the run out for a while"), "{text}");
+    // Where steps may be slow enough, it takes no such thing.
+    plan.steps.iter_mut().for_each(|step| step.timeout = 60 * MINUTE);
+    let rows = every_failure(&plan, &Scenario::default());
+    assert_eq!(told(row(&plan, &rows, "a.p1.x=application")), Some((1, false)));
 }
