@@ -136,7 +136,7 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
 }
 
 /// The conditions, by their index, that a step has to pass to run: its own, and those around it.
-fn around(plan: &Plan, step: StepId) -> Vec<usize> {
+pub fn around(plan: &Plan, step: StepId) -> Vec<usize> {
     let data = &plan.steps[step.index()];
     let stage = &plan.stages[data.stage.index()];
     let position = stage.positions.iter().find(|position| position.steps().contains(&step));

@@ -1,9 +1,11 @@
 //! What the story of a broken promise needs besides its failure: that nobody answers, that a stage comes late to a barrier
 //! at which it would lose patience otherwise, or that the run lies still for a while.
 
+use super::passed_over::passed_over;
 use lockstep_plan::proof::{Counterexample, Fault};
 use lockstep_plan::{
-    Happening, PlaceId, Plan, Question, Reaction, StepId, Verdict, Work, format_duration, question_name,
+    Happening, PlaceId, Plan, Question, Reaction, Shown, StepId, Verdict, Work, format_duration,
+    question_name,
 };
 
 /// Something that a story needs.
@@ -22,6 +24,12 @@ pub enum Besides {
         /// Whether what it does before can take so long; else only the clock can have stood still.
         slow: bool,
     },
+    /// A step failed, and its rules went on.
+    PassedOver(StepId),
+    /// The process is away for a while.
+    Away,
+    /// A wait runs out although no step that is waited for is slow enough.
+    Slower,
 }
 
 /// What the story needs.
@@ -54,8 +62,28 @@ pub fn besides(plan: &Plan, found: &Counterexample) -> Vec<Besides> {
         _ => false,
     };
     let silent = open.iter().filter(|question| !said(question));
-    let mut all: Vec<Besides> = silent.map(|question| Besides::Silence(*question)).collect();
-    let (Some(step), Some(waiting)) = (fault, at_failure) else { return all };
+    let mut all: Vec<Besides> = passed_over(plan, found).into_iter().map(Besides::PassedOver).collect();
+    all.extend(silent.map(|question| Besides::Silence(*question)));
+    all.extend(late(plan, found, &open, fault.zip(at_failure)));
+    let lies_still = |it: &Besides| matches!(it, Besides::Late { slow: false, .. });
+    match found.shown {
+        Shown::Plainly => all.retain(|it| !lies_still(it)),
+        Shown::Away if !all.iter().any(lies_still) => all.push(Besides::Away),
+        Shown::Not if matches!(found.fault, Fault::Waited(_)) => all.push(Besides::Slower),
+        _ => {}
+    }
+    all
+}
+
+/// Who would have waited for too long until it is decided what follows from a failure.
+fn late(
+    plan: &Plan,
+    found: &Counterexample,
+    open: &[Question],
+    failed: Option<(StepId, Vec<PlaceId>)>,
+) -> Vec<Besides> {
+    let mut all = Vec::new();
+    let Some((step, waiting)) = failed else { return all };
     let Some((scope, rule)) = found.suspicion.rule else { return all };
     let rules = plan.scopes.get(scope.index()).map(|scope| scope.rules.as_slice()).unwrap_or_default();
     let Some(rule) = rules.get(rule as usize) else { return all };
@@ -113,6 +141,13 @@ impl Besides {
                 format!("`{stage}` comes late to `{barrier}`")
             }
             Besides::Late { .. } => "nobody carries the run out for a while".to_owned(),
+            Besides::PassedOver(step) => {
+                format!("`{}` has failed, too, and its rules went on", plan.steps[step.index()].name)
+            }
+            Besides::Away => {
+                "nobody carries the run out for a while (the clocks of barriers stand still then)".to_owned()
+            }
+            Besides::Slower => "the others take longer than their steps may".to_owned(),
         }
     }
 

@@ -28,6 +28,7 @@ pub mod name_duplicate;
 pub mod name_unknown;
 pub mod name_unused;
 pub mod order;
+mod passed_over;
 pub mod phase_parallel;
 pub mod phase_strategy;
 pub mod pipeline_conflict;

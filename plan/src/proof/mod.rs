@@ -31,8 +31,10 @@ pub use standing::{Standing, is_mixed, is_undone, standing};
 pub use worlds::{Known, Staged, World, Worlds};
 
 use crate::machine::{StepStatus, judge_barrier, passes};
+use crate::rehearsal::{Shown, shown};
 use crate::{
-    ConditionId, Expr, FailureFact, Happening, ItemId, Plan, Role, ScopeId, StageId, StepId, Verdict,
+    Chosen, ConditionId, Expr, FailureFact, Fallible, Happening, ItemId, Kind, Plan, Role, ScopeId, StageId,
+    StepId, Verdict,
 };
 use candidates::{Candidate, Focus, candidates};
 use course::Truth;
@@ -43,6 +45,8 @@ use worlds::{nearest, of_undoing, open_conditions, pairs};
 
 /// More replays than this are not made for one group and one set of answers.
 const MOST_REPLAYS: usize = 512;
+/// After so many that a rehearsal cannot show no better one is looked for.
+const MOST_SPARES: usize = 32;
 /// More worlds than this are not looked at for all branches at once.
 const MOST_AT_ONCE: usize = 256;
 /// More worlds than this are not looked at for one group.
@@ -64,6 +68,8 @@ pub enum Promise {
 pub struct Counterexample {
     /// What goes wrong.
     pub fault: Fault,
+    /// How a rehearsal can show it.
+    pub shown: Shown,
     /// What the plan's conditions came to, those that ask how something failed included.
     pub conditions: Vec<bool>,
     /// What made it so.
@@ -246,12 +252,14 @@ fn split(world: &dyn World, conditions: &[ConditionId]) -> Option<Vec<Box<dyn Wo
     conditions.iter().map(|condition| world.split(*condition)).find(|worlds| !worlds.is_empty())
 }
 
-/// Tries candidates on the machine, shortest first.
+/// Tries candidates on the machine, shortest first. One that a rehearsal can show goes before those that it cannot.
 fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: &mut Coverage) -> Promise {
     let mut bare: Option<(Option<ConditionId>, Plan)> = None;
     let mut unsure: Option<&Candidate> = None;
     let (mut late, mut taken_back): (Option<&Candidate>, bool) = (None, false);
     let mut replays = 0;
+    let mut spare: Option<Counterexample> = None;
+    let mut spares = 0;
     let mut messages = Vec::new();
     for candidate in &found.candidates {
         let undecidable = undecidable(candidate);
@@ -277,8 +285,11 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
             assignments.iter().flat_map(|branches| messages.iter().map(move |message| (branches, message)))
         {
             let orders = orders(group, candidate);
-            if replays >= MOST_REPLAYS {
-                return suspect(unsure.unwrap_or(candidate));
+            if replays >= MOST_REPLAYS || spares >= MOST_SPARES {
+                return match spare {
+                    Some(found) => Promise::Broken(Box::new(found)),
+                    None => suspect(unsure.unwrap_or(candidate)),
+                };
             }
             for last in orders {
                 replays += 1;
@@ -286,11 +297,25 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
                 let run = replay(bare, group, candidate, branches, (message, *last));
                 let Some(run) = run else { continue };
                 if is_mixed(bare, &run.state, group.item) && !run.tells_of_silent(group, branches) {
-                    return Promise::Broken(Box::new(counterexample(bare, group, candidate, branches, run)));
+                    let found = counterexample(bare, group, candidate, branches, run);
+                    if found.shown == Shown::Plainly {
+                        return Promise::Broken(Box::new(found));
+                    }
+                    spares += 1;
+                    if spare
+                        .as_ref()
+                        .is_none_or(|known| known.shown == Shown::Not && found.shown == Shown::Away)
+                    {
+                        spare = Some(found);
+                    }
+                    continue;
                 }
                 taken_back |= undecidable.is_none() && run.takes_back(group.item);
             }
         }
+    }
+    if let Some(found) = spare {
+        return Promise::Broken(Box::new(found));
     }
     // A group that is taken back because of a later item comes to the same whatever that was: its stages are told no more.
     match unsure.or(late.filter(|_| !taken_back)) {
@@ -333,6 +358,7 @@ fn counterexample(
         suspicion.stays = *step;
     }
     Counterexample {
+        shown: shown_as(plan, group.item, &fault),
         fault,
         conditions: came_to(plan, &run.state),
         suspicion,
@@ -340,6 +366,25 @@ fn counterexample(
         meanwhile,
         story: run.told,
         left,
+    }
+}
+
+/// How a rehearsal can show a fault of a skeleton. Of what it cannot choose nothing is said, and of very long plans.
+fn shown_as(plan: &Plan, item: ItemId, fault: &Fault) -> Shown {
+    const MOST_STEPS: usize = 5_000;
+    let chosen = |what, kind, share| Chosen { what, kind, share };
+    let (chosen, answer) = match *fault {
+        Fault::Step { step, kind, hosts, answer } => {
+            let share = hosts.map(|(failed, of)| failed * 100 / of.max(1));
+            (chosen(Fallible::Step(step), kind, share), answer)
+        }
+        Fault::Waited(place) => (chosen(Fallible::Wait(place), Kind::Barrier, None), None),
+        Fault::Approval(approval, kind) => (chosen(Fallible::Approval(approval), kind, None), None),
+        Fault::Condition(_) => return Shown::Plainly,
+    };
+    match plan.items[item.index()].group {
+        Some(group) if plan.steps.len() <= MOST_STEPS => shown(plan, group.number, chosen, answer),
+        _ => Shown::Plainly,
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) struct Replay<'a> {
     left: usize,
 }
 
-/// The plan without what does not matter to who waits for whom: arguments, which may be open, and claims. Conditions are
+/// The plan without what does not matter to who waits for whom: arguments, which may be open (but for how long something
+/// takes), and claims. Conditions are
 /// as known; one that asks how something failed is the machine's to decide, and so is one that reads what a step may not have
 /// put out yet; any other open one holds.
 pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<ConditionId>) -> Plan {
@@ -74,7 +75,7 @@ pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<Condition
         plan.conditions[id.index()] = Expr::Param("?".into());
     }
     for step in &mut plan.steps {
-        step.action.arguments.clear();
+        step.action.arguments.retain(|_, value| matches!(value.as_value(), Some(Value::Duration(_))));
     }
     for target in &mut plan.targets {
         target.settings.clear();
