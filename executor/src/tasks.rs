@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::observer::Observer;
 use crate::outside::Outside;
 use crate::replay::PendingAttempt;
+use crate::secrets::Redactor;
 use crate::store::{Blocker, Pen, Store, Taken, Ticket};
 use crate::{claims, sealing};
 use lockstep_plan::machine::State;
@@ -38,6 +39,8 @@ pub(crate) struct Tasks {
     drivers: Drivers,
     context: Arc<Context>,
     observer: Arc<dyn Observer>,
+    /// Strikes out every secret of the run.
+    redactor: Redactor,
     set: JoinSet<Event>,
     /// What to say for a task that panicked.
     otherwise: BTreeMap<Id, Event>,
@@ -68,12 +71,14 @@ impl Tasks {
         context: Arc<Context>,
         observer: Arc<dyn Observer>,
     ) -> Tasks {
+        let redactor = context.secrets.redactor(context.secrets.names());
         Tasks {
             plan,
             store,
             drivers,
             context,
             observer,
+            redactor,
             set: JoinSet::new(),
             otherwise: BTreeMap::new(),
             cancellers: BTreeMap::new(),
@@ -145,7 +150,8 @@ impl Tasks {
         let data = &self.plan.steps[step.index()];
         let (canceller, cancel) = Canceller::new();
         self.cancellers.insert((step, attempt), canceller);
-        let redactor = self.context.secrets.redactor(secrets_of(&call).into_iter());
+        // Also of what was not handed to it: an earlier step may have left it where this one finds it.
+        let redactor = self.redactor.clone();
         let driver = self.drivers.step(&call.provider, &call.step).cloned();
         let driver_repeats = driver.as_ref().is_some_and(|driver| driver.repeatable(&call.step));
         let attempt = Attempt {
@@ -463,22 +469,4 @@ pub(crate) struct Found {
 fn no_driver(call: &Call) -> Work<Outcome> {
     let message = format!("there is no driver for the step `{}.{}`", call.provider, call.step);
     Box::pin(async move { Outcome::Failed(Failure::new(Kind::Policy, message)) })
-}
-
-/// Names of the secrets that a call hands over.
-fn secrets_of(call: &Call) -> Vec<&str> {
-    fn collect<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
-        match value {
-            Value::Secret(name) => names.push(name),
-            Value::List(items) => items.iter().for_each(|item| collect(item, names)),
-            Value::Map(entries) => entries.values().for_each(|item| collect(item, names)),
-            _ => {}
-        }
-    }
-    let mut names = Vec::new();
-    let settings = call.target.iter().flat_map(|target| target.settings.values());
-    let service =
-        call.service.iter().flat_map(|service| service.settings.values().chain(service.artifact.values()));
-    call.arguments.values().chain(settings).chain(service).for_each(|value| collect(value, &mut names));
-    names
 }

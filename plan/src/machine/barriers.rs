@@ -244,7 +244,12 @@ impl Machine<'_> {
 
     fn fail_at_barrier(&mut self, stage: StageId, barrier: BarrierId, settled: Settled, decision: Decision) {
         let cause = Cause::Barrier(barrier);
-        let aborts = decision.verdict == Verdict::Abort;
+        // A running change comes to its end first, whatever the rules say.
+        let mut steps = self.state.steps_at(self.plan, stage);
+        let changing = steps.any(|step| {
+            self.state.steps[step.index()].status.is_active() && !self.plan.steps[step.index()].interruptible
+        });
+        let aborts = decision.verdict == Verdict::Abort && !changing;
         self.announce(Happening::StageFailing(stage, cause.clone(), decision));
         if aborts {
             self.abort(cause);

@@ -407,6 +407,11 @@ impl Machine<'_> {
                 self.end_stage(stage, StageOutcome::Failed);
                 self.stage_over(stage);
             }
+            // By a rule for a broken barrier, which had to wait for a running change.
+            Settled::Verdict(Verdict::Abort) => {
+                let cause = self.state.stages[stage.index()].cause.clone();
+                self.abort(cause.unwrap_or(Cause::Lane));
+            }
             Settled::Verdict(Verdict::RollbackPhase) => {
                 let phase = self.phase_at(stage, at);
                 self.begin_rollback(stage, phase);

@@ -17,16 +17,16 @@ impl Machine<'_> {
     /// Starts to undo a stage, or only one of its phases.
     pub(super) fn begin_rollback(&mut self, stage: StageId, phase: Option<u32>) {
         let mut queue = self.rollback_queue(stage, phase);
-        if std::mem::take(&mut self.state.stages[stage.index()].again) {
-            // It goes on where it stopped.
-            queue.retain_mut(|item| match item {
-                BlockItem::Steps(steps) => {
-                    steps.retain(|step| !self.state.steps[step.index()].status.is_passed());
-                    !steps.is_empty()
-                }
-                BlockItem::Barrier(_) => true,
-            });
-        }
+        self.state.stages[stage.index()].again = false;
+        // What has been undone is not undone again: a rollback that was stopped goes on where it stopped, and that of a whole
+        // stage leaves out the phase that has been taken back by itself.
+        queue.retain_mut(|item| match item {
+            BlockItem::Steps(steps) => {
+                steps.retain(|step| !self.state.steps[step.index()].status.is_passed());
+                !steps.is_empty()
+            }
+            BlockItem::Barrier(_) => true,
+        });
         self.release_phase_claims(stage, self.undo_claim(stage, queue.first()));
         let ends = if phase.is_some() { StageOutcome::Failed } else { StageOutcome::RolledBack };
         for item in &queue {

@@ -4,6 +4,7 @@ use crate::build::{Builder, Shape, ask, retry, rule};
 use crate::explore::{Adversary, explore};
 use lockstep_plan::machine::StepStatus;
 use lockstep_plan::*;
+use std::collections::BTreeSet;
 
 const PLAIN: Shape = Shape { max: None, promise: false };
 const PROMISE: Shape = Shape { max: None, promise: true };
@@ -63,6 +64,14 @@ fn undo_goes_backwards_over_what_was_executed() {
     let scenario = Scenario { fail: [(f, Kind::Application)].into(), ..Scenario::default() };
     let end = simulate(&plan, &scenario).state;
     assert_eq!(end.stage_outcome(StageId(0)), Some(StageOutcome::Failed));
+    // All of it is taken back then: the rest, and nothing twice.
+    plan.rules.push(rule(&[], Reaction::RollbackPipeline));
+    let told = story(&plan, "a.p3.f");
+    assert_eq!(told[..2], ["a.p3.f.undo", "a.p3.d.undo"]);
+    assert_eq!(told[told.len() - 3..], first);
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
+    let end = simulate(&plan, &scenario).state;
+    assert_eq!(end.stage_outcome(StageId(0)), Some(StageOutcome::RolledBack));
 }
 
 /// "Rollback steps … connectivity and timeout are retried 5 times every 10s, 30s, 1m, then … `rollback_failed`; others go on."
