@@ -330,8 +330,8 @@ pub(crate) fn stopped() -> Outcome {
 pub(crate) fn unknown() -> Outcome {
     Outcome::Failed(Failure::new(
         Kind::Application,
-        "the process that ran it was killed, and nobody knows how it ended; it may have changed something, so it is not repeated: \
-         it counts as begun, and is undone where there is a way to; see what it has left before you run it again",
+        "the process that ran it was killed, and nobody knows how it ended: see what it has changed (it is not repeated, but undone \
+         where it can be)",
     ))
 }
 
