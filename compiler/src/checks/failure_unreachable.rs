@@ -48,9 +48,12 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
 
 /// Whether a rule without `of` takes failures of that kind.
 fn takes(rule: &Failure, kind: &str) -> bool {
-    // Carrying on past a broken barrier takes a rule that names it, and no host fails at one.
-    kind != "barrier"
-        || (rule.under.is_none() && !matches!(rule.action.kind, ActionKind::Ignore | ActionKind::Succeed))
+    // Carrying on past a broken barrier takes a rule that names it, nothing tries one again, and no host fails at one.
+    let mut action = &rule.action.kind;
+    while let ActionKind::Retry { then, .. } = action {
+        action = &then.kind;
+    }
+    kind != "barrier" || (rule.under.is_none() && !matches!(action, ActionKind::Ignore | ActionKind::Succeed))
 }
 
 /// Whether the earlier rule takes every failure of that kind that the later one would.
