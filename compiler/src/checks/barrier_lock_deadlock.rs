@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
-use lockstep_plan::{BarrierKind, Branch, ItemId, StageId, Work};
+use lockstep_plan::{BarrierKind, Branch, Claim, ClaimId, ItemId, Plan, Stage, StageId, Work};
 use petgraph::unionfind::UnionFind;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     // Found once, for the first item that asks.
     let held = OnceCell::new();
+    let mut told: BTreeSet<(StageId, &str)> = BTreeSet::new();
     // By barrier, which belongs to one item: the first stage that meets it.
     let mut met: Vec<Option<StageId>> = vec![None; plan.barriers.len()];
     for item in judged.items() {
@@ -64,6 +65,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             .help(format!(
                 "raise the capacity of `{resource}`, or move its `use` into a phase without a barrier"
             ));
+            told.extend(stages.iter().map(|stage| (*stage, resource)));
             for stage in stages.iter().take(6) {
                 let name = &plan.stages[stage.index()].name;
                 diagnostic = diagnostic.also(origins.stages[stage.index()], format!("`{name}` needs it"));
@@ -76,6 +78,84 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             let held = held.get_or_init(|| pipeline_conflict::held(judged));
             targets(judged, item, held, (&stages, &component), sink);
         }
+    }
+    claims(judged, &told, sink);
+}
+
+/// What else is claimed together, as a run claims it: lanes, groups with `max`, what shares a target, and pipelines that may go
+/// back as a whole. Such a claim is held until the last of its stages has ended. One that is larger than what there is waits for
+/// ever; so does a phase of one of them that asks for more than the claim leaves, or two runs of which each holds what the
+/// other's phase asks for.
+fn claims(judged: &Judged<'_, '_>, told: &BTreeSet<(StageId, &str)>, sink: &mut Vec<Diagnostic>) {
+    let uses =
+        |stage: &Stage| !stage.uses.is_empty() || stage.phases.iter().any(|phase| !phase.uses.is_empty());
+    if !judged.lowered.plan.stages.iter().any(uses) {
+        return;
+    }
+    let mut plan = judged.lowered.plan.clone();
+    plan.join_claims();
+    let mut reported: BTreeSet<(Option<ClaimId>, &str)> = BTreeSet::new();
+    for (at, claim) in plan.claims.iter().enumerate() {
+        let Some(first) = claim.stages.first().copied() else { continue };
+        let joint = plan.stages[first.index()].claim;
+        let asks = (joint != Some(ClaimId(at as u32))).then_some(first);
+        for it in &claim.uses {
+            let resource = it.resource.as_str();
+            let joined = joint.iter().flat_map(|id| &plan.claims[id.index()].uses);
+            let held =
+                asks.and(joined.clone().find(|own| own.resource == resource)).map_or(0, |own| own.permits);
+            let capacity = plan.resources.get(resource).copied().unwrap_or(1);
+            // A phase that asks where nothing of it is held waits for others, and they for nobody.
+            let waits = if asks.is_some() { held > 0 } else { it.permits > capacity };
+            let known = claim.stages.iter().any(|stage| told.contains(&(*stage, resource)));
+            if waits && !known && reported.insert((joint, resource)) {
+                sink.push(claimed_in_vain(judged, &plan, (claim, asks), (it, held, capacity)));
+            }
+        }
+    }
+}
+
+/// A claim, and the stage that asks for it in a phase, if it is no joint one; a resource of it, how much of that the joint claim
+/// holds meanwhile, and how much there is.
+fn claimed_in_vain(
+    judged: &Judged<'_, '_>,
+    plan: &Plan,
+    (claim, asks): (&Claim, Option<StageId>),
+    (asked, held, capacity): (&lockstep_plan::Use, u32, u32),
+) -> Diagnostic {
+    let origins = &judged.lowered.origins;
+    let (resource, permits) = (asked.resource.as_str(), asked.permits);
+    let called = |stage: StageId| &plan.stages[stage.index()].name;
+    let message = match asks {
+        None => format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
+        Some(stage) if u64::from(held) + u64::from(permits) > u64::from(capacity) => format!(
+            "stage `{}` waits for ever for {permits} of `{resource}`: {held} of {capacity} are held until it has ended",
+            called(stage)
+        ),
+        Some(stage) => format!(
+            "two runs can wait for each other: each holds {held} of `{resource}` until stage `{}` has ended, which asks for {permits} more",
+            called(stage)
+        ),
+    };
+    let joint = claim.stages.first().and_then(|stage| plan.stages[stage.index()].claim);
+    let members = joint.map(|id| plan.claims[id.index()].stages.as_slice()).unwrap_or_default();
+    let item = claim.stages.first().map(|stage| plan.stages[stage.index()].item).unwrap_or(ItemId(0));
+    let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
+        .label("what is joined here is claimed together, and held until all of it has ended")
+        .help(format!("raise the capacity of `{resource}`, or let each workflow `use` it in phases alone"));
+    let takes = |stage: &&StageId| {
+        let own = &plan.stages[stage.index()];
+        Some(**stage) != asks && own.uses.iter().any(|it| it.resource == resource)
+    };
+    let says = if asks.is_some() { "holds it" } else { "needs it" };
+    let diagnostic = members.iter().filter(takes).take(5).fold(diagnostic, |diagnostic, stage| {
+        diagnostic.also(origins.stages[stage.index()], format!("`{}` {says}", called(*stage)))
+    });
+    match asks {
+        Some(stage) => {
+            diagnostic.also(origins.stages[stage.index()], format!("`{}` asks for it", called(stage)))
+        }
+        None => diagnostic,
     }
 }
 
