@@ -352,7 +352,8 @@ fn around(value: &Value) -> Vec<Value> {
             // No text is less than the empty one, and none lies between a text and that with a zero behind it.
             vec![Value::Text(text.clone()), Value::Text(format!("{text}\0")), Value::Text(String::new())]
         }
-        Value::List(items) => items.iter().flat_map(around).collect(),
+        // What is in it, and what equals it.
+        Value::List(items) => items.iter().flat_map(around).chain([value.clone()]).collect(),
         other => vec![other.clone()],
     }
 }

@@ -180,6 +180,7 @@ fn arguments(source: &str, pipeline: &str) -> Vec<BTreeMap<String, String>> {
             ("pattern", _) => &["("],
             (_, ty) if ty.starts_with("string in") => &["gold", "silver", "bronze"],
             (_, "map<string>") => &["{}"],
+            (_, "list<string>") => &["a"],
             _ => &["1", "v1", "magic"],
         };
         let with = |known: &BTreeMap<String, String>, value: &str| {
