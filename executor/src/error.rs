@@ -55,6 +55,9 @@ pub enum Error {
     /// There is no such run.
     #[error("there is no run `{0}` in this state directory; `dsl runs` lists them")]
     NoRun(String),
+    /// A run is asked for by an empty name, of which every id is a continuation.
+    #[error("the name of the run is empty: give an id, the characters that only one begins with, or `last`")]
+    Nameless,
     /// The run has ended, and takes no requests any more.
     #[error("run {run} has ended already: it {}", outcome.phrase())]
     Ended {

@@ -117,6 +117,26 @@ fn nothing_is_begun_where_the_module_is_gone() {
     assert_eq!(std::fs::read_to_string(sandbox.module().join("log")).expect("a log"), "c\nu\n");
 }
 
+/// `dsl rollback "$RUN"` where nothing has set RUN: every id begins with nothing.
+#[test]
+fn an_empty_name_is_no_run() {
+    let sandbox = Sandbox::of_source(WITHOUT_TARGET);
+    said(&mut sandbox.run(&["p"])).exits(0);
+    for arguments in [
+        &["rollback", ""][..],
+        &["abort", ""],
+        &["resume", ""],
+        &["status", ""],
+        &["logs", ""],
+        &["answer", "", "s.a.c", "retry"],
+    ] {
+        let told = said(sandbox.dsl(arguments[0]).args(&arguments[1..])).exits(2);
+        assert!(told.err.contains("the name of the run is empty"), "{arguments:?}: {}", told.err);
+    }
+    assert_eq!(std::fs::read_to_string(sandbox.module().join("log")).expect("a log"), "c\n");
+    assert_eq!(sandbox.status()["state"], "succeeded");
+}
+
 /// Steps of no target, which change something all the same.
 const WITHOUT_TARGET: &str = r#"
 workflow w(gate: string) {

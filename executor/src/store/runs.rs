@@ -60,8 +60,11 @@ impl Store {
     /// The id of the run that is meant: an id, a prefix that only one has, or `last`.
     ///
     /// # Errors
-    /// None fits, or several do.
+    /// None fits, or several do, or the name is empty.
     pub fn find_run(&self, given: &str) -> Result<String, Error> {
+        if given.is_empty() {
+            return Err(Error::Nameless);
+        }
         let mut ids: Vec<String> = self.read(|connection| {
             connection
                 .prepare(
