@@ -40,6 +40,7 @@ workflow leaky(service: service<local>, infra: infrastructure<local>) {
       secrets = { TOKEN = token, PASSWORD = password, KEY = key }
     }
     step inherits = shell { script = "echo inherited: \${TEST_TOKEN:-nothing}" }
+    step finds = shell { script = "cat given; cat given >&2" }
     step fails = local.command {
       script  = "echo failing with $TOKEN; echo $PASSWORD >&2; exit 7"
       secrets = { TOKEN = token, PASSWORD = password }
