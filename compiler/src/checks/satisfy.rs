@@ -17,7 +17,11 @@ const LONGEST_RANGE: i64 = 64;
 
 /// What the parameters of a pipeline can be, where their types say so: a run with anything else is refused.
 #[derive(Debug, Default)]
-pub struct Domains(BTreeMap<String, Domain>);
+pub struct Domains {
+    of: BTreeMap<String, Domain>,
+    /// Those without which there is no run.
+    required: HashSet<String>,
+}
 
 #[derive(Debug)]
 enum Domain {
@@ -32,7 +36,9 @@ impl Domains {
     pub fn of(model: &Model<'_>, pipeline: DeclId) -> Self {
         let DeclarationKind::Pipeline(declared) = &model.decl(pipeline).kind else { return Self::default() };
         let infos = model.params(pipeline.file, &declared.params.items);
-        Domains(infos.iter().filter_map(|info| Some((info.name().to_owned(), domain(info)?))).collect())
+        let of = infos.iter().filter_map(|info| Some((info.name().to_owned(), domain(info)?))).collect();
+        let required = infos.iter().filter(|info| !matches!(info.ty, Ty::Optional(_)));
+        Domains { of, required: required.map(|info| info.name().to_owned()).collect() }
     }
 }
 
@@ -213,7 +219,8 @@ impl<'d> Atoms<'d> {
             Subject::Param(name) => Expr::may_be_missing(name),
             Subject::Run(_) => false,
         };
-        if may_be_missing || atoms().any(has_default) {
+        let surely_there = matches!(&subject, Subject::Param(name) if self.2.required.contains(name));
+        if may_be_missing || !surely_there && atoms().any(has_default) {
             let without = |atom: &Expr| atom.eval(&NoFacts).ok().and_then(|value| value.as_bool());
             answers.push(Pattern { missing: true, answers: atoms().map(without).collect() });
         }
@@ -236,7 +243,7 @@ impl<'d> Atoms<'d> {
             near
         };
         let domain = match subject {
-            Subject::Param(name) => self.2.0.get(name),
+            Subject::Param(name) => self.2.of.get(name),
             Subject::Output(..) | Subject::Run(_) => None,
         };
         match domain {
@@ -392,7 +399,7 @@ mod tests {
 
     fn listed(param: &str, values: &[&str]) -> Domains {
         let values = values.iter().map(|value| Value::Text((*value).into())).collect();
-        Domains(BTreeMap::from([(param.into(), Domain::Listed(values))]))
+        Domains { of: BTreeMap::from([(param.into(), Domain::Listed(values))]), ..Domains::default() }
     }
 
     #[test]
@@ -453,7 +460,8 @@ mod tests {
     #[test]
     fn ranges_end_where_they_end() {
         for last in [9, 900] {
-            let domains = Domains(BTreeMap::from([("n".into(), Domain::Range(1, last))]));
+            let of = BTreeMap::from([("n".into(), Domain::Range(1, last))]);
+            let domains = Domains { of, ..Domains::default() };
             let all = |operator, value| answers(&domains, &[compared(operator, "n", value)]);
             assert_eq!(all(Operator::Less, last + 1), [[true]]);
             assert_eq!(all(Operator::GreaterEqual, 1), [[true]]);
