@@ -2,7 +2,7 @@
 
 use crate::args::RequestArgs;
 use crate::failure::{Failure, say};
-use crate::run::{carry_out, runtime};
+use crate::run::{carry_out, how_it_ended, runtime};
 use crate::{request, state};
 use lockstep_executor::{Drivers, Error, Runner};
 use lockstep_plan::{Deed, Event, RunOutcome};
@@ -30,11 +30,9 @@ pub fn run(args: &RequestArgs) -> Result<u8, Failure> {
         error => error.into(),
     })?;
     carry_out(runtime()?, &store, runner, None)?;
-    match store.run(&run)?.outcome {
-        Some(RunOutcome::Aborted) => Ok(0),
-        Some(outcome) => {
-            Err(Failure::new(format!("run {run} could not be aborted: it {}", outcome.phrase())))
-        }
-        None => Ok(5),
+    match (store.run(&run)?.outcome, how_it_ended(&store, &run)?) {
+        (Some(RunOutcome::Aborted), _) => Ok(0),
+        (_, Some(how)) => Err(Failure::new(format!("run {run} could not be aborted: it {how}"))),
+        (_, None) => Ok(5),
     }
 }

@@ -1,7 +1,7 @@
 //! What `abort`, `rollback` and `answer` share: a request to the process that carries a run out, and its reply.
 
 use crate::failure::{Failure, print};
-use lockstep_executor::{Reply, Store};
+use lockstep_executor::{Reply, Store, replay};
 use lockstep_plan::Event;
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,16 @@ const PULSE: Duration = Duration::from_millis(200);
 /// The id of a run that has not ended.
 pub fn running(store: &Store, given: &str) -> Result<String, Failure> {
     let run = store.find_run(given)?;
-    match store.run(&run)?.outcome {
-        None => Ok(run),
-        Some(outcome) => Err(Failure::new(format!("run {run} has ended already: it {}", outcome.phrase()))
-            .help(format!("`dsl rollback {run}` takes back what it did"))),
+    if store.run(&run)?.outcome.is_none() {
+        return Ok(run);
     }
+    let told = replay(store, &run)?;
+    let how = told.state.phrase().unwrap_or("has ended");
+    let failure = Failure::new(format!("run {run} has ended already: it {how}"));
+    Err(match told.state.is_left(&told.plan) {
+        true => failure.help(format!("`dsl rollback {run}` takes back what it did")),
+        false => failure,
+    })
 }
 
 /// Makes a request and says what became of it, with the exit code; none, and nothing said, where nobody carries the run out.

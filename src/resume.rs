@@ -2,7 +2,7 @@
 
 use crate::args::ResumeArgs;
 use crate::failure::{Failure, say};
-use crate::run::{carry_out, events, runtime, was_taken_back};
+use crate::run::{carry_out, events, how_it_ended, runtime, was_taken_back};
 use crate::state;
 use lockstep_executor::{Drivers, Runner, replay};
 use lockstep_plan::Deed;
@@ -14,9 +14,7 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let run = state::existing(&args.state)?.find_run(&args.run)?;
     let store = Arc::new(state::open(&args.state, args.watch.durability)?);
     state::permit(&store, &run, Deed::Run)?;
-    if let Some(outcome) = store.run(&run)?.outcome {
-        let taken_back = was_taken_back(&replay(&store, &run)?);
-        let how = if taken_back { "was rolled back" } else { outcome.phrase() };
+    if let Some(how) = how_it_ended(&store, &run)? {
         say(&format!("run {run} had ended before: it {how}"));
     } else {
         state::module_of(&store, &run)?;

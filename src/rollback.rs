@@ -23,12 +23,13 @@ pub fn run(args: &ResumeArgs) -> Result<u8, Failure> {
             // It is taken up first thing.
             None => Runner::resume(store.clone(), drivers, &run)?,
         },
-        Some(outcome) => {
+        Some(_) => {
             let told = replay(&store, &run)?;
             if !told.state.is_left(&told.plan) {
-                let why = match outcome {
-                    RunOutcome::RolledBack => "everything is rolled back already".into(),
-                    outcome => format!("it changed nothing; it {}", outcome.phrase()),
+                let how = told.state.phrase().unwrap_or("has ended");
+                let why = match how.ends_with("was rolled back") {
+                    true => "everything is rolled back already".into(),
+                    false => format!("it changed nothing; it {how}"),
                 };
                 print(&format!("nothing of run {run} is left to roll back: {why}\n"))?;
                 return Ok(0);

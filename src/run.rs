@@ -89,17 +89,20 @@ pub fn carry_out(
     };
     // The table is told from the journal: what is not in there did not happen.
     let mut telling = Telling::new(&plan);
-    let (mut last, mut asked) = (None, false);
+    let mut last = None;
     let state = retell(store, &run, &plan, |at, happening| {
         last = Some(at);
-        asked |= matches!(happening, Happening::RollbackRequested(_));
         telling.happened(&plan, &happening);
     })?;
     let took = last.map(|at| span(at.saturating_sub(started))).unwrap_or_default();
     let end_line = match end {
-        End::Finished(RunOutcome::RolledBack) if asked => format!("run {run} was rolled back"),
-        End::Finished(outcome) => {
-            format!("run {run} {} in {took}", state.phrase().unwrap_or(outcome.phrase()))
+        End::Finished(_) => {
+            let phrase = state.phrase().unwrap_or("has ended");
+            // How long it took says nothing of one that was taken back later.
+            match state.was_asked_back() {
+                true => format!("run {run} {phrase}"),
+                false => format!("run {run} {phrase} in {took}"),
+            }
         }
         End::Detached => format!("run {run} is unfinished; `dsl resume {run}` goes on with it"),
     };
@@ -111,9 +114,17 @@ pub fn carry_out(
     Ok(exit_code(end))
 }
 
+/// How a run came to its end, if it has: what goes on after "run X".
+pub fn how_it_ended(store: &Store, run: &str) -> Result<Option<&'static str>, Error> {
+    match store.run(run)?.outcome {
+        None => Ok(None),
+        Some(_) => Ok(retell(store, run, &store.plan(run)?, |_, _| {})?.phrase()),
+    }
+}
+
 /// Whether a person has asked to take the run back after it had ended, and it was.
 pub fn was_taken_back(told: &Replay) -> bool {
-    let mut ended = told.happenings.iter().skip_while(|(_, it)| !matches!(it, Happening::RunEnded(_)));
+    let mut ended = told.happenings.iter().skip_while(|(_, it)| !matches!(it, Happening::RunEnded(..)));
     told.state.outcome() == Some(RunOutcome::RolledBack)
         && ended.any(|(_, it)| matches!(it, Happening::RollbackRequested(_)))
 }

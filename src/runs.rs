@@ -4,8 +4,10 @@ use crate::args::{RunsArgs, TextFormat};
 use crate::clock::{date_time, rfc3339};
 use crate::failure::{Failure, print, to_json};
 use crate::holdings::{Claim, Holdings};
+use crate::run::how_it_ended;
 use crate::state;
 use lockstep_executor::Store;
+use lockstep_plan::RunOutcome;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -48,7 +50,12 @@ fn list(store: &Store) -> Result<(Vec<Run>, String), Failure> {
         let state = info.outcome.map_or("running", |outcome| outcome.name());
         let alive = info.outcome.is_none() && store.is_carried_out(&info.id)?;
         let cut = info.outcome.is_none() && !alive;
-        let word = if cut { "unfinished, nobody carries it out".into() } else { state.replace('_', " ") };
+        let word = match info.outcome {
+            // Only the journal knows whether anything was.
+            Some(RunOutcome::RolledBack) => how_it_ended(store, &info.id)?.unwrap_or(state).into(),
+            _ if cut => "unfinished, nobody carries it out".into(),
+            _ => state.replace('_', " "),
+        };
         let started = date_time(info.created_at);
         text.push_str(&format!("{}  {started}  {}  by {}  {word}\n", info.id, info.pipeline, info.by));
         for line in holdings.lines(&info.id) {

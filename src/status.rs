@@ -4,13 +4,13 @@ use crate::args::{StatusArgs, TextFormat};
 use crate::clock::{date_time, rfc3339, time_of_day};
 use crate::failure::{Failure, print, to_json};
 use crate::holdings::{Claim, Holdings};
-use crate::progress::{is_said_already, said};
+use crate::progress::is_said_already;
 use crate::text::harmless;
 use crate::{request, state, table};
 use lockstep_executor::{Replay, Request, RunInfo, replay};
 use lockstep_plan::export::{EventLine, event_line};
 use lockstep_plan::machine::BarrierState;
-use lockstep_plan::{Happening, Plan, question_name};
+use lockstep_plan::{Plan, question_name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -161,7 +161,7 @@ fn status(info: RunInfo, replay: &Replay, alive: bool, requests: &Requests, hold
 fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdings: &Holdings) -> String {
     let plan = &replay.plan;
     let mut text = String::new();
-    let state = word(replay, holdings.waits(&info.id)).replace('_', " ");
+    let state = replay.state.phrase().unwrap_or_else(|| word(replay, holdings.waits(&info.id)));
     let cut = if replay.state.is_finished() || alive {
         ""
     } else {
@@ -197,11 +197,9 @@ fn text(info: &RunInfo, replay: &Replay, alive: bool, requests: &Requests, holdi
     }
     let _ = writeln!(text);
     let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-    let mut asked = false;
     for (at, happening) in replay.happenings.iter().filter(|(_, happening)| !is_said_already(happening)) {
         let stage = happening.stage(plan).unwrap_or_default();
-        asked |= matches!(happening, Happening::RollbackRequested(_));
-        let said = harmless(&said(plan, happening, asked)).replace('\n', "\n    ");
+        let said = harmless(&happening.describe(plan)).replace('\n', "\n    ");
         let _ = writeln!(text, "{}  {stage:width$}  {said}", time_of_day(*at));
     }
     text

@@ -59,7 +59,7 @@ pub enum Error {
     #[error("the name of the run is empty: give an id, the characters that only one begins with, or `last`")]
     Nameless,
     /// The run has ended, and takes no requests any more.
-    #[error("run {run} has ended already: it {}", outcome.phrase())]
+    #[error("run {run} has ended already; `dsl status {run}` says how")]
     Ended {
         /// The run.
         run: String,

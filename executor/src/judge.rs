@@ -35,7 +35,7 @@ fn is_acceptance(command: &Command) -> bool {
 
 fn why(plan: &Plan, mode: RunMode, pending: &Pending, event: &Event) -> String {
     match (mode, event) {
-        (RunMode::Finished(outcome), _) => format!("the run had just ended: it {}", outcome.phrase()),
+        (RunMode::Finished(_), _) => "the run had just ended".into(),
         (RunMode::Aborting, _) => "the run is being aborted already".into(),
         (_, Event::Answered { question, answer, .. }) => {
             let name = question_name(plan, *question);

@@ -168,33 +168,28 @@ impl RunOutcome {
     }
 }
 
-impl RunOutcome {
-    /// What goes on after "run X": `succeeded`, `was aborted`.
-    pub fn phrase(self) -> &'static str {
-        match self {
-            RunOutcome::Succeeded => "succeeded",
-            RunOutcome::RolledBack => "failed and was rolled back",
-            RunOutcome::NeedsPerson => "failed and needs a person",
-            RunOutcome::Aborted => "was aborted",
-        }
-    }
-}
-
 impl State {
-    /// What goes on after "run X", once it has ended. Of a run of which nothing had been begun when it failed, or only what
-    /// had succeeded and stays, nobody should read that it was rolled back.
+    /// What goes on after "run X", once it has ended.
     pub fn phrase(&self) -> Option<&'static str> {
-        let outcome = self.outcome()?;
+        Some(self.phrase_of(self.outcome()?))
+    }
+
+    /// Of a run of which nothing had been begun when it failed, or only what had succeeded and stays, nobody should read that
+    /// it was rolled back; of one that a person has taken back, that it failed.
+    pub(crate) fn phrase_of(&self, outcome: RunOutcome) -> &'static str {
         let any = |wanted| {
             let mut stages = (0..self.stages.len()).map(|index| self.stage_outcome(StageId(index as u32)));
             stages.any(|it| it == Some(wanted))
         };
-        Some(match outcome {
-            RunOutcome::RolledBack if any(StageOutcome::RolledBack) => outcome.phrase(),
+        match outcome {
+            RunOutcome::Succeeded => "succeeded",
+            RunOutcome::RolledBack if self.was_asked_back() => "was rolled back",
+            RunOutcome::RolledBack if any(StageOutcome::RolledBack) => "failed and was rolled back",
             RunOutcome::RolledBack if any(StageOutcome::Succeeded) => "failed, and what had succeeded stays",
             RunOutcome::RolledBack => "failed, with nothing to roll back",
-            other => other.phrase(),
-        })
+            RunOutcome::NeedsPerson => "failed and needs a person",
+            RunOutcome::Aborted => "was aborted",
+        }
     }
 }
 
@@ -269,7 +264,7 @@ impl Happening {
             | Happening::BarrierOpened(_)
             | Happening::AbortRequested(_)
             | Happening::RollbackRequested(_)
-            | Happening::RunEnded(_) => return None,
+            | Happening::RunEnded(..) => return None,
         };
         Some(&plan.stages[stage.index()].name)
     }
@@ -325,7 +320,7 @@ impl Happening {
             Happening::ClaimsRefused(..) => "claims_refused",
             Happening::AbortRequested(_) => "abort_requested",
             Happening::RollbackRequested(_) => "rollback_requested",
-            Happening::RunEnded(_) => "run_ended",
+            Happening::RunEnded(..) => "run_ended",
         }
     }
 
@@ -391,7 +386,7 @@ impl Happening {
             }
             Happening::AbortRequested(by) => format!("{by} aborts the run"),
             Happening::RollbackRequested(by) => format!("{by} rolls the run back"),
-            Happening::RunEnded(outcome) => format!("run {}", outcome.phrase()),
+            Happening::RunEnded(_, phrase) => format!("run {phrase}"),
         }
     }
 }

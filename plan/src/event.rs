@@ -530,8 +530,8 @@ pub enum Happening {
     AbortRequested(String),
     /// A person asked for rollback.
     RollbackRequested(String),
-    /// The run ended.
-    RunEnded(RunOutcome),
+    /// The run ended; with what goes on after "run X".
+    RunEnded(RunOutcome, &'static str),
 }
 
 /// What the rules make of a failure.

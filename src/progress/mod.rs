@@ -10,8 +10,7 @@ use crate::failure::say;
 use crate::text::harmless;
 use live::Live;
 use lockstep_executor::{Line, Observer, Stream};
-use lockstep_plan::{Cause, Happening, Plan, RunOutcome, StageOutcome, question_name};
-use std::sync::atomic::{AtomicBool, Ordering};
+use lockstep_plan::{Cause, Happening, Plan, StageOutcome, question_name};
 use std::sync::{Arc, PoisonError};
 
 /// Shows a run.
@@ -22,8 +21,6 @@ pub struct Progress {
     run: String,
     /// The widest stage's name.
     width: usize,
-    /// Whether a person has asked for rollback.
-    asked: AtomicBool,
 }
 
 impl Progress {
@@ -31,7 +28,7 @@ impl Progress {
     pub fn new(plan: Arc<Plan>, run: &str, events: Option<Written>, live: bool) -> Progress {
         let live = live.then(|| Live::new(&plan, run));
         let width = plan.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-        Progress { plan, events, live, run: run.into(), width, asked: AtomicBool::new(false) }
+        Progress { plan, events, live, run: run.into(), width }
     }
 
     /// Writes a message without disturbing the view.
@@ -57,15 +54,6 @@ impl Progress {
     }
 }
 
-/// What is said of something that happened in a run; `asked` is whether a person has asked for its rollback.
-pub fn said(plan: &Plan, happening: &Happening, asked: bool) -> String {
-    match happening {
-        // Nothing failed: it is what was asked for.
-        Happening::RunEnded(RunOutcome::RolledBack) if asked => "run was rolled back".into(),
-        happening => happening.describe(plan),
-    }
-}
-
 impl Observer for Progress {
     fn happening(&self, at: u64, happening: &Happening, replayed: bool) {
         let warning = self.events.as_ref().and_then(|events| events.happening(&self.plan, at, happening));
@@ -78,11 +66,8 @@ impl Observer for Progress {
             }
             None => !is_said_already(happening),
         };
-        if matches!(happening, Happening::RollbackRequested(_)) {
-            self.asked.store(true, Ordering::Relaxed);
-        }
         if told && !replayed {
-            let mut text = said(&self.plan, happening, self.asked.load(Ordering::Relaxed));
+            let mut text = happening.describe(&self.plan);
             if let Happening::Asked(question, _) = happening {
                 let name = question_name(&self.plan, *question);
                 text.push_str(&format!(": `dsl answer {} {name}` with the answer", self.run));

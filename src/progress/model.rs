@@ -200,7 +200,7 @@ impl Model {
             Happening::AbortRequested(_) => self.turned = Some("aborting"),
             Happening::RollbackRequested(_) => (self.turned, self.ended) = (Some("rolling back"), None),
             Happening::ClaimsGranted(_) | Happening::ClaimsRefused(..) => {}
-            Happening::RunEnded(outcome) => self.ended = Some(*outcome),
+            Happening::RunEnded(outcome, _) => self.ended = Some(*outcome),
             Happening::RollbackFailed(_, step, _) => {
                 self.lane_of(plan, *step).doing.remove(step);
             }

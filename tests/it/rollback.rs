@@ -43,6 +43,9 @@ fn a_successful_run_is_taken_back_once() {
     assert_eq!(asked.filter(|event| event["event"] == "rollback_requested").count(), 1);
     let told = said(sandbox.dsl("rollback").arg("last")).exits(0);
     assert!(told.out.contains("everything is rolled back already"), "{}", told.out);
+    let told = said(sandbox.dsl("abort").arg("last")).exits(2);
+    assert!(told.err.contains("has ended already: it was rolled back"), "{}", told.err);
+    assert!(!told.err.contains("takes back what it did"), "{}", told.err);
     serves(&sandbox, "1.0.0");
     // What was taken back no longer stands in the way of the run before.
     said(sandbox.dsl("rollback").arg(&runs(&sandbox)[0])).exits(0);

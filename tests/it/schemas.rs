@@ -65,6 +65,12 @@ fn of_a_run_that_nobody_approved() {
     let sandbox = Sandbox::of_source(ASKED);
     let told = said(&mut sandbox.run(&["p"])).exits(1);
     assert!(told.out.contains("failed, and what had succeeded stays"), "{}", told.out);
+    let events = std::fs::read_to_string(sandbox.events()).expect("events");
+    let texts = ["status", "runs"].map(|subcommand| said(&mut sandbox.dsl(subcommand)).exits(0).out);
+    for text in [&told.err, &events].into_iter().chain(&texts) {
+        assert!(text.contains("failed, and what had succeeded stays"), "{text}");
+        assert!(!text.contains("was rolled back") && !text.contains("  rolled back"), "{text}");
+    }
     let status = || {
         let text = said(sandbox.dsl("status").args(["--format", "json"])).exits(0).out;
         conforms("status", &text);

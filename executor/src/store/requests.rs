@@ -3,7 +3,7 @@
 use super::{Store, damaged};
 use crate::error::Error;
 use crate::id;
-use lockstep_plan::{Event, RunOutcome};
+use lockstep_plan::Event;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
@@ -141,12 +141,8 @@ pub(super) fn answer(transaction: &Transaction<'_>, id: i64, reply: &Reply) -> r
 }
 
 /// Answers every request that is still open: the run has ended.
-pub(super) fn answer_all(
-    transaction: &Transaction<'_>,
-    run: &str,
-    outcome: RunOutcome,
-) -> rusqlite::Result<()> {
-    let reply = Reply::Late { why: format!("the run had just ended: it {}", outcome.phrase()) };
+pub(super) fn answer_all(transaction: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
+    let reply = Reply::Late { why: "the run had just ended".into() };
     let text = serde_json::to_string(&reply)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     transaction.execute(

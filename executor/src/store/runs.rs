@@ -152,7 +152,7 @@ impl Store {
     pub(crate) fn finish(&self, pen: &Pen, ended: RunOutcome) -> Result<(), Error> {
         let outcome = serde_json::to_string(&ended).map_err(|error| damaged("an outcome", &error))?;
         self.write_with(pen, |transaction| {
-            answer_all(transaction, &pen.run, ended)?;
+            answer_all(transaction, &pen.run)?;
             transaction.execute("DELETE FROM tickets WHERE run = ?1", [&pen.run])?;
             transaction.execute("UPDATE runs SET outcome = ?2 WHERE id = ?1", [&pen.run, &outcome])
         })?;

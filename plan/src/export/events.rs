@@ -38,7 +38,7 @@ pub fn event_line(plan: &Plan, happening: &Happening) -> EventLine {
         Happening::RollbackFailed(_, _, failure) => kind = Some(failure.kind.name()),
         Happening::StageFailing(_, cause, _) => kind = Some(cause_kind(plan, cause)),
         Happening::StageEnded(_, ended) => outcome = Some(ended.name()),
-        Happening::RunEnded(ended) => outcome = Some(ended.name()),
+        Happening::RunEnded(ended, _) => outcome = Some(ended.name()),
         _ => {}
     }
     EventLine {

@@ -58,7 +58,7 @@ fn is_said_already(happening: &Happening) -> bool {
     matches!(
         happening,
         Happening::RunStarted
-            | Happening::RunEnded(_)
+            | Happening::RunEnded(..)
             | Happening::PhaseStarted(..)
             | Happening::StageFailing(_, Cause::Step(..), _)
     )

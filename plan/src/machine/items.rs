@@ -500,7 +500,7 @@ impl Machine<'_> {
         let event =
             if outcome == RunOutcome::Succeeded { NotifyEvent::Success } else { NotifyEvent::Failure };
         self.notify(&self.plan.notifies, event, None);
-        self.announce(Happening::RunEnded(outcome));
+        self.announce(Happening::RunEnded(outcome, self.state.phrase_of(outcome)));
         self.commands.push(Command::Finish(outcome));
     }
 

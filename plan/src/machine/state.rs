@@ -381,6 +381,11 @@ impl State {
         }
     }
 
+    /// Whether a person has asked for the run to be rolled back.
+    pub fn was_asked_back(&self) -> bool {
+        self.asked_back.is_some()
+    }
+
     /// What a condition comes to for a stage as things are; nothing where it cannot be decided.
     pub(crate) fn decides(&self, plan: &Plan, stage: StageId, condition: crate::ConditionId) -> Option<bool> {
         plan.conditions[condition.index()].eval(&self.facts(plan, Some(stage))).ok()?.as_bool()
