@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
-use lockstep_plan::{BarrierKind, Branch, Claim, ClaimId, ItemId, Plan, Stage, StageId, Work};
+use lockstep_plan::{BarrierKind, Branch, Claim, ClaimId, ItemId, Plan, Stage, StageId};
 use petgraph::unionfind::UnionFind;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +18,11 @@ pub const RULE: Rule = Rule {
     page: include_str!("barrier_lock_deadlock.md"),
 };
 
-/// Stages that barriers join claim together: what they need at once must not be more than there is.
+/// What is joined claims together: targets and resources that it needs at once must not be more than there are.
 pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
-    let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let plan = &judged.lowered.plan;
     // Found once, for the first item that asks.
     let held = OnceCell::new();
-    let mut told: BTreeSet<(StageId, &str)> = BTreeSet::new();
     // By barrier, which belongs to one item: the first stage that meets it.
     let mut met: Vec<Option<StageId>> = vec![None; plan.barriers.len()];
     for item in judged.items() {
@@ -43,35 +42,6 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                 union.union(0, number(*stage));
             }
         }
-        let mut needed: BTreeMap<(u32, &str), (u64, Vec<StageId>)> = BTreeMap::new();
-        for stage in &stages {
-            for it in claimed(judged, *stage) {
-                let entry = needed.entry((union.find(number(*stage)), it.resource.as_str())).or_default();
-                entry.0 += u64::from(it.permits);
-                entry.1.push(*stage);
-            }
-        }
-        for ((_, resource), (permits, stages)) in needed {
-            let capacity = plan.resources.get(resource).copied().unwrap_or(1);
-            if permits <= u64::from(capacity) {
-                continue;
-            }
-            let mut diagnostic = Diagnostic::new(
-                &RULE,
-                origins.items[item.index()],
-                format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
-            )
-            .label("what barriers join is claimed together")
-            .help(format!(
-                "raise the capacity of `{resource}`, or move its `use` into a phase without a barrier"
-            ));
-            told.extend(stages.iter().map(|stage| (*stage, resource)));
-            for stage in stages.iter().take(6) {
-                let name = &plan.stages[stage.index()].name;
-                diagnostic = diagnostic.also(origins.stages[stage.index()], format!("`{name}` needs it"));
-            }
-            sink.push(diagnostic);
-        }
         let component = |stage: StageId| union.find(number(stage));
         // Nobody waits for a stage that stands alone.
         if stages.len() > 1 {
@@ -79,14 +49,14 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             targets(judged, item, held, (&stages, &component), sink);
         }
     }
-    claims(judged, &told, sink);
+    claims(judged, sink);
 }
 
-/// What else is claimed together, as a run claims it: lanes, groups with `max`, what shares a target, and pipelines that may go
-/// back as a whole. Such a claim is held until the last of its stages has ended. One that is larger than what there is waits for
-/// ever; so does a phase of one of them that asks for more than the claim leaves, or two runs of which each holds what the
-/// other's phase asks for.
-fn claims(judged: &Judged<'_, '_>, told: &BTreeSet<(StageId, &str)>, sink: &mut Vec<Diagnostic>) {
+/// What is claimed together, as a run claims it: what barriers and promises join, lanes, groups with `max`, what shares a target,
+/// and pipelines that may go back as a whole. Such a claim is held until the last of its stages has ended. One that is larger
+/// than what there is waits for ever; so does a phase of one of them that asks for more than the claim leaves, or two runs of
+/// which each holds what the other's phase asks for.
+fn claims(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let uses =
         |stage: &Stage| !stage.uses.is_empty() || stage.phases.iter().any(|phase| !phase.uses.is_empty());
     if !judged.lowered.plan.stages.iter().any(uses) {
@@ -107,8 +77,7 @@ fn claims(judged: &Judged<'_, '_>, told: &BTreeSet<(StageId, &str)>, sink: &mut 
             let capacity = plan.resources.get(resource).copied().unwrap_or(1);
             // A phase that asks where nothing of it is held waits for others, and they for nobody.
             let waits = if asks.is_some() { held > 0 } else { it.permits > capacity };
-            let known = claim.stages.iter().any(|stage| told.contains(&(*stage, resource)));
-            if waits && !known && reported.insert((joint, resource)) {
+            if waits && reported.insert((joint, resource)) {
                 sink.push(claimed_in_vain(judged, &plan, (claim, asks), (it, held, capacity)));
             }
         }
@@ -142,10 +111,13 @@ fn claimed_in_vain(
     let item = claim.stages.first().map(|stage| plan.stages[stage.index()].item).unwrap_or(ItemId(0));
     let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
         .label("what is joined here is claimed together, and held until all of it has ended")
-        .help(format!("raise the capacity of `{resource}`, or let each workflow `use` it in phases alone"));
+        .help(format!(
+            "raise the capacity of `{resource}`, or move every `use` of it into a phase without a barrier"
+        ));
     let takes = |stage: &&StageId| {
         let own = &plan.stages[stage.index()];
-        Some(**stage) != asks && own.uses.iter().any(|it| it.resource == resource)
+        let uses = own.uses.iter().chain(own.phases.iter().flat_map(|phase| &phase.uses));
+        Some(**stage) != asks && uses.into_iter().any(|it| it.resource == resource)
     };
     let says = if asks.is_some() { "holds it" } else { "needs it" };
     let diagnostic = members.iter().filter(takes).take(5).fold(diagnostic, |diagnostic, stage| {
@@ -205,15 +177,6 @@ fn targets(
             );
         }
     }
-}
-
-/// What a stage claims before it starts: the `use`s of its workflow and of phases with a barrier.
-fn claimed<'a>(judged: &'a Judged<'_, '_>, stage: StageId) -> Vec<&'a lockstep_plan::Use> {
-    let stage = &judged.lowered.plan.stages[stage.index()];
-    let barriers = stage.positions.iter().filter(|it| matches!(it.work, Work::Barrier(_)));
-    let with_barrier: BTreeSet<usize> = barriers.map(|it| it.phase as usize).collect();
-    let phases = stage.phases.iter().enumerate().filter(|(index, _)| with_barrier.contains(index));
-    stage.uses.iter().chain(phases.flat_map(|(_, phase)| &phase.uses)).collect()
 }
 
 /// More pairs of nested `use`s than this no people write.
