@@ -238,8 +238,15 @@ fn output_of(plan: &Plan, output: &str, value: &str) -> Result<(StepId, String, 
             value.strip_suffix('%').and_then(|share| share.parse().ok()).map(Value::Percent)
         }
         ValueType::Duration => lockstep_compiler::parse_duration(value).map(Value::Duration),
-        ValueType::List | ValueType::Map => {
-            return Err(Failure::new(format!("`{output}` is a list or a map, which cannot be chosen"))
+        ValueType::List => match serde_json::from_str(value) {
+            Ok(list @ serde_json::Value::Array(_)) => Some(Value::of_json(&list)),
+            _ => {
+                return Err(Failure::new(format!("`{value}` is no list"))
+                    .help("lists are written as JSON: `STEP.OUTPUT=[\"a\", \"b\"]`"));
+            }
+        },
+        ValueType::Map => {
+            return Err(Failure::new(format!("`{output}` is a map, which cannot be chosen as a whole"))
                 .help("what conditions read of a map can be: `STEP.OUTPUT[KEY]=VALUE`"));
         }
     };

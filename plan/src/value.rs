@@ -37,6 +37,24 @@ impl Value {
         }
     }
 
+    /// What JSON says of a value whose type nobody has declared, such as an item of a list: `null` is an empty map, a number
+    /// that is not a whole one is text.
+    pub fn of_json(json: &serde_json::Value) -> Value {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Value::Map(BTreeMap::new()),
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(number) => {
+                number.as_i64().map_or_else(|| Value::Text(number.to_string()), Value::Int)
+            }
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(Value::of_json).collect()),
+            Json::Object(entries) => Value::Map(
+                entries.iter().map(|(name, value)| (name.clone(), Value::of_json(value))).collect(),
+            ),
+        }
+    }
+
     /// The truth of a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match self {

@@ -107,6 +107,39 @@ fn what_steps_give_can_be_chosen() {
 }
 
 #[test]
+fn lists_that_steps_give_are_chosen_as_json() {
+    let sandbox = Sandbox::of_source(
+        r#"
+/// Finds things.
+provider finder {
+  program    = "./finder"
+  artifacts  = [other]
+  strategies = [rolling]
+  infrastructure { zone: string = "" }
+  step find() -> { found: list<string> } { idempotent = true }
+}
+environment e { infrastructure here = finder {} }
+workflow w(infra: infrastructure<finder>) {
+  phase p {
+    step look = finder.find {}
+    step tell = shell { only if look.found == ["a", "b"], script = "true" }
+  }
+}
+pipeline q() { stage s = w { infra = e.here } }
+"#,
+    );
+    let tells = |found: &str| {
+        simulate(&sandbox, &["--fail", "s.p.tell", "--gives", &format!("s.p.look.found={found}")])
+    };
+    let told = tells(r#"["a", "b"]"#).exits(0);
+    assert!(told.out.contains("p.tell failed"), "{}", told.out);
+    let told = tells(r#"["a"]"#).exits(0);
+    assert!(told.out.contains("p.tell skipped"), "{}", told.out);
+    let told = tells("a").exits(2);
+    assert!(told.err.contains("lists are written as JSON"), "{}", told.err);
+}
+
+#[test]
 fn a_rollback_step_that_fails_breaks_no_promise() {
     let sandbox = Sandbox::of_source(MEETING);
     let told = simulate(&sandbox, &["--fail", "b.p.look", "--fail", "a.p.rollback.un"]).exits(0);

@@ -132,8 +132,8 @@ fn typed(json: &Json, ty: ValueType) -> Option<Value> {
         ValueType::Duration => Value::Duration(json.as_u64()?),
         ValueType::Text => Value::Text(json.as_str()?.into()),
         ValueType::Path => Value::Path(json.as_str()?.into()),
-        ValueType::List => json.is_array().then(|| untyped(json))?,
-        ValueType::Map => json.is_object().then(|| untyped(json))?,
+        ValueType::List => json.is_array().then(|| Value::of_json(json))?,
+        ValueType::Map => json.is_object().then(|| Value::of_json(json))?,
     })
 }
 
@@ -146,19 +146,5 @@ fn described(ty: ValueType) -> &'static str {
         ValueType::Text | ValueType::Path => "text",
         ValueType::List => "a list",
         ValueType::Map => "an object",
-    }
-}
-
-/// A value of which only the program knows the type.
-pub(super) fn untyped(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Map(BTreeMap::new()),
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => number.as_i64().map_or_else(|| Value::Text(number.to_string()), Value::Int),
-        Json::String(text) => Value::Text(text.clone()),
-        Json::Array(items) => Value::List(items.iter().map(untyped).collect()),
-        Json::Object(entries) => {
-            Value::Map(entries.iter().map(|(name, value)| (name.clone(), untyped(value))).collect())
-        }
     }
 }

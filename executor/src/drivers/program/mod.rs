@@ -5,7 +5,7 @@ mod talk;
 
 use crate::driver::{Attempt, Context, Driver, Probe, Work, stopped};
 use lockstep_plan::{Call, Failure, Outcome, Plan, Value};
-use message::{Known, Said, outputs, request, untyped};
+use message::{Known, Said, outputs, request};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -172,7 +172,7 @@ impl Program {
 
 /// What a target runs, as it is journalled and given back to whoever undoes. Struck out, a secret would be missing there.
 fn record_of(record: &Json, context: &Context) -> Result<Value, Failure> {
-    let record = untyped(record);
+    let record = Value::of_json(record);
     let mut struck = record.clone();
     context.secrets.redactor(context.secrets.names()).strike(&mut struck);
     if struck == record {
