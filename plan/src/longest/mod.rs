@@ -14,19 +14,21 @@
 //! Rolling back goes from one barrier of rollback blocks to the next, and nobody meets one twice: what is between two of them
 //! takes as long as the slowest stage needs for it.
 
+mod along;
+mod takes;
+
 use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
-use crate::machine::{Settled, final_verdict, is_approval, judge_barrier, passes, rollback_queue, rule_for};
+use crate::machine::{Settled, final_verdict, judge_barrier, passes, rollback_queue, rule_for};
 use crate::rehearsal::last;
-use crate::roots::Roots;
 use crate::simulate::{Scenario, Simulation, simulate};
-use crate::tickets;
 use crate::{
-    Answer, BarrierId, BarrierKind, BlockItem, Cause, Claim, ClaimScope, Failure, Happening, ItemId, Kind,
-    Part, PlaceId, Plan, Question, Reaction, Role, StageId, StepId, Value, Verdict, Work,
+    Answer, BarrierId, BlockItem, Cause, Failure, Happening, ItemId, Part, PlaceId, Plan, Question, Reaction,
+    Role, StageId, StepId, Verdict, Work,
 };
+use along::{Place, SOMEWHERE, at_once, holds, joined, works};
 use std::collections::{BTreeMap, BTreeSet};
-
+use takes::{forward_takes, question, undoing_takes, waiting};
 /// How long a run takes at most, in milliseconds, when that fails and whatever else the scenario says, every attempt and every answer
 /// takes as long as it may, and no other wait at a barrier runs out; `played` is the run as the row shows it.
 pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, played: &Simulation) -> u64 {
@@ -60,73 +62,6 @@ pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, pl
     let back = !failing.is_empty() || patient.events.iter().any(goes_back);
     let waiting = waiting(plan, &everything, back);
     longest.max(sum.chain(others).fold(0, u64::saturating_add)).saturating_add(waiting).max(lasts(played))
-}
-
-/// For how long claims, and turns in a directory, are waited for at most, in all, on the way to the end of a run.
-///
-/// While one is waited for, another one that needs the same is held: so for no longer than all of them are held, and the one
-/// that is waited for is not held then.
-fn waiting(plan: &Plan, slow: &Scenario, back: bool) -> u64 {
-    let contended = plan.claims.iter().zip(tickets::contended(plan)).filter(|(_, contended)| *contended);
-    let held: Vec<u64> = contended.map(|(claim, _)| held(plan, slow, claim, back)).collect();
-    let shortest = held.iter().min().copied().unwrap_or(0);
-    let claims = held.into_iter().fold(0, u64::saturating_add).saturating_sub(shortest);
-    // To find out what a target runs has no timeout of its own: it may wait for all that others do in its directory.
-    let shared = Roots::shared(plan);
-    let in_turn = plan.steps.iter().zip(0..).filter(|(step, _)| {
-        shared.contains(&step.stage) && step.action.target.is_some() && (back || step.role == Role::Forward)
-    });
-    let takes = in_turn.map(|(step, index)| match step.role {
-        Role::Forward => forward_takes(plan, slow, StepId(index)),
-        _ => undoing_takes(plan, slow, StepId(index)),
-    });
-    takes.fold(claims, u64::saturating_add)
-}
-
-/// How long a claim is held at most: what is done under it, one after the other, and taking it back.
-fn held(plan: &Plan, slow: &Scenario, claim: &Claim, back: bool) -> u64 {
-    let under = |phase: Option<u32>| match claim.scope {
-        ClaimScope::Stages => true,
-        ClaimScope::Phase(of) => phase == Some(of),
-        ClaimScope::Rollback => phase.is_none(),
-    };
-    let mut held = 0u64;
-    for &stage in &claim.stages {
-        let data = &plan.stages[stage.index()];
-        for position in data.positions.iter().filter(|position| under(Some(position.phase))) {
-            let takes = match &position.work {
-                Work::Steps(steps) => {
-                    steps.iter().map(|step| forward_takes(plan, slow, *step)).max().unwrap_or(0)
-                }
-                Work::Barrier(place) => question(plan, *place),
-            };
-            held = held.saturating_add(takes);
-        }
-        let undoing = plan.steps.iter().enumerate().filter(|(_, step)| {
-            back && step.stage == stage && step.role != Role::Forward && under(step.phase)
-        });
-        for (index, _) in undoing {
-            held = held.saturating_add(undoing_takes(plan, slow, StepId(index as u32)));
-        }
-    }
-    if claim.scope == ClaimScope::Stages {
-        let items: BTreeSet<ItemId> = claim.stages.iter().map(|it| plan.stages[it.index()].item).collect();
-        let approvals = plan.approvals.iter().filter(|approval| items.contains(&approval.item));
-        held = approvals.map(|approval| approval.within).fold(held, u64::saturating_add);
-    }
-    held
-}
-
-/// How long a step that goes forward takes at most, with what its rules have it tried again, and asked.
-fn forward_takes(plan: &Plan, slow: &Scenario, step: StepId) -> u64 {
-    let data = &plan.steps[step.index()];
-    let takes = slow.takes.get(&step).copied().unwrap_or(data.timeout);
-    // An approval is open for as long as people take.
-    let once = if is_approval(data) { takes } else { takes.min(data.timeout) };
-    let Some(kind) = slow.fail.get(&step) else { return once };
-    let again = rule_for(plan, &data.scopes, &Failure::new(*kind, "")).map(|(_, rule)| tries(&rule.reaction));
-    let (attempts, waits) = again.unwrap_or((0, 0));
-    once.saturating_mul(attempts + 1).saturating_add(waits)
 }
 
 /// Stages that fail because a condition or an argument of theirs cannot be decided, and when.
@@ -295,54 +230,6 @@ fn rolls_back(plan: &Plan, chosen: Chosen) -> bool {
     }
 }
 
-/// The branches that surely go back as a whole as soon as something fails there, if they have done anything: those that have
-/// yet to cross a barrier together with it (or with one of these), and have no rule that does something else where one is
-/// broken. In a lane what had succeeded goes back with it only in a group with a promise.
-fn at_once(plan: &Plan, from: &Place, rolls_back: bool) -> BTreeSet<u32> {
-    let item = &plan.items[from.item.index()];
-    let goes_back = |branch: u32| {
-        let parts = &item.branches[branch as usize].parts;
-        let mut own = plan.places.iter().zip(0..).filter(|(place, _)| {
-            place.branch == branch && plan.barriers[place.barrier.index()].item == from.item
-        });
-        (item.promises() || parts.len() == 1)
-            && (branch != from.branch || rolls_back)
-            && own.all(|(place, at)| {
-                let rollback = Settled::Verdict(Verdict::Rollback);
-                plan.barriers[place.barrier.index()].kind == BarrierKind::Rollback
-                    || judge_barrier(plan, PlaceId(at)).0 == rollback
-            })
-    };
-    let all = 0..item.branches.len() as u32;
-    if item.promises() {
-        // They all meet at `commit`.
-        return all.filter(|branch| goes_back(*branch)).collect();
-    }
-    let mut broken = from.ahead(plan);
-    let mut doomed: BTreeSet<u32> = [from.branch].into();
-    loop {
-        let before = broken.len();
-        for branch in all.clone().filter(|branch| *branch != from.branch) {
-            let barriers = works(plan, from.item, branch).filter_map(|(stage, at, work)| match work {
-                Work::Barrier(place) => {
-                    Some((plan.places[place.index()].barrier, holds(plan, stage, at, *place)))
-                }
-                Work::Steps(_) => None,
-            });
-            // It has not come further than to the first of them.
-            let uncrossed = barriers.skip_while(|(barrier, holds)| !holds || !broken.contains(barrier));
-            let uncrossed: Vec<BarrierId> = uncrossed.map(|(barrier, _)| barrier).collect();
-            if !uncrossed.is_empty() {
-                doomed.insert(branch);
-                broken.extend(uncrossed);
-            }
-        }
-        if broken.len() == before {
-            return doomed.into_iter().filter(|branch| goes_back(*branch)).collect();
-        }
-    }
-}
-
 /// How long others go on at most that pass what broke: they may have been there early, and be slow only then.
 fn onward(plan: &Plan, scenario: &Scenario, from: &Place, joined: &BTreeSet<u32>) -> u64 {
     // One may wait for another where they meet again, so that they come one after the other.
@@ -387,128 +274,6 @@ fn may_pass(plan: &Plan, scenario: &Scenario, place: PlaceId) -> bool {
             let answer = scenario.answers.get(&Question::Place(place));
             passes(&Settled::Verdict(final_verdict(&ask.then)))
                 || matches!(answer, Some(Answer::Ignore | Answer::Succeed))
-        }
-    }
-}
-
-/// Where in its stage something fails is not known.
-const SOMEWHERE: usize = usize::MAX;
-
-/// Where something fails.
-struct Place {
-    item: ItemId,
-    branch: u32,
-    /// The part of the branch.
-    part: usize,
-    /// The position in the stage, or [`SOMEWHERE`]; none for an approval.
-    at: Option<usize>,
-    /// The barrier at which it waits.
-    barrier: Option<PlaceId>,
-}
-
-impl Place {
-    fn of_stage(plan: &Plan, stage: StageId, at: Option<usize>, barrier: Option<PlaceId>) -> Option<Place> {
-        let data = &plan.stages[stage.index()];
-        let parts = &plan.items[data.item.index()].branches[data.branch as usize].parts;
-        let part = parts.iter().position(|part| *part == Part::Stage(stage))?;
-        Some(Place { item: data.item, branch: data.branch, part, at, barrier })
-    }
-
-    fn of(plan: &Plan, what: Fallible) -> Option<Place> {
-        match what {
-            Fallible::Step(step) => {
-                let stage = plan.steps[step.index()].stage;
-                let here = |work: &Work| matches!(work, Work::Steps(steps) if steps.contains(&step));
-                let at = plan.stages[stage.index()].positions.iter().position(|it| here(&it.work));
-                Place::of_stage(plan, stage, at, None)
-            }
-            Fallible::Wait(place) => {
-                let stage = plan.places[place.index()].stage?;
-                let positions = &plan.stages[stage.index()].positions;
-                let at = positions.iter().position(|it| it.work == Work::Barrier(place));
-                Place::of_stage(plan, stage, at, Some(place))
-            }
-            Fallible::Approval(approval) => {
-                let data = &plan.approvals[approval.index()];
-                let parts = &plan.items[data.item.index()].branches[data.branch as usize].parts;
-                let part = parts.iter().position(|part| *part == Part::Approval(approval))?;
-                Some(Place { item: data.item, branch: data.branch, part, at: None, barrier: None })
-            }
-        }
-    }
-
-    fn part_of(&self, plan: &Plan, stage: StageId) -> Option<usize> {
-        let parts = &plan.items[self.item.index()].branches[self.branch as usize].parts;
-        parts.iter().position(|part| *part == Part::Stage(stage))
-    }
-
-    /// Whether a position of its own branch comes behind it.
-    fn is_behind(&self, plan: &Plan, stage: StageId, at: usize) -> bool {
-        let Some(part) = self.part_of(plan, stage) else { return false };
-        part > self.part || part == self.part && self.at.is_none_or(|own| at > own)
-    }
-
-    /// The barriers that its branch has surely crossed: they are decided, and break no more.
-    fn crossed(&self, plan: &Plan) -> BTreeSet<BarrierId> {
-        let before = |stage: StageId, at: usize| {
-            let part = self.part_of(plan, stage);
-            let here = self.at.is_some_and(|own| own != SOMEWHERE && at < own);
-            part.is_some_and(|part| part < self.part || part == self.part && here)
-        };
-        let crossed = works(plan, self.item, self.branch).filter_map(|(stage, at, work)| match work {
-            Work::Barrier(place) if before(stage, at) && holds(plan, stage, at, *place) => {
-                Some(plan.places[place.index()].barrier)
-            }
-            _ => None,
-        });
-        crossed.collect()
-    }
-
-    /// The barriers that its branch has not crossed.
-    fn ahead(&self, plan: &Plan) -> BTreeSet<BarrierId> {
-        let behind = works(plan, self.item, self.branch).filter_map(|(stage, at, work)| match work {
-            Work::Barrier(place) if self.is_behind(plan, stage, at) || self.barrier == Some(*place) => {
-                Some(plan.places[place.index()].barrier)
-            }
-            _ => None,
-        });
-        behind.collect()
-    }
-}
-
-/// Whether nobody comes past a place without being there: it is never skipped.
-fn holds(plan: &Plan, stage: StageId, at: usize, place: PlaceId) -> bool {
-    let stage = &plan.stages[stage.index()];
-    let mut when = stage.when.iter().chain(&stage.positions[at].when).chain(&plan.places[place.index()].when);
-    when.all(|condition| plan.conditions[condition.index()].as_value().and_then(Value::as_bool) == Some(true))
-}
-
-/// Everything that a branch does, in order.
-fn works(plan: &Plan, item: ItemId, branch: u32) -> impl Iterator<Item = (StageId, usize, &Work)> {
-    plan.items[item.index()].branches[branch as usize].stages().flat_map(|stage| {
-        let positions = plan.stages[stage.index()].positions.iter().enumerate();
-        positions.map(move |(at, position)| (stage, at, &position.work))
-    })
-}
-
-/// The branches that a failure can take along: those that meet its own at a barrier that may break yet, and so on.
-fn joined(plan: &Plan, from: &Place) -> BTreeSet<u32> {
-    let crossed = from.crossed(plan);
-    let mut joined: BTreeSet<u32> = [from.branch].into();
-    let barriers = || {
-        let here = plan.barriers.iter().zip(0..).filter(|(it, _)| it.item == from.item);
-        here.filter(|(it, at)| it.kind != BarrierKind::Rollback && !crossed.contains(&BarrierId(*at)))
-    };
-    loop {
-        let before = joined.len();
-        for (barrier, _) in barriers() {
-            let branches = || barrier.places.iter().map(|place| plan.places[place.index()].branch);
-            if branches().any(|branch| joined.contains(&branch)) {
-                joined.extend(branches());
-            }
-        }
-        if joined.len() == before {
-            return joined;
         }
     }
 }
@@ -569,22 +334,6 @@ fn elsewhere(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &
     broke.map_or(0, |(at, _)| after(&simulation, *at))
 }
 
-/// How long a person may think about a barrier that broke.
-fn question(plan: &Plan, place: PlaceId) -> u64 {
-    match judge_barrier(plan, place).0 {
-        Settled::Ask(ask) => ask.within.saturating_add(thinking(&ask.then)),
-        Settled::Verdict(_) => 0,
-    }
-}
-
-fn thinking(reaction: &Reaction) -> u64 {
-    match reaction {
-        Reaction::Ask { within, then, .. } => within.saturating_add(thinking(then)),
-        Reaction::Retry { then, .. } => thinking(then),
-        _ => 0,
-    }
-}
-
 /// How long these branches take to go back, side by side.
 fn rollback(
     plan: &Plan,
@@ -627,37 +376,5 @@ fn merge(longest: &mut BTreeMap<Option<BarrierId>, u64>, own: BTreeMap<Option<Ba
     for (behind, time) in own {
         let known = longest.entry(behind).or_default();
         *known = (*known).max(time);
-    }
-}
-
-/// How long a step that undoes something takes, with all its attempts where it is chosen to fail.
-fn undoing_takes(plan: &Plan, scenario: &Scenario, step: StepId) -> u64 {
-    /// What the machine does where no rule says anything.
-    const DEFAULT: (u64, u64) = (5, 10_000 + 30_000 + 3 * 60_000);
-    let data = &plan.steps[step.index()];
-    let once = scenario.takes.get(&step).copied().unwrap_or(data.timeout).min(data.timeout);
-    let Some(kind) = scenario.fail.get(&step) else { return once };
-    let (attempts, waits) = match rule_for(plan, &data.scopes, &Failure::new(*kind, "")) {
-        Some((_, rule)) => tries(&rule.reaction),
-        None if matches!(kind, Kind::Connectivity | Kind::Timeout) => DEFAULT,
-        None => (0, 0),
-    };
-    once.saturating_mul(attempts + 1).saturating_add(waits)
-}
-
-/// How many more attempts a reaction makes, and how long it waits in all.
-fn tries(reaction: &Reaction) -> (u64, u64) {
-    match reaction {
-        Reaction::Retry { times, every, then } => {
-            let (more, waits) = tries(then);
-            let longest = every.iter().copied().max().unwrap_or(0);
-            (u64::from(*times) + more, longest.saturating_mul(u64::from(*times)).saturating_add(waits))
-        }
-        // An answer may be another attempt.
-        Reaction::Ask { within, then, .. } => {
-            let (more, waits) = tries(then);
-            (more + 1, within.saturating_mul(2).saturating_add(waits))
-        }
-        _ => (0, 0),
     }
 }
