@@ -40,6 +40,32 @@ impl Plan {
         }
     }
 
+    /// Whether what stages hold until their claim ends can be too much, whatever is joined: cheap to ask before claims are made.
+    /// Where nobody holds a resource so, or there is enough for all uses at once, no claim asks in vain.
+    pub fn may_claim_in_vain(&self) -> bool {
+        let uses = |stage: StageId| {
+            let data = &self.stages[stage.index()];
+            data.uses.iter().chain(data.phases.iter().flat_map(|phase| &phase.uses))
+        };
+        let holds = |stage: &StageId| {
+            let data = &self.stages[stage.index()];
+            if !data.uses.is_empty() || uses(*stage).next().is_none() {
+                return !data.uses.is_empty();
+            }
+            let mut with_barrier = self.phases_with_barrier(*stage).into_iter();
+            with_barrier.any(|phase| !data.phases[phase as usize].uses.is_empty())
+        };
+        if !self.stage_ids().any(|stage| holds(&stage)) {
+            return false;
+        }
+        let mut all = Permits::new();
+        for it in self.stage_ids().flat_map(uses) {
+            let sum = all.entry(&it.resource).or_default();
+            *sum = sum.saturating_add(it.permits);
+        }
+        all.into_iter().any(|(resource, permits)| permits > self.capacity(resource))
+    }
+
     fn stage_ids(&self) -> impl Iterator<Item = StageId> + use<> {
         (0..self.stages.len() as u32).map(StageId)
     }

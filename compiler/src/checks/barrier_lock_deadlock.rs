@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::rules::Rule;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{DeclarationKind, ExprKind, Item, Phase, Record, Use};
-use lockstep_plan::{BarrierKind, Branch, Claim, ClaimId, ItemId, Plan, Stage, StageId};
+use lockstep_plan::{BarrierKind, Branch, Claim, ClaimId, ItemId, Plan, StageId};
 use petgraph::unionfind::UnionFind;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,9 +57,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 /// than what there is waits for ever; so does a phase of one of them that asks for more than the claim leaves, or two runs of
 /// which each holds what the other's phase asks for.
 fn claims(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
-    let uses =
-        |stage: &Stage| !stage.uses.is_empty() || stage.phases.iter().any(|phase| !phase.uses.is_empty());
-    if !judged.lowered.plan.stages.iter().any(uses) {
+    if !judged.lowered.plan.may_claim_in_vain() {
         return;
     }
     let mut plan = judged.lowered.plan.clone();
