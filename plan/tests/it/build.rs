@@ -7,7 +7,7 @@
 use lockstep_plan::*;
 
 /// A pipeline under construction.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     pub plan: Plan,
 }

@@ -104,6 +104,51 @@ fn permits_of_branches_add_up_and_those_of_a_lane_do_not() {
     assert_eq!(plan.claims[0].uses, [Use { resource: "lock".into(), permits: 2 }]);
 }
 
+/// `may_claim_in_vain` is asked before claims are made: it never says no where a claim of stages is larger than what there is,
+/// or a phase asks for what its own stages hold.
+#[test]
+fn claims_that_ask_in_vain_are_foreseen() {
+    const PLACES: [(&str, Option<usize>); 6] =
+        [("a", None), ("a", Some(0)), ("a", Some(1)), ("b", None), ("b", Some(0)), ("c", Some(0))];
+    let (mut foreseen, mut vain) = (0, 0);
+    for (held, other) in (0..1u32 << PLACES.len()).flat_map(|held| [(held, 0), (held, !held)]) {
+        for shape in
+            [Shape::default(), Shape { promise: true, max: None }, Shape { promise: false, max: Some(1) }]
+        {
+            let branches: &[&[(&str, &str, &[Rule])]] =
+                &[&[("a", "x! / y! |p", &[])], &[("b", "x! |p", &[])], &[("c", "x!", &[])]];
+            let mut builder = Builder::default().group(shape, branches);
+            for (at, (stage, phase)) in PLACES.iter().enumerate() {
+                for (of, resource) in [(held, "lock"), (other, "other")] {
+                    if of & 1 << at != 0 {
+                        builder = builder.holding(stage, *phase, resource);
+                    }
+                }
+            }
+            for capacity in 1..=3 {
+                let mut plan = builder.clone().done();
+                plan.resources.entry("lock".into()).and_modify(|permits| *permits = capacity);
+                let may = plan.may_claim_in_vain();
+                plan.join_claims();
+                let in_vain = plan.claims.iter().enumerate().any(|(at, claim)| {
+                    let joint = plan.stages[claim.stages[0].index()].claim;
+                    claim.uses.iter().any(|it| match joint {
+                        Some(joint) if joint != ClaimId(at as u32) => {
+                            plan.claims[joint.index()].uses.iter().any(|own| own.resource == it.resource)
+                        }
+                        Some(_) => it.permits > plan.resources[&it.resource],
+                        None => false,
+                    })
+                });
+                assert!(may || !in_vain, "{held:b} {other:b} {capacity}: {:?}", plan.claims);
+                foreseen += usize::from(!may);
+                vain += usize::from(in_vain);
+            }
+        }
+    }
+    assert!(foreseen > 50 && vain > 50, "{foreseen} {vain}");
+}
+
 #[test]
 fn a_phase_claims_by_itself_unless_it_holds_a_barrier() {
     let builder =
