@@ -183,3 +183,70 @@ fn what_an_ignored_step_added_stays_until_the_next_run() {
     world.run(&["version=3.10"]).exits(0);
     assert_eq!(world.names(2, "apps/v1", "Deployment"), ["shop"]);
 }
+
+/// Leaves no room in a region for a fifth pod.
+fn four_pods_at_most(world: &World, region: usize) {
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "full" }, "spec": { "hard": { "pods": "4" } },
+    });
+    world.apply_as(region, "somebody", &quota);
+    while world.get(region, "v1", "ResourceQuota", "full").unwrap()["status"]["used"]["pods"] != "3" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_canary_goes_whatever_came_of_what_was_to_take_its_place() {
+    let first = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = |rule: &str| {
+        format!(
+            "
+      phase few {{ step few = kubernetes.canary {{ replicas = 1, timeout = 1m }} }}
+      phase all {{ step all = kubernetes.promote {{ timeout = 1m, on failure {{ {rule} }} }} }}"
+        )
+    };
+    for rule in ["ignore", "succeed"] {
+        let Some(world) = world(&format!("promote_{rule}"), "rolling", first) else { return };
+        world.run(&["version=3.9"]).exits(0);
+        world.rewrite("rolling", "canary", first, &phases(rule));
+        four_pods_at_most(&world, 1);
+        let passed = world.run(&["version=3.10"]).exits(0);
+        let told = format!("{}{}", passed.out, passed.err);
+        assert!(told.contains("exceeded quota"), "{told}");
+        assert!(passed.err.contains("deleted what is left over: Deployment `shop-canary`"), "{told}");
+        for region in [1, 2] {
+            assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"]);
+        }
+        // What the new pods need stays. Without the canary there is room for them.
+        while world.serving(1, "shop") != [(format!("{IMAGE}:3.10"), 3)] {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(world.names(1, "v1", "ConfigMap").len(), if rule == "ignore" { 2 } else { 1 });
+        world.roll_back().exits(0);
+        for region in [1, 2] {
+            assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"]);
+            assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+        }
+    }
+}
+
+#[test]
+fn a_canary_that_an_earlier_run_left_goes_when_another_release_is_rolled_out() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let few = "phase one { step few = kubernetes.canary { replicas = 1, timeout = 1m } }";
+    let Some(world) = world("left_canary", "basic", rolling) else { return };
+    world.run(&["version=3.8"]).exits(0);
+    world.rewrite("basic", "basic", rolling, few);
+    world.run(&["version=3.9"]).exits(0);
+    let both = [(format!("{IMAGE}:3.8"), 3), (format!("{IMAGE}:3.9"), 1)];
+    assert_eq!(world.serving(2, "shop"), both, "a canary stays for as long as nothing else is said");
+    world.rewrite("basic", "basic", few, rolling);
+    let diff = world.diff(&["version=3.10"]).exits(0).out;
+    assert!(diff.contains("--- Deployment `shop-canary`\n+++ nothing, once"), "{diff}");
+    world.run(&["version=3.10"]).exits(0);
+    for region in [1, 2] {
+        assert_eq!(world.names(region, "apps/v1", "Deployment"), ["shop"]);
+        assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
+        assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1);
+    }
+}

@@ -86,6 +86,23 @@ fn a_canary_gets_its_share_of_the_requests() {
         assert_eq!(world.names(region, "v1", "Service"), ["shop"]);
         assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:3.10"), 3)]);
     }
+
+    // What fails over the Service never comes to the route.
+    let typed = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop" }, "spec": { "type": "NodePort" },
+    });
+    world.apply_as(1, "somebody", &typed);
+    world.manifest(&format!("{MANIFEST}{ROUTE}").replace(
+        "spec:\n  selector: { app: shop }\n",
+        "spec:\n  type: ClusterIP\n  selector: { app: shop }\n",
+    ));
+    let promote = "step promote = kubernetes.promote { timeout = 1m }";
+    world.edit("main.lockstep", promote, &promote.replace(" }", ", on failure { ignore } }"));
+    let passed = world.run(&["version=3.11"]).exits(0);
+    assert!(passed.err.contains("`.spec.type` belongs to \"somebody\""), "{}", passed.err);
+    assert_eq!(weights(&world, 1), whole);
+    assert_eq!(world.names(1, "v1", "Service"), ["shop"]);
+    assert_eq!(world.names(1, "apps/v1", "Deployment"), ["shop"]);
 }
 
 #[test]

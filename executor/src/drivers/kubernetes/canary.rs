@@ -136,36 +136,41 @@ pub(super) async fn promote(target: &Target, attempt: &Attempt) -> Result<Output
 
 /// Removes the canary, if there is one.
 pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
-    let Some(name) = Head::now(target).await?.canary else {
+    let before = Head::now(target).await?;
+    if before.canary.is_none() && before.leaving.is_none() {
         target.say("there is no canary");
         return Ok(());
-    };
-    let canary = Release::read(target, &name).await?;
+    }
     let head = Head::take(target, |head| {
         head.run.clone_from(&target.run);
+        head.retire_canary();
         Ok(())
     });
     let head = head.await?;
-    let work = async {
-        let current = match &head.current {
-            Some(current) => Release::read(target, current).await?,
-            None => Release::default(),
-        };
-        // Requests go elsewhere before the pods do.
-        if canary.all().any(is_route) {
-            apply(target, current.all().filter(|object| is_route(object)), head.epoch, Manner::Plain).await?;
+    held(target, head.epoch, remove(target, &head)).await?;
+    Head::change(target, head.epoch, |head| head.leaving = None).await.map(drop)
+}
+
+/// Removes what only the canary has that is to go. Gives the objects that were deleted.
+pub(super) async fn remove(target: &Target, head: &Head) -> Result<Vec<Id>, Failure> {
+    let Some(leaving) = &head.leaving else { return Ok(Vec::new()) };
+    let canary = Release::read(target, leaving).await?;
+    let mut stay = Vec::new();
+    for name in [&head.current, &head.pending, &head.canary].into_iter().flatten() {
+        stay.push(Release::read(target, name).await?);
+    }
+    // Requests go elsewhere before the pods do.
+    if canary.all().any(is_route) && head.current.is_some() {
+        apply(target, stay[0].all().filter(|object| is_route(object)), head.epoch, Manner::Plain).await?;
+    }
+    let mut deleted = Vec::new();
+    for id in canary.all().rev().map(Id::of).filter(|id| !stay.iter().any(|stays| stays.holds(id))) {
+        target.go_on()?;
+        if target.delete(&id, head.epoch).await? {
+            deleted.push(id);
         }
-        for object in canary.all().collect::<Vec<_>>().into_iter().rev() {
-            target.go_on()?;
-            let id = Id::of(object);
-            if !current.holds(&id) {
-                target.delete(&id, head.epoch).await?;
-            }
-        }
-        Ok(())
-    };
-    held(target, head.epoch, work).await?;
-    Head::change(target, head.epoch, |head| head.canary = None).await.map(drop)
+    }
+    Ok(deleted)
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
         Some(_) => Vec::new(),
         None => narrowed(target, &serving, |it| deployments(&release, it).next().is_some()).await?,
     };
-    let staging = Deployment { first, applied: |_, object| !switches(object), completes: false };
+    let staging =
+        Deployment { first, applied: |_, object| !switches(object), completes: false, alone: false };
     deploy(target, attempt, &release, staging).await
 }
 

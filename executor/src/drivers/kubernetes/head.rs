@@ -35,6 +35,8 @@ pub(super) struct Head {
     pub pending: Option<String>,
     /// The release that a canary runs.
     pub canary: Option<String>,
+    /// That of a canary which is to go: another release takes its place, or somebody removes it.
+    pub leaving: Option<String>,
     /// The run that changed the instance last.
     pub run: String,
     /// The run that has the say: the last one that looked at the instance in order to change it.
@@ -61,6 +63,7 @@ pub(super) struct Head {
 const CURRENT: &str = "lockstep/current";
 const PENDING: &str = "lockstep/pending";
 const CANARY: &str = "lockstep/canary";
+const LEAVING: &str = "lockstep/leaving";
 const RUN: &str = "lockstep/run";
 const CLAIM: &str = "lockstep/claim";
 const REVISION: &str = "lockstep/revision";
@@ -80,6 +83,7 @@ impl Head {
             current: annotation(CURRENT),
             pending: annotation(PENDING),
             canary: annotation(CANARY),
+            leaving: annotation(LEAVING),
             run: annotation(RUN).unwrap_or_default(),
             claim: annotation(CLAIM).unwrap_or_default(),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
@@ -107,6 +111,11 @@ impl Head {
             self.addresses.clear();
             self.run = run.to_string();
         }
+    }
+
+    /// The canary, if there is one, is to go.
+    pub fn retire_canary(&mut self) {
+        self.leaving = self.canary.take().or_else(|| self.leaving.take());
     }
 
     /// The release of that name is in place from now on.
@@ -179,6 +188,7 @@ impl Head {
                     CURRENT: self.current.as_deref().unwrap_or_default(),
                     PENDING: self.pending.as_deref().unwrap_or_default(),
                     CANARY: self.canary.as_deref().unwrap_or_default(),
+                    LEAVING: self.leaving.as_deref().unwrap_or_default(),
                     RUN: self.run,
                     CLAIM: self.claim,
                     REVISION: self.revision.to_string(),

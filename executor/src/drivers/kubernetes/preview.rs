@@ -50,6 +50,7 @@ pub(super) async fn changes(target: &Target, calls: &[Call], module: &Path) -> R
         current: first.clone(),
         pending: None,
         canary: stored(target, head.canary.as_deref()).await?.unwrap_or_default(),
+        leaving: stored(target, head.leaving.as_deref()).await?.unwrap_or_default(),
         extra: Vec::new(),
     };
     for (index, call) in calls.iter().enumerate() {
@@ -89,6 +90,8 @@ struct Sight<'a> {
     current: Option<Release>,
     pending: Option<Release>,
     canary: Release,
+    /// A canary that goes when the run has ended.
+    leaving: Release,
     /// What `apply` steps have added.
     extra: Vec<Json>,
 }
@@ -101,8 +104,9 @@ impl Sight<'_> {
                 let release = Release { objects, extra: self.extra.clone(), ..Release::default() };
                 self.write(index, call, &release, |_| true).await?;
                 (self.current, self.pending, self.untouched) = (Some(release), None, false);
-                if call.step == "promote" {
-                    self.end_canary(index).await?;
+                match call.step.as_str() {
+                    "promote" => self.end_canary(index).await?,
+                    _ => self.leaving.extra.extend(std::mem::take(&mut self.canary).objects),
                 }
             }
             "canary" => {
@@ -308,6 +312,8 @@ impl Sight<'_> {
         let there = self.now.iter().filter(|(_, now)| now.is_some()).map(|(id, _)| id.clone());
         let mut ids: Vec<Id> = first.all().map(Id::of).collect();
         ids.extend(there.filter(|id| !first.holds(id)));
+        let leaving = std::mem::take(&mut self.leaving);
+        ids.extend(leaving.all().map(Id::of).filter(|id| !ids.contains(id)).collect::<Vec<_>>());
         for id in ids.into_iter().rev().filter(|id| !kept.iter().any(|kept| kept.holds(id))) {
             self.gone(None, id.clone()).await?;
             if id.kind == "HorizontalPodAutoscaler" && self.now.get(&id) == Some(&None) {

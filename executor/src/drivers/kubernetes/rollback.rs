@@ -64,7 +64,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         // What others had put there is looked at anew by the next run: they may change it meanwhile.
         head.current = to.clone().filter(|_| !release.found);
         head.pending = None;
-        head.canary = None;
+        (head.canary, head.leaving) = (None, None);
         // Nothing of what was taken back is left, and the run before may be taken back next.
         head.tidy = true;
         head.taken_back(&target.run, to.as_deref().unwrap_or_default());

@@ -3,6 +3,7 @@
 
 use super::addresses;
 use super::apply::{delete_others, held};
+use super::canary;
 use super::colours;
 use super::head::Head;
 use super::object::{Id, number};
@@ -38,7 +39,9 @@ pub(super) async fn seal(
         return Ok(Vec::new());
     }
     let work = async {
-        let (head, deleted) = unfinished(target, head.clone(), passed).await?;
+        let (head, mut deleted) = unfinished(target, head.clone(), passed).await?;
+        // Where what was to take a canary's place did not get to its end.
+        deleted.extend(canary::remove(target, &head).await?);
         let mut deleted: Vec<String> = deleted.iter().map(Id::to_string).collect();
         let mut history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
         let (told, current) = tidy(target, &Head { history: history.clone(), ..head }).await?;
@@ -51,6 +54,7 @@ pub(super) async fn seal(
     let (history, deleted) = held(target, head.epoch, work).await?;
     let closed = Head::close(target, head.epoch, |head| {
         head.history.clone_from(&history);
+        head.leaving = None;
         head.tidy = true;
     });
     closed.await?;

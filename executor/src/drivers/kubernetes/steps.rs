@@ -125,11 +125,14 @@ pub(super) struct Deployment {
     pub applied: fn(&Release, &Json) -> bool,
     /// Whether it is in place then.
     pub completes: bool,
+    /// Whether a canary that is there has to go for it.
+    pub alone: bool,
 }
 
 impl Deployment {
     /// All of it.
-    pub const WHOLE: Deployment = Deployment { first: Vec::new(), applied: |_, _| true, completes: true };
+    pub const WHOLE: Deployment =
+        Deployment { first: Vec::new(), applied: |_, _| true, completes: true, alone: true };
 }
 
 /// Puts a release in place, and gives its number.
@@ -144,7 +147,13 @@ pub(super) async fn deploy(
         target.make_namespace(object).await?;
     }
     release.store(target).await?;
-    let head = begin(target, &name, |head| head.pending = Some(name.clone())).await?;
+    let begun = begin(target, &name, |head| {
+        head.pending = Some(name.clone());
+        if deployment.alone {
+            head.retire_canary();
+        }
+    });
+    let head = begun.await?;
     let manner = match attempt.call.arguments.get("force").and_then(Value::as_bool) {
         Some(true) => Manner::Forced,
         _ => Manner::Plain,

@@ -61,6 +61,7 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
         first: Vec::new(),
         applied: |_, object| scales(object),
         completes: release.colour.is_none() || head.pending.is_none(),
+        alone: false,
     };
     deploy(target, attempt, &release, scaling).await.map(drop)
 }
@@ -100,6 +101,7 @@ pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(),
         first: Vec::new(),
         applied: |release, object| release.extra.contains(object),
         completes: release.colour.is_none() || head.pending.is_none(),
+        alone: false,
     };
     deploy(target, attempt, &release, adding).await.map(drop)
 }
