@@ -293,6 +293,54 @@ fn what_was_deleted_comes_back() {
     }
 }
 
+/// On a cluster of one family of addresses, there is one.
+#[test]
+fn a_service_comes_back_with_the_addresses_of_all_its_families() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end("phase one { step gone = kubernetes.delete {} }");
+    let Some(world) = world("families", "rolling", rolling) else { return };
+    world.manifest(
+        &MANIFEST
+            .replace("  ports: [{ port: 80 }]", "  ipFamilyPolicy: PreferDualStack\n  ports: [{ port: 80 }]"),
+    );
+    world.run(&["version=3.9"]).exits(0);
+    let spec = |region| world.get(region, "v1", "Service", "shop").unwrap()["spec"].clone();
+    let all = |spec: serde_json::Value| spec["clusterIPs"].as_array().unwrap().clone();
+    let before = [all(spec(1)), all(spec(2))];
+    if before[0].len() == 1 {
+        eprintln!("SKIPPED: the second family; the clusters have one");
+    }
+    world.rewrite("rolling", "basic", rolling, &phases);
+    let failed = world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert!(failed.err.contains("Service `shop` has the cluster IP "), "{}", failed.err);
+    assert_eq!([all(spec(1)), all(spec(2))], before);
+    // They are nobody's, so that whoever says less of them does not take them away.
+    let service = world.get(1, "v1", "Service", "shop").unwrap();
+    for entry in service["metadata"]["managedFields"].as_array().unwrap() {
+        let fields = entry["fieldsV1"]["f:spec"].to_string();
+        assert!(!fields.contains("f:clusterIP"), "{entry}");
+    }
+    world.rewrite("basic", "rolling", &phases, rolling);
+    world.run(&["version=3.10"]).exits(0);
+    assert_eq!([all(spec(1)), all(spec(2))], before);
+    world.rewrite("rolling", "basic", rolling, &phases);
+
+    // Where the second one is somebody else's by then, the first one is had still.
+    world.run(&["version=3.9"]).exits(0);
+    if let [first, second] = before[0].as_slice() {
+        let other = serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "other" },
+            "spec": { "clusterIP": second, "clusterIPs": [second], "ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack",
+                      "ports": [{ "port": 80 }] },
+        });
+        world.apply_as(1, "somebody", &other);
+        let back = world.roll_back().exits(0);
+        assert!(back.err.contains("gets another cluster IP than it had: "), "{}", back.err);
+        assert_eq!(spec(1)["clusterIP"], *first);
+        assert_ne!(all(spec(1)), before[0]);
+    }
+}
+
 #[test]
 fn jobs_run_to_their_end() {
     let phases = "phase one { step migrate = kubernetes.job { manifest = \"job.yaml\", timeout = 1m } }";

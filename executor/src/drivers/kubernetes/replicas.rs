@@ -4,6 +4,7 @@
 //! The number is written when the workload is made and let go of right after that, so that it belongs to nobody until an
 //! autoscaler or a person sets another. In between a mark says that it still is to be let go of, whenever the process ends.
 
+use super::addresses;
 use super::cluster::MANAGER;
 use super::colours::COLOUR;
 use super::fields;
@@ -94,7 +95,10 @@ pub(super) async fn let_go(target: &Target, id: &Id, live: Json, epoch: u64) -> 
     if !is_given(&live) {
         return Ok(live);
     }
-    let path = ["f:spec", if id.kind == "Service" { "f:clusterIP" } else { "f:replicas" }].map(String::from);
+    let given = match id.kind.as_str() {
+        "Service" => &["f:clusterIP", "f:clusterIPs"][..],
+        _ => &["f:replicas"],
+    };
     for _ in 0..WRITES {
         let Some(whole) = target.whole(id).await? else { return Ok(live) };
         if !is_given(&whole) {
@@ -103,13 +107,16 @@ pub(super) async fn let_go(target: &Target, id: &Id, live: Json, epoch: u64) -> 
         let mut managers = whole["metadata"]["managedFields"].clone();
         for entry in managers.as_array_mut().into_iter().flatten() {
             if entry["manager"] == MANAGER {
-                fields::unname(&mut entry["fieldsV1"], &path);
+                for field in given {
+                    fields::unname(&mut entry["fieldsV1"], &["f:spec", field].map(String::from));
+                }
             }
         }
         let Some(free) = target.manage(id, &whole, managers, Some(GIVEN), epoch).await? else { continue };
-        target.say(&match text(&free, &["spec", "clusterIP"]) {
-            Some(address) => format!("{id} has the cluster IP {address} again"),
-            None => {
+        let addresses = addresses::of(&free);
+        target.say(&match addresses.is_empty() {
+            false => format!("{id} has the cluster IP {} again", addresses.join(" and ")),
+            true => {
                 let replicas = number(&free, &["spec", "replicas"]).unwrap_or(1);
                 format!("{id} starts with {replicas} replicas; who scales it has the say from here on")
             }

@@ -278,7 +278,8 @@ impl Target {
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
         let forced = format!("{plain}&force=true");
         let mut left: Vec<Path> = Vec::new();
-        let mut refused = None;
+        // How many of the addresses that a Service had are asked for.
+        let mut had = usize::MAX;
         for _ in 0..WRITES {
             let live = self.get(&id).await?;
             let mut taken = live.as_ref().map(|live| Taken::of(live, &self.run)).unwrap_or_default();
@@ -311,13 +312,13 @@ impl Target {
                 }
             }
             replicas::settle(self, &mut wanted, live.as_ref(), say).await?;
-            let address = match manner {
-                Manner::Dry => None,
+            let mut asked = match manner {
+                Manner::Dry => Vec::new(),
                 _ => addresses::wanted(self, &wanted, live.as_ref()).await?,
             };
-            let address = address.filter(|address| Some(address) != refused.as_ref());
-            if let Some(address) = &address {
-                wanted["spec"]["clusterIP"] = address.as_str().into();
+            asked.truncate(had);
+            addresses::ask(&mut wanted, &asked);
+            if !asked.is_empty() {
                 annotate(&mut wanted, GIVEN, "true");
             }
             if manner == Manner::Back {
@@ -374,10 +375,10 @@ impl Target {
                 Ok(applied) => return Ok((applied, conflict)),
                 Err(problem) if problem.outdated() => {}
                 Err(Problem::Status(status))
-                    if address.is_some() && addresses::is_refused(&status.message) =>
+                    if !asked.is_empty() && addresses::are_refused(&status.message) =>
                 {
                     self.say(&format!("{id} gets another cluster IP than it had: {}", status.message));
-                    refused = address;
+                    had = asked.len() - 1;
                 }
                 Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
             }
