@@ -34,7 +34,7 @@ pub use graph::{Edge, Graph, Node, NodeKind};
 pub use late::late;
 pub use plan::*;
 pub use rehearsal::{Rehearsal, Shown, every_failure, untried};
-pub use simulate::{Scenario, Simulation, simulate};
+pub use simulate::{Patience, Scenario, Simulation, simulate};
 pub use tickets::{Rival, suffices};
 pub use value::*;
 pub use worlds::{Readable, type_of_output};

@@ -6,7 +6,7 @@ use crate::effect::unfailed;
 use crate::late::{Which, late, slow};
 use crate::longest::at_most;
 use crate::machine::{BarrierState, StepStatus, is_promised};
-use crate::simulate::{Scenario, Simulation, simulate};
+use crate::simulate::{Patience, Scenario, Simulation, simulate};
 use crate::twins::Twins;
 use crate::worlds::{Given, Readable, Worlds};
 use crate::{
@@ -187,22 +187,31 @@ impl Rehearsal {
 
 /// What breaks a promise although it does not where everything is as fast as it can be: when the others have come far by
 /// then, are far behind, or are in the middle of a change.
-fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen) -> Option<Played> {
+///
+/// What breaks it as well when the failure does not come, which is what `without` says, is another matter, and has rows of its own.
+fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen, without: &Scenario) -> Option<Played> {
     let own = own_branch(plan, fail);
     let forward = |step: &Step| step.role == Role::Forward;
     let here = |step: &Step| Some(branch_of(plan, step.stage)) == own;
     let tries: [(&Which<'_>, bool); 2] =
         [(&|_, step| forward(step) && here(step), true), (&|_, step| forward(step) && !here(step), false)];
-    let scenarios = [false, true].into_iter().flat_map(|patient| {
+    let scenarios = [Patience::Usual, Patience::Away].into_iter().flat_map(|patience| {
         tries.iter().map(move |(which, mine)| {
             let approvals = |it: &Approval| *mine == (Some((it.item, it.branch)) == own);
-            Scenario { patient, ..slow(plan, scenario, which, &approvals) }
+            Scenario { patience, ..slow(plan, scenario, which, &approvals) }
         })
     });
     let midway = midway(plan, scenario, fail);
-    let mut played = scenarios.chain(midway).map(|it| Played::of(plan, &it));
+    let mut played = scenarios.chain(midway).map(|it| (Played::of(plan, &it), it));
     let breaks = |it: &Simulation| !it.broken.is_empty() && unfailed(plan, it, fail).is_none();
-    played.find(|it| breaks(&it.simulation))
+    let else_broken = |slow: &Scenario| {
+        let (fail, shares, refuse) = (without.fail.clone(), without.shares.clone(), without.refuse.clone());
+        let unfailing = Scenario { fail, shares, refuse, ..slow.clone() };
+        !simulate(plan, &unfailing).broken.is_empty()
+    };
+    let waits = matches!(fail.what, Fallible::Wait(_));
+    let found = played.find(|(it, slow)| breaks(&it.simulation) && (waits || !else_broken(slow)));
+    found.map(|(played, _)| played)
 }
 
 /// Scenarios in which the failure comes while others are in the middle of a change: of the first of every lane, of the second,
@@ -296,34 +305,85 @@ struct Played {
 
 impl Played {
     fn of(plan: &Plan, scenario: &Scenario) -> Self {
-        Played { simulation: simulate(plan, scenario), away: scenario.patient }
+        Played { simulation: simulate(plan, scenario), away: scenario.patience == Patience::Away }
     }
 }
 
-/// How an execution that the proof found can be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an execution that the proof found can be shown, the plainest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shown {
     /// With steps that are fast or slow, and people who are.
     Plainly,
+    /// A wait runs out when that step fails so before: its rules try it again, or ask, for longer.
+    After(StepId, Kind),
     /// Only where the process is away for a while.
     Away,
+    /// Only where something takes longer than its steps may, such as finding out what a target runs.
+    Slower,
     /// By nothing that a rehearsal can choose.
     Not,
 }
 
 /// Whether a rehearsal of a failure, about which people answer like that, breaks the promise of a group of that number.
 pub(crate) fn shown(plan: &Plan, group: u32, fail: Chosen, answer: Option<Answer>) -> Shown {
-    let mut scenario = Scenario::default();
+    // A skeleton does not say which targets are one, so nobody takes turns.
+    let mut scenario = Scenario { alone: true, ..Scenario::default() };
     approve(plan, &mut scenario);
     if let (Fallible::Step(step), Some(answer)) = (fail.what, answer) {
         scenario.answers.insert(Question::Step(step), answer);
     }
-    match rehearse(plan, scenario, Some(fail), true) {
-        Some(row) if !row.happens || !row.broken.contains(&group) => Shown::Not,
-        Some(row) if row.away => Shown::Away,
-        Some(_) => Shown::Plainly,
-        None => Shown::Not,
+    match (rehearse(plan, scenario.clone(), Some(fail), true), fail.what) {
+        (Some(row), _) if row.happens && row.broken.contains(&group) => match row.away {
+            true => Shown::Away,
+            false => Shown::Plainly,
+        },
+        (_, Fallible::Wait(place)) => after(plan, group, &scenario, place).unwrap_or(Shown::Slower),
+        _ if has_time(plan, group, &scenario, fail) => Shown::Slower,
+        _ => Shown::Not,
     }
+}
+
+/// A failure elsewhere whose rules take longer than a wait lasts.
+fn after(plan: &Plan, group: u32, scenario: &Scenario, place: PlaceId) -> Option<Shown> {
+    const MOST: usize = 32;
+    let own = plan.places[place.index()].branch;
+    let item = plan.barriers[plan.places[place.index()].barrier.index()].item;
+    let elsewhere = plan.steps.iter().zip(0..).filter(|(step, _)| {
+        let (of, branch) = branch_of(plan, step.stage);
+        step.role == Role::Forward && of == item && branch != own
+    });
+    let failures = elsewhere.flat_map(|(step, at)| {
+        let rules = step.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+        let slow =
+            rules.filter(|rule| matches!(rule.reaction, Reaction::Retry { .. } | Reaction::Ask { .. }));
+        slow.map(move |rule| (StepId(at), rule.kinds.first().copied().unwrap_or(Kind::Application)))
+    });
+    failures.take(MOST).find_map(|(step, kind)| {
+        let mut scenario = scenario.clone();
+        scenario.fail(Chosen { what: Fallible::Step(step), kind, share: None });
+        let simulation = simulate(plan, &scenario);
+        let ran_out = |(_, it): &(u64, Happening)| {
+            matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place)
+        };
+        let shows = simulation.broken.contains(&group) && simulation.events.iter().any(ran_out);
+        shows.then_some(Shown::After(step, kind))
+    })
+}
+
+/// Whether a failure breaks a promise once no wait at a barrier ever runs out.
+fn has_time(plan: &Plan, group: u32, scenario: &Scenario, fail: Chosen) -> bool {
+    let mut scenario = Scenario { patience: Patience::Endless, ..scenario.clone() };
+    scenario.fail(fail);
+    let own = own_branch(plan, fail);
+    let here = |step: &Step| Some(branch_of(plan, step.stage)) == own;
+    let tries: [&Which<'_>; 3] =
+        [&|_, _| false, &|_, step| step.role == Role::Forward && !here(step), &|_, step| {
+            step.role == Role::Forward && here(step)
+        }];
+    tries.into_iter().any(|which| {
+        let simulation = simulate(plan, &slow(plan, &scenario, which, &|_| false));
+        simulation.broken.contains(&group) && unfailed(plan, &simulation, fail).is_none()
+    })
 }
 
 /// Approvals that the scenario says nothing about are given.
@@ -337,6 +397,7 @@ fn approve(plan: &Plan, scenario: &mut Scenario) {
 
 /// Plays one scenario with a failure; nothing where it is a wait that slow steps do not make run out.
 fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable: bool) -> Option<Rehearsal> {
+    let without = scenario.clone();
     match fail {
         Some(Chosen { what: Fallible::Wait(place), .. }) => scenario = late(plan, &scenario, place)?,
         Some(chosen) => scenario.fail(chosen),
@@ -344,7 +405,7 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable
     }
     let (mut played, happens) = lead_there(plan, &scenario, fail);
     if let Some(fail) = fail.filter(|_| happens && breakable && played.simulation.broken.is_empty()) {
-        played = worst(plan, &scenario, fail).unwrap_or(played);
+        played = worst(plan, &scenario, fail, &without).unwrap_or(played);
     }
     let Played { simulation, away } = played;
     Some(Rehearsal {
@@ -364,7 +425,7 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable
 
 /// Plays a failure, and says whether it happens. Where others come in its way, for they fail themselves or wait for less long
 /// than it takes, they come later: everything that anybody does may be fast or slow. In the end nobody's patience runs out: the
-/// clocks of barriers stand still while nobody carries the run out, those of steps do not. Then only what is never begun
+/// clocks of barriers stand still while nobody carries the run out, those of steps do not ([`Patience::Away`]). Then only what is never begun
 /// does not fail.
 fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Played, bool) {
     let plain = Played::of(plan, scenario);
@@ -394,10 +455,10 @@ fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Played
         (&|id, step| forward(step) && Fallible::Step(id) != fail.what, false),
         (&|_, _| false, false),
     ];
-    let scenarios = [false, true].into_iter().flat_map(|patient| {
+    let scenarios = [Patience::Usual, Patience::Away].into_iter().flat_map(|patience| {
         tries.iter().map(move |(which, all)| {
             let approvals = |it: &Approval| *all || Some((it.item, it.branch)) != own;
-            Scenario { patient, ..slow(plan, scenario, which, &approvals) }
+            Scenario { patience, ..slow(plan, scenario, which, &approvals) }
         })
     });
     let found = scenarios.map(|it| Played::of(plan, &it)).find(|it| happens(&it.simulation));
@@ -419,7 +480,7 @@ fn held_up(
     let steps = scenario.fail.keys().copied().filter(forward).map(Fallible::Step);
     let refused = scenario.refuse.keys().copied().map(Fallible::Approval);
     let mut failing: BTreeSet<Fallible> = steps.chain(refused).filter(|it| *it != what).collect();
-    let play = |held: &BTreeSet<Fallible>, patient: bool| {
+    let play = |held: &BTreeSet<Fallible>, patience: Patience| {
         let which = |id: StepId, _: &Step| held.contains(&Fallible::Step(id));
         let held_approval = |it: &Approval| {
             held.iter().any(|held| match held {
@@ -427,13 +488,13 @@ fn held_up(
                 _ => false,
             })
         };
-        Played::of(plan, &Scenario { patient, ..slow(plan, scenario, &which, &held_approval) })
+        Played::of(plan, &Scenario { patience, ..slow(plan, scenario, &which, &held_approval) })
     };
     // Each time another one may be the first to fail by itself.
     for _ in 0..=plan.stages.len().min(MOST_HELD) {
         let mut before = BTreeSet::new();
-        for patient in [false, true] {
-            let played = play(&failing, patient);
+        for patience in [Patience::Usual, Patience::Away] {
+            let played = play(&failing, patience);
             if happens(&played.simulation) {
                 return Some(played);
             }
@@ -453,8 +514,8 @@ fn held_up(
         let held = failing.iter().enumerate().filter(|(at, _)| picked & (1 << at) != 0);
         held.map(|(_, held)| *held).collect::<BTreeSet<_>>()
     });
-    some.flat_map(|held| [(held.clone(), false), (held, true)])
-        .map(|(held, patient)| play(&held, patient))
+    some.flat_map(|held| [(held.clone(), Patience::Usual), (held, Patience::Away)])
+        .map(|(held, patience)| play(&held, patience))
         .find(|it| happens(&it.simulation))
 }
 

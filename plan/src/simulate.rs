@@ -10,6 +10,20 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the clocks of waits at barriers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Patience {
+    /// As clocks do.
+    #[default]
+    Usual,
+    /// Nobody carries the run out for as long as that helps those who wait: clocks of barriers stand still then, those of steps
+    /// and questions do not. A wait before another attempt is counted by who carries the run out, and so are those at
+    /// barriers meanwhile.
+    Away,
+    /// They never run out.
+    Endless,
+}
+
 /// What is chosen; everything else succeeds at once, and questions go unanswered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scenario {
@@ -25,8 +39,8 @@ pub struct Scenario {
     pub takes: BTreeMap<StepId, u64>,
     /// How long people take to answer other questions, in milliseconds.
     pub takes_to_answer: BTreeMap<Question, u64>,
-    /// Whether waits at barriers never run out.
-    pub patient: bool,
+    /// How the clocks of waits at barriers go.
+    pub patience: Patience,
     /// The wait at a barrier that is the first to run out, of those that do at the same moment.
     pub first: Option<PlaceId>,
     /// Whether nothing of the run waits for what else of it holds: every claim is granted at once, and drivers take no turns.
@@ -135,6 +149,7 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
         next: 0,
         agenda: BTreeMap::new(),
         timers: BTreeMap::new(),
+        still: BTreeMap::new(),
         running: BTreeMap::new(),
         queue: Queue::new(plan),
         roots: Roots::new(plan),
@@ -148,6 +163,7 @@ fn play(plan: &Plan, scenario: &Scenario) -> Simulation {
         (world.now, world.wave) = (time, if wave == u32::MAX { 0 } else { wave });
         if let Event::TimerFired(timer) = &event {
             world.timers.remove(timer);
+            world.stand_still();
         }
         match &event {
             Event::StepEnded { step, .. } => {
@@ -182,6 +198,8 @@ struct World<'a> {
     next: u64,
     agenda: BTreeMap<When, Event>,
     timers: BTreeMap<Timer, When>,
+    /// Clocks of barriers that stand still, with what is left on them.
+    still: BTreeMap<Timer, u64>,
     /// What runs, with the event that will end it; nothing where only being stopped does.
     running: BTreeMap<StepId, Option<When>>,
     queue: Queue<'a>,
@@ -249,15 +267,13 @@ impl World<'_> {
                     self.running.insert(step, Some(key));
                 }
             }
-            Command::StartTimer { timer: Timer::Barrier(_), .. } if self.scenario.patient => {}
-            Command::StartTimer { timer, after, .. } => {
-                let key = self.at(after, Event::TimerFired(timer));
-                self.timers.insert(timer, key);
-            }
+            Command::StartTimer { timer, after, .. } => self.start(timer, after),
             Command::StopTimer(timer) => {
+                self.still.remove(&timer);
                 if let Some(key) = self.timers.remove(&timer) {
                     self.agenda.remove(&key);
                 }
+                self.stand_still();
             }
             Command::Ask { question, .. } => {
                 let again = !self.answered.insert(question);
@@ -290,6 +306,43 @@ impl World<'_> {
             }
             Command::Announce(happening) => self.events.push((self.now, happening)),
             Command::Unask(_) | Command::Notify { .. } | Command::Finish(_) => {}
+        }
+    }
+
+    fn start(&mut self, timer: Timer, after: u64) {
+        match (timer, self.scenario.patience) {
+            (Timer::Barrier(_), Patience::Endless) => return,
+            (Timer::Barrier(_), Patience::Away) if !self.counts() => {
+                self.still.insert(timer, after);
+                return;
+            }
+            _ => {}
+        }
+        let key = self.at(after, Event::TimerFired(timer));
+        self.timers.insert(timer, key);
+        if self.scenario.patience == Patience::Away && self.counts() {
+            for (timer, left) in std::mem::take(&mut self.still) {
+                let key = self.at(left, Event::TimerFired(timer));
+                self.timers.insert(timer, key);
+            }
+        }
+    }
+
+    /// Whether a wait before another attempt is counted.
+    fn counts(&self) -> bool {
+        let from = Timer::Backoff(StepId(0), 0);
+        self.timers.range(from..).next().is_some_and(|(timer, _)| matches!(timer, Timer::Backoff(..)))
+    }
+
+    /// Lets the clocks of barriers stand still again as soon as nobody has to be there to count anything else.
+    fn stand_still(&mut self) {
+        if self.scenario.patience != Patience::Away || self.counts() {
+            return;
+        }
+        let waits = self.timers.extract_if(.., |timer, _| matches!(timer, Timer::Barrier(_)));
+        for (timer, key) in waits {
+            self.agenda.remove(&key);
+            self.still.insert(timer, key.0.saturating_sub(self.now));
         }
     }
 

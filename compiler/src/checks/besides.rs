@@ -4,7 +4,7 @@
 use super::passed_over::passed_over;
 use lockstep_plan::proof::{Counterexample, Fault};
 use lockstep_plan::{
-    Happening, PlaceId, Plan, Question, Reaction, Shown, StepId, Verdict, Work, format_duration,
+    Happening, Kind, PlaceId, Plan, Question, Reaction, Shown, StepId, Verdict, Work, format_duration,
     question_name,
 };
 
@@ -28,7 +28,9 @@ pub enum Besides {
     PassedOver(StepId),
     /// The process is away for a while.
     Away,
-    /// A wait runs out although no step that is waited for is slow enough.
+    /// That step fails so, and what its rules do takes longer than the wait.
+    After(StepId, Kind),
+    /// No step that is waited for is slow enough, and nobody is away for long enough.
     Slower,
 }
 
@@ -69,8 +71,12 @@ pub fn besides(plan: &Plan, found: &Counterexample) -> Vec<Besides> {
     match found.shown {
         Shown::Plainly => all.retain(|it| !lies_still(it)),
         Shown::Away if !all.iter().any(lies_still) => all.push(Besides::Away),
-        Shown::Not if matches!(found.fault, Fault::Waited(_)) => all.push(Besides::Slower),
-        _ => {}
+        Shown::After(step, kind) => all.push(Besides::After(step, kind)),
+        Shown::Slower => {
+            all.retain(|it| !lies_still(it));
+            all.push(Besides::Slower);
+        }
+        Shown::Away | Shown::Not => {}
     }
     all
 }
@@ -146,6 +152,10 @@ impl Besides {
             }
             Besides::Away => {
                 "nobody carries the run out for a while (the clocks of barriers stand still then)".to_owned()
+            }
+            Besides::After(step, kind) => {
+                let name = &plan.steps[step.index()].name;
+                format!("`{name}` has failed ({kind}) and is tried again or asked about for longer")
             }
             Besides::Slower => "the others take longer than their steps may".to_owned(),
         }

@@ -4,8 +4,8 @@ use crate::promises::{broken, cases_of};
 use lockstep_compiler::{Diagnostic, Program, Purpose, lower_for};
 use lockstep_plan::proof::{Standing, standing};
 use lockstep_plan::{
-    Answer, ApprovalId, Chosen, Fallible, Happening, Kind, PlaceId, Plan, Question, Role, Scenario, StageId,
-    StepId, Value, ValueType, late, question_name, questions, simulate,
+    Answer, ApprovalId, Chosen, Fallible, Happening, Kind, Patience, PlaceId, Plan, Question, Role, Scenario,
+    StageId, StepId, Value, ValueType, late, question_name, questions, simulate,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +24,8 @@ const FILES: &[&str] = &[
 const NOT_CHOSEN: &[&str] = &[
     // The words of a failure are nobody's choice.
     "and one that asks for words: they can be any",
+    // Finding out what a target runs takes as long as it takes.
+    "a wait before another attempt outlasts another's wait: nobody can be away then",
     // What is given for a parameter is looked at before anything begins, and refused.
     "a later stage of a lane may fail before its first step: nobody knows whether the pattern is one",
 ];
@@ -71,6 +73,13 @@ impl Told<'_> {
         let message = &self.story.message;
         let name = |before: &str, after: &str| between(message, before, after);
         if let Some(name) = name("when the wait at `", "` runs out") {
+            let before = message.split(", `").filter_map(|it| it.split_once("` has failed ("));
+            if let Some((step, rest)) = before.last() {
+                let (what, kind) =
+                    (Fallible::Step(self.step(step)), Kind::from_name(rest.split_once(')')?.0)?);
+                scenario.fail(Chosen { what, kind, share: None });
+                return Some(scenario);
+            }
             let at = self.plan.places.iter().position(|place| place.name == name)?;
             return late(self.plan, &scenario, PlaceId(at as u32));
         }
@@ -249,8 +258,11 @@ impl Told<'_> {
 
     /// Whether a rehearsal shows the story; what is wrong where none does.
     fn played(&self) -> Result<(), String> {
-        let patient = self.story.message.contains("nobody carries the run out for a while");
-        let mut plain = Scenario { patient, ..Scenario::default() };
+        let patience = match self.story.message.contains("nobody carries the run out for a while") {
+            true => Patience::Away,
+            false => Patience::Usual,
+        };
+        let mut plain = Scenario { patience, ..Scenario::default() };
         self.answers(&mut plain);
         let mut wrong = String::from("it cannot be chosen");
         for outputs in self.given() {

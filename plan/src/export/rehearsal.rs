@@ -2,10 +2,10 @@
 
 use super::json::{StageJson, barrier_word};
 use super::text::quoted;
-use crate::machine::BarrierState;
+use crate::machine::{BarrierState, is_approval};
 use crate::{
-    Chosen, Fallible, Plan, Readable, Rehearsal, RunFact, RunOutcome, StageOutcome, StepId, format_duration,
-    question_name,
+    Chosen, Fallible, Plan, Question, Readable, Rehearsal, RunFact, RunOutcome, StageOutcome, StepId,
+    format_duration, question_name,
 };
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,11 +100,20 @@ fn source_name(plan: &Plan, source: &Readable) -> String {
     }
 }
 
-fn not_tried(plan: &Plan, untried: &[StepId]) -> Vec<String> {
+fn not_tried(plan: &Plan, rows: &[Rehearsal], untried: &[StepId]) -> Vec<String> {
+    // Approvals are given, and refused in rows of their own.
+    let asks = |row: &Rehearsal| {
+        row.asked.iter().any(|(question, _)| match question {
+            Question::Step(step) => !is_approval(&plan.steps[step.index()]),
+            Question::Place(_) => true,
+            Question::Approval(_) => false,
+        })
+    };
+    let answers = rows.iter().any(asks).then(|| "answers that were not chosen with --answer".to_owned());
     let values = untried
         .iter()
         .map(|step| format!("values with which {} runs, for none were found", plan.steps[step.index()].name));
-    NOT_TRIED.into_iter().map(str::to_owned).chain(values).collect()
+    NOT_TRIED.into_iter().map(str::to_owned).chain(answers).chain(values).collect()
 }
 
 /// The form of a matrix, of which `chosen` fails in every row; `untried` are the steps that [`crate::untried`] names.
@@ -117,7 +126,7 @@ pub fn rehearsal_json<'a>(
     RehearsalJson {
         version: 1,
         scenarios: Scenarios { plan, rows, chosen, barriers: plan.barrier_names() },
-        not_tried: not_tried(plan, untried),
+        not_tried: not_tried(plan, rows, untried),
     }
 }
 
@@ -171,7 +180,7 @@ pub fn rehearsal_text(plan: &Plan, rows: &[Rehearsal], chosen: &[Chosen], untrie
     if rows.iter().any(|row| !row.outside.is_empty()) {
         let _ = writeln!(out, "Outside the promise: it assumes that steps work which undo something.");
     }
-    let _ = writeln!(out, "Not tried: {}.", not_tried(plan, untried).join("; "));
+    let _ = writeln!(out, "Not tried: {}.", not_tried(plan, rows, untried).join("; "));
     out
 }
 

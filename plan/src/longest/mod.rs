@@ -21,7 +21,7 @@ use crate::chosen::{Chosen, Fallible};
 use crate::late::slow;
 use crate::machine::{Settled, final_verdict, judge_barrier, passes, rollback_queue, rule_for};
 use crate::rehearsal::last;
-use crate::simulate::{Scenario, Simulation, simulate};
+use crate::simulate::{Patience, Scenario, Simulation, simulate};
 use crate::{
     Answer, BarrierId, BlockItem, Cause, Failure, Happening, ItemId, Part, PlaceId, Plan, Question, Reaction,
     Role, StageId, StepId, Verdict, Work,
@@ -44,7 +44,7 @@ pub(crate) fn at_most(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>, pl
         matches!(happening, Happening::BarrierBroken(_, _, Cause::Waited(_)) | Happening::BarrierGivenUp(_))
     };
     let patient = match all.events.iter().any(impatient) {
-        true => simulate(plan, &Scenario { patient: true, ..everything.clone() }),
+        true => simulate(plan, &Scenario { patience: Patience::Endless, ..everything.clone() }),
         false => all,
     };
     longest = longest.max(lasts(&patient));
@@ -83,7 +83,7 @@ fn by_itself<'a>(
 
 /// Everything as slow as it may be, and nobody loses patience.
 fn latest(plan: &Plan, scenario: &Scenario) -> Simulation {
-    simulate(plan, &Scenario { patient: true, ..slow(plan, scenario, &|_, _| true, &|_| true) })
+    simulate(plan, &Scenario { patience: Patience::Endless, ..slow(plan, scenario, &|_, _| true, &|_| true) })
 }
 
 /// What a scenario lets fail on the way forward.

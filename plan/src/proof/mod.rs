@@ -302,10 +302,7 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
                         return Promise::Broken(Box::new(found));
                     }
                     spares += 1;
-                    if spare
-                        .as_ref()
-                        .is_none_or(|known| known.shown == Shown::Not && found.shown == Shown::Away)
-                    {
+                    if spare.as_ref().is_none_or(|known| found.shown < known.shown) {
                         spare = Some(found);
                     }
                     continue;

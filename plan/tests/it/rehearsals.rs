@@ -607,3 +607,38 @@ fn what_takes_a_process_that_is_away_says_so() {
     let rows = every_failure(&plan, &Scenario::default());
     assert_eq!(told(row(&plan, &rows, "a.p1.x=application")), Some((1, false)));
 }
+
+/// A wait before another attempt is counted by who carries the run out: being away does not make it shorter than a wait at a
+/// barrier.
+#[test]
+fn nobody_is_away_while_a_wait_before_another_attempt_is_counted() {
+    let again = |minutes: u64| {
+        let (every, then) = (vec![minutes * MINUTE], Box::new(Reaction::Fail));
+        let rules = [rule(&[Kind::Application], Reaction::Retry { times: 1, every, then })];
+        let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x! |p", &rules)], &[("b", "y! |p", &[])]];
+        let mut plan = Builder::default().group(PROMISE, &branches).done();
+        plan.steps.iter_mut().for_each(|step| step.timeout = MINUTE);
+        let place = plan.places.iter_mut().find(|place| place.name.starts_with("b.")).expect("a place");
+        place.timeout = Some(10 * MINUTE);
+        let rows = every_failure(&plan, &Scenario::default());
+        row(&plan, &rows, "a.p1.x=application").map(|row| (row.broken.len(), row.away, row.outcome))
+    };
+    assert_eq!(again(5), Some((1, false, Some(RunOutcome::NeedsPerson))));
+    assert_eq!(again(30), Some((0, false, Some(RunOutcome::RolledBack))));
+}
+
+/// What breaks a promise without a failure as well is no row of that failure.
+#[test]
+fn a_failure_that_is_passed_over_breaks_nothing_that_others_break() {
+    let ignore = [rule(&[Kind::Application], Reaction::Ignore)];
+    let branches: [&[(&str, &str, &[Rule])]; 2] = [&[("a", "x |p", &ignore)], &[("b", "y! |p", &[])]];
+    let mut plan = Builder::default().group(PROMISE, &branches).done();
+    let change = plan.steps.iter_mut().find(|step| step.changes).expect("a change");
+    change.undo = Undo::Irreversible;
+    plan.steps.iter_mut().for_each(|step| step.timeout = 10 * MINUTE);
+    plan.places.iter_mut().for_each(|place| place.timeout = Some(MINUTE));
+    let rows = every_failure(&plan, &Scenario::default());
+    let told = |what: &str| row(&plan, &rows, what).map(|row| (row.broken.len(), row.outcome));
+    assert_eq!(told("a.p1.x=application"), Some((0, Some(RunOutcome::Succeeded))));
+    assert_eq!(told("b.p=barrier").map(|it| it.0), Some(1));
+}
