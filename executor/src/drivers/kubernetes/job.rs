@@ -3,11 +3,12 @@
 
 use super::cluster::{Call, MANAGER};
 use super::manifest;
-use super::object::{INSTANCE, Id, MANAGED_BY, annotate, at, dns_name, label, text};
+use super::object::{INSTANCE, Id, MANAGED_BY, SKIP_VERSIONING, annotate, at, dns_name, label, text};
 use super::pods::log;
 use super::preflight::the_job;
+use super::problem::policy;
 use super::release::encode;
-use super::steps::settled;
+use super::steps::beside;
 use super::target::Target;
 use super::template::Scope;
 use super::wait::rolled_out;
@@ -35,11 +36,12 @@ const SHOWN: usize = 200;
 pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let path = attempt.text("manifest");
     let scope = Scope::of(&attempt.call, &attempt.context.run);
-    let objects =
-        settled(target, manifest::load(&attempt.context.module, &[path], &attempt.call.files, &scope)?)
-            .await?;
+    let module = attempt.context.module.as_path();
+    let objects = manifest::load(module, &[path], &attempt.call.files, &scope)?;
+    let (objects, referred) = beside(target, (&attempt.call, module), objects).await?;
     let mut job = the_job(objects, path)?;
     let id = Id::of(&job);
+    are_there(target, &id, &referred).await?;
     let kept: String = id.name.chars().take(50).collect();
     let name = format!("{kept}-{}", &crate::store::hash(attempt.key.to_string().as_bytes())[..10]);
     job["metadata"]["name"] = name.as_str().into();
@@ -60,6 +62,20 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     }
     show(target, attempt, &name).await;
     result
+}
+
+/// Fails where the job's pods would wait in vain for what the service's release brings under a name of its content.
+async fn are_there(target: &Target, job: &Id, referred: &[Json]) -> Result<(), Failure> {
+    for id in referred.iter().map(Id::of) {
+        // What may not be looked at, the pods will tell of.
+        if let Ok(None) = target.get(&id).await {
+            return Err(policy(format!(
+                "{job} refers to {id} of this release, which is not in {} yet: run it after the step that deploys, or keep the                  plain name by the annotation `{SKIP_VERSIONING}: \"true\"`, or refer to one that is the job's own",
+                target.place()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Has the Jobs removed that earlier runs made from the same manifest, and that have ended. What cannot be removed stays.

@@ -20,6 +20,7 @@ mod job;
 mod kubeconfig;
 mod lease;
 mod manifest;
+mod naming;
 mod object;
 mod permissions;
 mod pin;

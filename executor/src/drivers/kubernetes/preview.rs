@@ -7,7 +7,7 @@ use super::object::{EPOCH, Id, is_note, map_at};
 use super::preflight::refuse_nowhere;
 use super::release::Release;
 use super::replicas::{GIVEN, Say, autoscaled, refuse_dangling, scale_target, scales};
-use super::steps::{released, rendered};
+use super::steps::{further, released, rendered};
 use super::taken::TAKEN;
 use super::target::Target;
 use super::template::Scope;
@@ -193,7 +193,7 @@ impl Sight<'_> {
         let patterns = manifest::patterns(call.arguments.get("manifests"));
         let scope = Scope::of(call, &self.target.run);
         let more = match manifest::load(self.module, &patterns, &call.files, &scope) {
-            Ok(more) => released(self.target, more).await?,
+            Ok(more) => further(self.target, (call, self.module), more).await?,
             // What a file holds, or which one it is, may be for the run to tell.
             Err(failure) if call.files.is_empty() => {
                 self.hide(

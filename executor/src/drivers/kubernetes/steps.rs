@@ -77,7 +77,9 @@ pub(super) async fn settled(target: &Target, mut objects: Vec<Json>) -> Result<V
             settle(&mut objects[index], &target.namespace)?;
         }
     }
-    versioned::version(&mut objects)?;
+    for (kept, by) in versioned::version(&mut objects)? {
+        target.say(&format!("{kept} keeps its name, whatever it holds: {by} may name it"));
+    }
     Ok(objects)
 }
 
@@ -86,6 +88,34 @@ pub(super) async fn released(target: &Target, objects: Vec<Json>) -> Result<Vec<
     let mut objects = settled(target, objects).await?;
     versioned::version_jobs(&mut objects)?;
     Ok(objects)
+}
+
+/// Objects that a step has beside those of the service, settled: what they refer to of these they call by the names that it has in
+/// this release. Gives that, too.
+pub(super) async fn beside(
+    target: &Target,
+    (call, module): (&Call, &Path),
+    mut objects: Vec<Json>,
+) -> Result<(Vec<Json>, Vec<Json>), Failure> {
+    objects = settled(target, objects).await?;
+    if !versioned::refer_elsewhere(&mut objects) {
+        return Ok((objects, Vec::new()));
+    }
+    let own = settled(target, rendered(call, module, &target.run)?).await?;
+    let referred = versioned::follow(&mut objects, &own).into_iter().cloned().collect();
+    Ok((objects, referred))
+}
+
+/// Objects that an `apply` step adds to a release, ready to be applied, with what they refer to.
+pub(super) async fn further(
+    target: &Target,
+    call: (&Call, &Path),
+    objects: Vec<Json>,
+) -> Result<Vec<Json>, Failure> {
+    let (objects, mut all) = beside(target, call, objects).await?;
+    all.extend(objects);
+    versioned::version_jobs(&mut all)?;
+    Ok(all)
 }
 
 /// The service's objects, ready to be applied.

@@ -1,6 +1,7 @@
 //! ConfigMaps and Secrets get a name for each content, and what refers to them follows: so that a release keeps what it
 //! was started with, and pods of the old release never read what belongs to the new one.
 
+use super::naming;
 use super::object::{Id, SKIP_VERSIONING, map_at, short_hash, text};
 use super::problem::wrong;
 use k8s_openapi::ByteString;
@@ -18,43 +19,91 @@ type Reference = (&'static str, String);
 
 /// Gives every ConfigMap and Secret that some pod of these objects refers to a name of its own content.
 ///
-/// One that nothing here refers to keeps its name: whoever reads it finds it by that.
+/// One that nothing here refers to keeps its name: whoever reads it finds it by that. So does one that something else names
+/// where no reference is followed: gives these, each with what names it.
 ///
 /// # Errors
 /// A name is too long for what is added to it.
-pub(super) fn version(objects: &mut [Json]) -> Result<(), Failure> {
+pub(super) fn version(objects: &mut [Json]) -> Result<Vec<(Id, Id)>, Failure> {
     objects.iter_mut().for_each(encode_secret);
-    let mut referred: Vec<Reference> = Vec::new();
-    for object in objects.iter_mut() {
-        each_reference(object, &mut |kind, name| referred.push((kind, name.clone())));
-    }
+    let referred = references(objects);
+    let mut kept = Vec::new();
     let mut names: BTreeMap<Reference, String> = BTreeMap::new();
-    for object in objects.iter_mut() {
+    for index in 0..objects.len() {
+        let object = &objects[index];
         let id = Id::of(object);
-        let Some(kind) =
-            ["ConfigMap", "Secret"].into_iter().find(|kind| *kind == id.kind && id.version == "v1")
-        else {
-            continue;
-        };
+        let Some(kind) = kind(&id) else { continue };
         let key = (kind, id.name.clone());
         // The token controller fills those in, under the name that it is given.
         let token = text(object, &["type"]) == Some("kubernetes.io/service-account-token");
-        if skips(object) || token || !referred.contains(&key) {
+        if skips(object) == Some(true) || token || !referred.contains(&key) {
             continue;
         }
-        let content = json!([object["data"], object["binaryData"], object["type"], object["immutable"]]);
-        let name = named_by(&id, &content, LONGEST)?;
-        object["metadata"]["name"] = name.as_str().into();
+        let other = objects.iter().find(|other| naming::names(other, kind, &id.name));
+        if let Some(other) = other.filter(|_| skips(object).is_none()) {
+            kept.push((id, Id::of(other)));
+            continue;
+        }
+        let name = named_by(&id, &content(object), LONGEST)?;
+        objects[index]["metadata"]["name"] = name.as_str().into();
         names.insert(key, name);
     }
-    for object in objects.iter_mut() {
+    rename(objects, &names);
+    Ok(kept)
+}
+
+/// Has objects that come beside others, which are versioned, refer to these by the names that they got. Gives those of the others
+/// that are referred to.
+pub(super) fn follow<'a>(objects: &mut [Json], others: &'a [Json]) -> Vec<&'a Json> {
+    let referred = references(objects);
+    let (mut names, mut found): (BTreeMap<Reference, String>, Vec<&Json>) = Default::default();
+    for other in others {
+        let id = Id::of(other);
+        if let Some(kind) = kind(&id)
+            && let Some(plain) = id.name.strip_suffix(&format!("-{}", digits(&content(other))))
+            && referred.contains(&(kind, plain.to_string()))
+        {
+            names.insert((kind, plain.to_string()), id.name.clone());
+            found.push(other);
+        }
+    }
+    rename(objects, &names);
+    found
+}
+
+/// Whether some of these objects refer to a ConfigMap or Secret that is not among them.
+pub(super) fn refer_elsewhere(objects: &mut [Json]) -> bool {
+    let own: Vec<Id> = objects.iter().map(Id::of).collect();
+    let is_own = |(kind, name): &Reference| own.iter().any(|id| id.kind == *kind && id.name == *name);
+    references(objects).iter().any(|reference| !is_own(reference))
+}
+
+/// What these objects refer to.
+fn references(objects: &mut [Json]) -> Vec<Reference> {
+    let mut referred: Vec<Reference> = Vec::new();
+    for object in objects {
+        each_reference(object, &mut |kind, name| referred.push((kind, name.clone())));
+    }
+    referred
+}
+
+fn rename(objects: &mut [Json], names: &BTreeMap<Reference, String>) {
+    for object in objects {
         each_reference(object, &mut |kind, name| {
             if let Some(versioned) = names.get(&(kind, name.clone())) {
                 name.clone_from(versioned);
             }
         });
     }
-    Ok(())
+}
+
+fn kind(id: &Id) -> Option<&'static str> {
+    ["ConfigMap", "Secret"].into_iter().find(|kind| *kind == id.kind && id.version == "v1")
+}
+
+/// What a ConfigMap's or Secret's name stands for.
+fn content(object: &Json) -> Json {
+    json!([object["data"], object["binaryData"], object["type"], object["immutable"]])
 }
 
 /// Gives every Job a name of its own content: what a Job does cannot be changed, so another content is another Job.
@@ -62,7 +111,7 @@ pub(super) fn version(objects: &mut [Json]) -> Result<(), Failure> {
 /// # Errors
 /// A name is too long for what is added to it.
 pub(super) fn version_jobs(objects: &mut [Json]) -> Result<(), Failure> {
-    for object in objects.iter_mut().filter(|object| object["kind"] == "Job" && !skips(object)) {
+    for object in objects.iter_mut().filter(|object| object["kind"] == "Job" && skips(object) != Some(true)) {
         let id = Id::of(object);
         if id.version == "batch/v1" {
             let name = named_by(&id, &object["spec"], LONGEST_JOB)?;
@@ -72,13 +121,19 @@ pub(super) fn version_jobs(objects: &mut [Json]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn skips(object: &Json) -> bool {
-    text(object, &["metadata", "annotations", SKIP_VERSIONING]).is_some_and(|value| value != "false")
+/// Whether an object says that it keeps its name, or that it does not.
+fn skips(object: &Json) -> Option<bool> {
+    text(object, &["metadata", "annotations", SKIP_VERSIONING]).map(|value| value != "false")
+}
+
+/// The digits that stand for a content.
+fn digits(content: &Json) -> String {
+    short_hash(content)[..10].to_string()
 }
 
 /// A name with the hash of a content.
 fn named_by(id: &Id, content: &Json, longest: usize) -> Result<String, Failure> {
-    let name = format!("{}-{}", id.name, &short_hash(content)[..10]);
+    let name = format!("{}-{}", id.name, digits(content));
     if name.len() <= longest {
         return Ok(name);
     }
@@ -109,8 +164,12 @@ fn encode_secret(object: &mut Json) {
 /// Shows every reference to a ConfigMap or Secret in an object.
 fn each_reference(object: &mut Json, visit: &mut dyn FnMut(&'static str, &mut String)) {
     let id = Id::of(object);
+    if !naming::is_known(&id) {
+        return;
+    }
     let pod: &[&str] = match id.kind.as_str() {
         "Pod" => &["spec"],
+        "PodTemplate" => &["template", "spec"],
         "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
             &["spec", "template", "spec"]
@@ -145,6 +204,13 @@ fn pod_references(spec: &mut Json, visit: &mut dyn FnMut(&'static str, &mut Stri
     for volume in items(spec, "volumes") {
         inner(volume, "configMap", |map| name(map, "name", "ConfigMap", visit));
         inner(volume, "secret", |map| name(map, "secretName", "Secret", visit));
+        inner(volume, "azureFile", |map| name(map, "secretName", "Secret", visit));
+        // Those of drivers: `csi`, `cephfs`, `rbd` and the like.
+        for driver in volume.as_object_mut().into_iter().flat_map(|volume| volume.values_mut()) {
+            for key in ["secretRef", "nodePublishSecretRef"] {
+                inner(driver, key, |map| name(map, "name", "Secret", visit));
+            }
+        }
         inner(volume, "projected", |projected| {
             for source in items(projected, "sources") {
                 inner(source, "configMap", |map| name(map, "name", "ConfigMap", visit));
@@ -244,6 +310,59 @@ mod tests {
         assert_eq!(objects[2]["secrets"], json!([{ "name": name(1) }, { "name": "other" }]));
     }
 
+    /// Objects as above, whose ConfigMap something else names as well.
+    fn named_by(other: &Json, annotations: Json) -> (Vec<Json>, Vec<String>) {
+        let mut objects = objects("1", annotations);
+        objects.push(other.clone());
+        let kept = version(&mut objects).unwrap();
+        (objects, kept.into_iter().map(|(kept, by)| format!("{kept} for {by}")).collect())
+    }
+
+    #[test]
+    fn what_is_named_where_nothing_is_followed_keeps_its_name_everywhere() {
+        let thing = json!({ "apiVersion": "example.com/v1", "kind": "Thing", "metadata": { "name": "t" },
+                            "spec": { "settings": "app" } });
+        let (objects, kept) = named_by(&thing, json!({}));
+        assert_eq!(kept, ["ConfigMap `app` for Thing `t`"]);
+        assert_eq!(Id::of(&objects[0]).name, "app");
+        let spec = &objects[3]["spec"]["template"]["spec"];
+        assert_eq!(spec["volumes"][0]["projected"]["sources"][0]["configMap"]["name"], "app");
+        assert!(Id::of(&objects[1]).name.starts_with("key-"), "nothing else names that one");
+        let (objects, kept) = named_by(&thing, json!({ SKIP_VERSIONING: "false" }));
+        assert!(
+            kept.is_empty() && Id::of(&objects[0]).name.starts_with("app-"),
+            "whoever wrote it knows better"
+        );
+    }
+
+    #[test]
+    fn an_ingress_follows_and_so_do_volumes_of_drivers() {
+        let ingress = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": "i" },
+                              "spec": { "tls": [{ "secretName": "key" }] } });
+        let (objects, kept) = named_by(&ingress, json!({}));
+        assert_eq!(kept, [""; 0]);
+        assert_eq!(objects[4]["spec"]["tls"][0]["secretName"], json!(Id::of(&objects[1]).name));
+        let volumes = json!([{ "name": "a", "csi": { "driver": "d", "nodePublishSecretRef": { "name": "key" } } },
+                             { "name": "b", "azureFile": { "shareName": "s", "secretName": "key" } }]);
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" }, "spec": { "volumes": volumes } });
+        let (objects, _) = named_by(&pod, json!({}));
+        let (spec, name) = (&objects[4]["spec"]["volumes"], json!(Id::of(&objects[1]).name));
+        assert_eq!(spec[0]["csi"]["nodePublishSecretRef"]["name"], name);
+        assert_eq!(spec[1]["azureFile"]["secretName"], name);
+    }
+
+    #[test]
+    fn what_comes_beside_follows_too() {
+        let mut own = objects("1", json!({}));
+        version(&mut own).unwrap();
+        let mut more = objects("2", json!({}));
+        more.drain(..3);
+        assert!(refer_elsewhere(&mut more) && !refer_elsewhere(&mut own[..3]));
+        let referred: Vec<Id> = follow(&mut more, &own).into_iter().map(Id::of).collect();
+        assert_eq!(referred, [Id::of(&own[0]), Id::of(&own[1])]);
+        assert_eq!(more[0]["spec"], own[3]["spec"]);
+    }
+
     #[test]
     fn another_content_is_another_job() {
         let jobs = |image: &str, annotations: Json| {
@@ -269,7 +388,7 @@ mod tests {
             objects[3]["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] = name.into();
             version(&mut objects)
         };
-        assert_eq!(named(242), Ok(()));
+        assert_eq!(named(242), Ok(Vec::new()));
         let refused = named(243).unwrap_err().message;
         assert!(refused.contains("is too long") && refused.contains("242 characters"), "{refused}");
     }

@@ -9,7 +9,7 @@ use super::object::{Id, annotate, note, notes, text};
 use super::problem::{policy, wrong};
 use super::release::Release;
 use super::replicas::{autoscaled, counted, scales};
-use super::steps::{Deployment, deploy, extra, released, restarts, service};
+use super::steps::{Deployment, deploy, extra, further, restarts, service};
 use super::target::Target;
 use super::template::Scope;
 use crate::driver::Attempt;
@@ -86,9 +86,9 @@ pub(super) fn add(release: &mut Release, more: Vec<Json>) {
 pub(super) async fn apply_more(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let patterns = manifest::patterns(attempt.call.arguments.get("manifests"));
     let scope = Scope::of(&attempt.call, &attempt.context.run);
-    let more =
-        released(target, manifest::load(&attempt.context.module, &patterns, &attempt.call.files, &scope)?)
-            .await?;
+    let module = attempt.context.module.as_path();
+    let more = manifest::load(module, &patterns, &attempt.call.files, &scope)?;
+    let more = further(target, (&attempt.call, module), more).await?;
     let head = Head::now(target).await?;
     let mut release = match in_place(target, &head).await {
         Ok(release) => release,
