@@ -26,4 +26,5 @@ mod steps;
 mod stories;
 mod support;
 mod traffic;
+mod twice;
 mod weather;

@@ -32,6 +32,8 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     // From here on nobody else changes what is looked at.
     let taken = Head::take(target, |head| {
         head.claim.clone_from(&target.run);
+        let current = head.current.clone();
+        head.found_now(&target.run, current.as_deref());
         Ok(())
     });
     let mut head = taken.await?;
@@ -40,7 +42,11 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
         && let Some(left) = &current
     {
         target.say(&format!("release {left}, whose step had failed, is what runs here by now"));
-        head = Head::change(target, head.epoch, |head| head.complete(left)).await?;
+        let changed = Head::change(target, head.epoch, |head| {
+            head.complete(left);
+            head.found_now(&target.run, Some(left));
+        });
+        head = changed.await?;
     }
     if let Some(current) = &head.current {
         if !Release::is_stored(target, current).await? {
@@ -83,7 +89,9 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     let objects = found.iter().map(bare).collect();
     let release = Release { objects, found: true, ..Release::default() };
     held(target, head.epoch, release.store(target)).await?;
-    Ok(Some(release.name()))
+    let name = release.name();
+    Head::change(target, head.epoch, |head| head.found_now(&target.run, Some(&name))).await?;
+    Ok(Some(name))
 }
 
 /// The objects of the releases that the head says are in place, or on their way there.

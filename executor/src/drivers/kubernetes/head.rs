@@ -41,6 +41,8 @@ pub(super) struct Head {
     pub run: String,
     /// The run that has the say: the last one that looked at the instance in order to change it.
     pub claim: String,
+    /// What the run that has the say found in place before it changed anything (empty: nothing), and that run.
+    pub found: Option<(String, String)>,
     /// Counts the releases that were put in place.
     pub revision: i64,
     /// Counts the holders.
@@ -66,6 +68,7 @@ const CANARY: &str = "lockstep/canary";
 const LEAVING: &str = "lockstep/leaving";
 const RUN: &str = "lockstep/run";
 const CLAIM: &str = "lockstep/claim";
+const FOUND: &str = "lockstep/found";
 const REVISION: &str = "lockstep/revision";
 const HISTORY: &str = "lockstep/history";
 const REPLICAS: &str = "lockstep/replicas";
@@ -86,6 +89,7 @@ impl Head {
             leaving: annotation(LEAVING),
             run: annotation(RUN).unwrap_or_default(),
             claim: annotation(CLAIM).unwrap_or_default(),
+            found: annotation(FOUND).and_then(|text| history(&text).pop()),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
             replicas: annotation(REPLICAS).map(|text| table(&text)).unwrap_or_default(),
@@ -118,6 +122,13 @@ impl Head {
         self.leaving = self.canary.take().or_else(|| self.leaving.take());
     }
 
+    /// That run finds that in place, unless it has changed it already: then it is its own.
+    pub fn found_now(&mut self, run: &str, release: Option<&str>) {
+        if self.run != run {
+            self.found = Some((release.unwrap_or_default().to_string(), run.to_string()));
+        }
+    }
+
     /// The release of that name is in place from now on.
     pub fn complete(&mut self, name: &str) {
         if self.current.as_deref() != Some(name) || self.revision == 0 {
@@ -133,7 +144,7 @@ impl Head {
         let now = (self.latest().unwrap_or_default().to_string(), run.to_string());
         let mut told: Vec<(String, String)> =
             self.history.iter().filter(|(_, by)| by != run).cloned().collect();
-        if !before.is_empty() && told.first().is_none_or(|(name, _)| name != before) {
+        if told.first().is_none_or(|(name, _)| name != before) {
             told.insert(0, (before.to_string(), String::new()));
         }
         let mut releases = BTreeSet::new();
@@ -144,6 +155,13 @@ impl Head {
             releases.len() <= keep + 1
         };
         std::iter::once(now).chain(told).take_while(within).take(MOST_RUNS).collect()
+    }
+
+    /// What that run found in place (empty: nothing), where it was the last one that ended well. Its later stages may have recorded what
+    /// its earlier ones left, which is not kept.
+    pub fn found_by(&self, run: &str) -> Option<&str> {
+        let [(_, last), (found, _), ..] = self.history.as_slice() else { return None };
+        (last == run).then_some(found)
     }
 
     /// What a run did is taken back: `to` is in place again, as the run before it has left it.
@@ -191,8 +209,9 @@ impl Head {
                     LEAVING: self.leaving.as_deref().unwrap_or_default(),
                     RUN: self.run,
                     CLAIM: self.claim,
+                    FOUND: told(self.found.as_slice()),
                     REVISION: self.revision.to_string(),
-                    HISTORY: self.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(","),
+                    HISTORY: told(&self.history),
                     REPLICAS: written(&self.replicas),
                     ADDRESSES: written(&self.addresses),
                     TIDY: if self.tidy { "true" } else { "" },
@@ -427,6 +446,10 @@ fn written<T: Display>(table: &BTreeMap<String, T>) -> String {
     table.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
+fn told(history: &[(String, String)]) -> String {
+    history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(",")
+}
+
 fn history(text: &str) -> Vec<(String, String)> {
     let entry = |entry: &str| {
         let (name, run) = entry.split_once('@').unwrap_or((entry, ""));
@@ -501,20 +524,22 @@ mod tests {
     }
 
     fn told(head: &Head) -> String {
-        head.history.iter().map(|(name, run)| format!("{name}@{run}")).collect::<Vec<_>>().join(",")
+        super::told(&head.history)
     }
 
     #[test]
     fn runs_are_taken_back_in_turn_whatever_they_put_in_place() {
         let mut head = after(&[("r1", "a"), ("r2", "a"), ("r3", "b"), ("r4", ""), ("r5", "b")]);
-        assert_eq!(told(&head), "b@r5,@r4,b@r3,a@r2,a@r1");
+        assert_eq!(told(&head), "b@r5,@r4,b@r3,a@r2,a@r1,@");
         assert_eq!(history(&told(&head)), head.history);
         for (run, to, next) in [("r5", "", "r4"), ("r4", "b", "r3"), ("r3", "a", "r2"), ("r2", "a", "r1")] {
             assert_eq!(head.run, run);
+            assert_eq!((head.found_by(run), head.found_by("r0")), (Some(to), None));
             head.taken_back(run, to);
             assert_eq!(head.run, next);
         }
-        assert_eq!(told(&head), "a@r1");
+        assert_eq!(told(&head), "a@r1,@");
+        assert_eq!(head.found_by("r1"), Some(""), "nothing");
     }
 
     #[test]
@@ -527,5 +552,10 @@ mod tests {
         let found = Head { current: Some("b".into()), ..Head::default() };
         let history = found.history_with("r1", "a", 1);
         assert_eq!(told(&Head { history, ..Head::default() }), "b@r1,a@");
+        assert_eq!(
+            Head { history: found.history_with("r1", "a", 0), ..found }.found_by("r1"),
+            None,
+            "not kept"
+        );
     }
 }

@@ -14,8 +14,8 @@ use serde_json::Value as Json;
 
 /// Returns to the recorded release, or to nothing.
 pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
-    let to = recorded(&attempt.call)?;
     let before = Head::now(target).await?;
+    let to = goal(target, &attempt.call, &before)?;
     if before.run != target.run {
         let same = before.pending.is_none() && (before.run.is_empty() || before.current == to);
         // Nobody has changed anything since this run looked: it has the say still.
@@ -34,6 +34,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         if head.run != target.run {
             return Err(overtaken(target, head));
         }
+        head.claim.clone_from(&target.run);
         head.pending = head.pending.take().or_else(|| head.current.clone());
         head.tidy = false;
         Ok(())
@@ -71,6 +72,15 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
     })
     .await
     .map(drop)
+}
+
+/// The release that is to be returned to: the one of the call's record, or, where the run has ended well, the one that it found first.
+pub(super) fn goal(target: &Target, call: &Call, head: &Head) -> Result<Option<String>, Failure> {
+    let recorded = recorded(call)?;
+    Ok(match head.found_by(&target.run) {
+        Some(found) => Some(found.to_string()).filter(|found| !found.is_empty()),
+        None => recorded,
+    })
 }
 
 /// The release that ran before the stage's first change; none where nothing did.

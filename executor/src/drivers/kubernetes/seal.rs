@@ -10,7 +10,7 @@ use super::object::{Id, number};
 use super::problem::policy;
 use super::release::Release;
 use super::replicas::{Say, counted, scale_target, take_over};
-use super::rollback::{overtaken, recorded};
+use super::rollback::{goal, overtaken, recorded};
 use super::rollout::{Progress, progress};
 use super::target::{Manner, Target};
 use lockstep_plan::{Call, Failure, Kind, Value, Verdict};
@@ -34,7 +34,8 @@ pub(super) async fn seal(
         false => Err(overtaken(target, head)),
     });
     let head = taken.await?;
-    if head.tidy {
+    // For another stage of the run.
+    if head.tidy && head.history.first().is_some_and(|(_, by)| *by == target.run) {
         Head::close(target, head.epoch, |_| {}).await?;
         return Ok(Vec::new());
     }
@@ -43,7 +44,10 @@ pub(super) async fn seal(
         // Where what was to take a canary's place did not get to its end.
         deleted.extend(canary::remove(target, &head).await?);
         let mut deleted: Vec<String> = deleted.iter().map(Id::to_string).collect();
-        let mut history = head.history_with(&target.run, before.as_deref().unwrap_or_default(), keep);
+        // Of several stages, or services that are one here, the first one found it.
+        let found = head.found.as_ref().filter(|(_, by)| *by == target.run).map(|(found, _)| found.as_str());
+        let found = found.or(before.as_deref()).unwrap_or_default();
+        let mut history = head.history_with(&target.run, found, keep);
         let (told, current) = tidy(target, &Head { history: history.clone(), ..head }).await?;
         deleted.extend(told);
         if let (Some(current), Some(newest)) = (current, history.first_mut()) {
@@ -221,8 +225,8 @@ pub(super) fn kept_replicas(id: &Id, object: &Json, live: &Json) -> Option<Strin
 /// Whether the instance can be returned to the call's record: no run has changed it since, nobody has taken over what would
 /// have to be returned, and the release is still there.
 pub(super) async fn can_return(target: &Target, call: &Call) -> Result<(), Failure> {
-    let to = recorded(call)?;
     let head = Head::read(target).await?;
+    let to = goal(target, call, &head)?;
     if head.run != target.run {
         return Err(overtaken(target, &head));
     }
