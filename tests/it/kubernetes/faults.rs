@@ -47,6 +47,25 @@ fn pods_that_never_become_ready_use_up_the_time() {
 }
 
 #[test]
+fn what_new_pods_say_is_told_not_what_old_ones_do() {
+    let rollout = "phase deploy { step rollout = kubernetes.rolling { timeout = 8s, on failure { RULE } } }";
+    let Some(world) = world("old_pods", "rolling", &rollout.replace("RULE", "succeed")) else { return };
+    let behaving = |how: &str| {
+        let labels = "labels: { app: shop,";
+        world.manifest(
+            &MANIFEST.replace(labels, &format!("annotations: {{ fakenode/behaviour: {how} }}, {labels}")),
+        );
+    };
+    behaving("crash");
+    let first = world.run(&["version=3.9"]).exits(0);
+    assert!(first.err.contains("container `shop`: "), "{}", first.err);
+    behaving("never-ready");
+    world.edit("main.lockstep", "succeed", "fail");
+    let failed = world.run(&["version=3.10"]).exits(3);
+    assert!(failed.out.contains("container `shop`: it runs, but is not ready"), "{}", failed.out);
+}
+
+#[test]
 fn pods_that_no_node_takes_say_so_with_their_events() {
     let Some(world) = world("no_node", "rolling", &ROLLOUT.replace("1m", "8s")) else { return };
     let nowhere = "      nodeSelector: { disk: none-such }\n      containers:\n";

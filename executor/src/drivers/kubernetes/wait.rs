@@ -11,11 +11,15 @@ use super::watch::Watched;
 use http::Method;
 use lockstep_plan::{Failure, Kind};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long pods that the API server does not let in are waited for: old ones may still make room.
 const REFUSED: Duration = Duration::from_secs(5);
+
+/// By name.
+type Pods = BTreeMap<String, Json>;
 
 /// Waits for a workload as an apply of ours left it.
 ///
@@ -59,10 +63,11 @@ async fn until_rolled_out(
             Progress::Failed { why, overdue } => {
                 let kind = if overdue { Kind::Timeout } else { Kind::Application };
                 // The workload's own watch may be ahead of that of its pods.
-                if worst(&pods, restarts).is_none() {
+                if troubles(&pods.items, restarts).next().is_none() {
                     pods.again().await?;
                 }
-                return Err(failure(target, &id, kind, &why, worst(&pods, restarts)).await);
+                let worst = worst(target, object, &pods.items, restarts).await;
+                return Err(failure(target, &id, kind, &why, worst).await);
             }
         };
         if waiting != said {
@@ -70,7 +75,7 @@ async fn until_rolled_out(
             said.clone_from(&waiting);
         }
         // Which pods are new shows only once the controller has said which revision is.
-        for found in troubles(&pods, restarts).filter(|found| seen && found.hopeless) {
+        for found in troubles(&pods.items, restarts).filter(|found| seen && found.hopeless) {
             if is_new(target, object, pods.items.get(&found.pod)).await? {
                 return Err(
                     failure(target, &id, Kind::Application, "it cannot get better", Some(found)).await
@@ -110,7 +115,10 @@ async fn until_rolled_out(
             () = tokio::time::sleep_until(look_again.min(target.deadline)) => {
                 if Instant::now() >= target.deadline {
                     let why = format!("it was not rolled out in time: {waiting}");
-                    return Err(failure(target, &id, Kind::Timeout, &why, worst(&pods, restarts)).await);
+                    // What waits here may have come in meanwhile.
+                    let Some(object) = workload.items.get(&id.name) else { continue };
+                    let worst = worst(target, object, &pods.items, restarts).await;
+                    return Err(failure(target, &id, Kind::Timeout, &why, worst).await);
                 }
             }
             () = target.cancel.cancelled() => return target.go_on(),
@@ -182,14 +190,21 @@ fn pods_uri(target: &Target, workload: &Json) -> String {
 }
 
 /// What is wrong with pods that are to stay.
-fn troubles(pods: &Watched<'_>, restarts: i64) -> impl Iterator<Item = Trouble> {
-    let staying = pods.items.values().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
+fn troubles(pods: &Pods, restarts: i64) -> impl Iterator<Item = Trouble> {
+    let staying = pods.values().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_string());
     staying.filter_map(move |pod| trouble(pod, restarts))
 }
 
-/// The worst of it.
-fn worst(pods: &Watched<'_>, restarts: i64) -> Option<Trouble> {
-    troubles(pods, restarts).min_by_key(|found| !found.hopeless)
+/// The worst of it, that of new pods first: what is wrong with old ones is only told where the new ones have nothing to say.
+async fn worst(target: &Target, workload: &Json, pods: &Pods, restarts: i64) -> Option<Trouble> {
+    let mut found: Vec<Trouble> = troubles(pods, restarts).collect();
+    found.sort_by_key(|found| !found.hopeless);
+    for trouble in &found {
+        if matches!(is_new(target, workload, pods.get(&trouble.pod)).await, Ok(true)) {
+            return Some(trouble.clone());
+        }
+    }
+    found.into_iter().next()
 }
 
 /// Whether a pod belongs to the workload's newest revision: what is wrong with old ones is not this rollout's fault.
