@@ -56,16 +56,18 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// The run that made the call has ended for good: what it put on the target is a successful release now, and older ones
-    /// that nobody returns to any more can go. `passed`: how failures of steps that change it were passed over, if any failed
-    /// (see [`lockstep_plan::machine::Changed`]). Gives what was deleted, for people.
+    /// The run that made the calls has ended for good: what it put on their target is a successful release now, and older ones
+    /// that nobody returns to any more can go. There is a call for each stage that changed the target, in their order, with its
+    /// record: what the run found there first, then what its later stages found; it can be taken back over all of these.
+    /// `passed`: how failures of steps that change it were passed over, if any failed (see
+    /// [`lockstep_plan::machine::Changed`]). Gives what was deleted, for people.
     fn seal(
         &self,
-        call: Call,
+        calls: Vec<Call>,
         context: Arc<Context>,
         passed: Option<Verdict>,
     ) -> Work<Result<Vec<String>, Failure>> {
-        let _ = (call, context, passed);
+        let _ = (calls, context, passed);
         Box::pin(async { Ok(Vec::new()) })
     }
 

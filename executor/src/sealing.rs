@@ -8,6 +8,7 @@ use crate::replay::replay;
 use crate::store::Store;
 use lockstep_plan::machine::{Changed, State};
 use lockstep_plan::{Held, Plan};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,10 +21,20 @@ pub(crate) async fn seal(
     context: &Arc<Context>,
     observer: &dyn Observer,
 ) {
+    // A target is told once, of all stages: what one of them replaced another may have put there.
+    let mut targets: BTreeMap<String, Vec<Changed>> = BTreeMap::new();
     for changed in state.sealed(plan) {
-        let Some(driver) = driver(plan, &changed, drivers) else { continue };
-        let name = plan.targets[changed.held.target.index()].name.clone();
-        match driver.seal(changed.call, context.clone(), changed.passed).await {
+        targets.entry(claims::key(plan, changed.held, &context.module)).or_default().push(changed);
+    }
+    for changed in targets.into_values() {
+        let Some(driver) = changed.first().and_then(|changed| driver(plan, changed, drivers)) else {
+            continue;
+        };
+        let name = plan.targets[changed[0].held.target.index()].name.clone();
+        // What the last one that failed has left is what is there.
+        let passed = changed.iter().rev().find_map(|changed| changed.passed);
+        let calls = changed.into_iter().map(|changed| changed.call).collect();
+        match driver.seal(calls, context.clone(), passed).await {
             Ok(deleted) if deleted.is_empty() => {}
             Ok(deleted) => {
                 observer.note(&format!("{name}: deleted what is left over: {}", deleted.join(", ")))
@@ -48,20 +59,21 @@ pub(crate) async fn obstacles(
     drivers: &Drivers,
     context: &Arc<Context>,
 ) -> Result<Vec<String>, Error> {
-    let mut reasons = Vec::new();
+    // One target may have one for each stage that changed it.
+    let mut reasons = BTreeSet::new();
     for changed in state.standing(plan) {
         let what = claims::what(plan, changed.held);
         let key = claims::key(plan, changed.held, &context.module);
         if let Some(later) = overtaken(store, &context.run, &key)? {
-            reasons.push(format!("{what}: {later}"));
+            reasons.insert(format!("{what}: {later}"));
             continue;
         }
         let Some(driver) = driver(plan, &changed, drivers) else { continue };
         if let Err(failure) = driver.can_return(changed.call, context.clone()).await {
-            reasons.push(format!("{what}: {}", failure.message));
+            reasons.insert(format!("{what}: {}", failure.message));
         }
     }
-    Ok(reasons)
+    Ok(reasons.into_iter().collect())
 }
 
 /// The run that has changed the target after this one and was not taken back itself.

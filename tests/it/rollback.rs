@@ -224,3 +224,73 @@ fn what_a_stuck_rollback_returns_to_is_not_removed() {
     assert_eq!(there(), "1");
     successful(&[0]);
 }
+
+/// A pipeline whose stages deploy one service to one target, one after another.
+const TWICE: &str = r#"
+environment lab {
+  kind = non_production
+  infrastructure here = local { root = "here" }
+}
+service files(version: string) = local { artifact = other { path = version } }
+workflow w(service: service<local>, infra: infrastructure<local>, gate: string = "main.lockstep") {
+  phase deploy {
+    step put = local.deploy {}
+    step try = shell { script = "[ -e $GATE ]", env = { GATE = gate } }
+  }
+}
+pipeline p(one: string, two: string, gate: string = "main.lockstep") {
+  stage first = w { service = files { version = one }, infra = lab.here }
+  stage second = w { service = files { version = two }, infra = lab.here, gate }
+  on failure { rollback pipeline }
+}
+"#;
+
+#[test]
+fn a_run_that_deploys_twice_to_a_target_is_taken_back_stage_by_stage() {
+    let sandbox = Sandbox::of_source(TWICE);
+    for version in ["1", "2", "3", "4", "5", "6"] {
+        let folder = sandbox.module().join(version);
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("version"), version).expect("a file");
+    }
+    let there = || std::fs::read_to_string(sandbox.module().join("here/current/version")).ok();
+    let releases = || std::fs::read_dir(sandbox.module().join("here/releases")).expect("releases").count();
+    let run = |one: &str, two: &str, gate: &str, code: i32| {
+        let arguments = [format!("one={one}"), format!("two={two}"), format!("gate={gate}")];
+        said(&mut sandbox.run(&["p", &arguments[0], &arguments[1], &arguments[2]])).exits(code);
+    };
+    let back = |run: &str, code: i32| said(sandbox.dsl("rollback").arg(run)).exits(code);
+    run("1", "2", "main.lockstep", 0);
+    assert_eq!(there().as_deref(), Some("2"));
+    run("3", "4", "nowhere", 1);
+    assert_eq!(there().as_deref(), Some("2"), "within the run");
+    run("3", "4", "main.lockstep", 0);
+    // Over the first stage's release, to the one from before the run; and then the run before.
+    back("last", 0);
+    assert_eq!(there().as_deref(), Some("2"));
+    back(&runs(&sandbox)[0], 0);
+    assert_eq!(there(), None);
+    for (one, two) in [("1", "2"), ("3", "4"), ("5", "6")] {
+        run(one, two, "main.lockstep", 0);
+    }
+    assert_eq!(
+        releases(),
+        3,
+        "the run before the last is too old to be taken back, its second release is not"
+    );
+    back("last", 0);
+    assert_eq!(there().as_deref(), Some("4"));
+    let told = back(&runs(&sandbox)[4], 2);
+    assert_eq!(told.err.matches("keep_releases").count(), 2, "{}", told.err);
+    assert_eq!(there().as_deref(), Some("4"));
+    // Where more are kept, what runs put there on the way is kept with them.
+    let source = TWICE.replace(r#"root = "here""#, r#"root = "here", keep_releases = 2"#);
+    std::fs::write(sandbox.module().join("main.lockstep"), source).expect("a module");
+    run("1", "2", "main.lockstep", 0);
+    run("3", "4", "main.lockstep", 0);
+    for expected in ["2", "4"] {
+        let runs = runs(&sandbox);
+        back(&runs[if expected == "2" { runs.len() - 1 } else { runs.len() - 2 }], 0);
+        assert_eq!(there().as_deref(), Some(expected));
+    }
+}

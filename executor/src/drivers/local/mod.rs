@@ -68,12 +68,13 @@ impl Driver for Local {
 
     fn seal(
         &self,
-        call: Call,
+        calls: Vec<Call>,
         context: Arc<Context>,
         _: Option<Verdict>,
     ) -> Work<Result<Vec<String>, Failure>> {
         Box::pin(async move {
-            let root = Root::of(&call, &context)?;
+            let Some(call) = calls.last() else { return Ok(Vec::new()) };
+            let root = Root::of(call, &context)?;
             let (_canceller, cancel) = Canceller::new();
             let lock = root.lock(&context, &cancel, |_| {}).await?;
             let keep = call.target.as_ref().and_then(|target| target.settings.get("keep_releases"));
@@ -81,11 +82,11 @@ impl Driver for Local {
                 Some(Value::Int(keep)) => usize::try_from(*keep).unwrap_or(1),
                 _ => 1,
             };
-            let before = recorded(&call)?;
+            let replaced = calls.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
             let run = context.run.clone();
             let pruned = tokio::task::spawn_blocking(move || {
                 let _held = lock;
-                history::seal(&root, &run, &before, keep)
+                history::seal(&root, &run, &replaced, keep)
             });
             let pruned =
                 pruned.await.map_err(|error| wrong(format!("removing old releases failed: {error}")))?;
