@@ -330,6 +330,8 @@ impl Active {
             while let Some(event) = self.tasks.try_next() {
                 events.push(event);
             }
+            // What has come by now came before the clocks ran out.
+            events.sort_by_key(|event| matches!(event, Event::TimerFired(_)));
             self.apply(events, Vec::new()).await?;
         }
     }

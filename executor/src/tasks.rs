@@ -27,7 +27,9 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(50);
 /// How long a driver may take to stop what it was told to. Drivers have shorter limits of their own.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// A clock of a step that is that late says that this process was held up,
+/// How long news of what has ended may take to get here: it is heard before a clock that ran out in the same moment.
+const NEWS: Duration = Duration::from_millis(5);
+/// A clock that is that late says that this process was held up,
 const OVERSLEPT: Duration = Duration::from_millis(100);
 /// and this is how long news of what ended meanwhile may take.
 const CATCHING_UP: Duration = Duration::from_millis(500);
@@ -361,10 +363,8 @@ impl Tasks {
         let event = async move {
             let due = tokio::time::Instant::now() + Duration::from_millis(after);
             tokio::time::sleep_until(due).await;
-            // A process that was stopped, or starved, hears first of what ended in time.
-            if matches!(timer, Timer::Step(..)) && due.elapsed() > OVERSLEPT {
-                tokio::time::sleep(CATCHING_UP).await;
-            }
+            // A process that was stopped, or starved, hears first of what came in time.
+            tokio::time::sleep(if due.elapsed() > OVERSLEPT { CATCHING_UP } else { NEWS }).await;
             Event::TimerFired(timer)
         };
         let handle = self.spawn(event, Event::TimerFired(timer));

@@ -48,7 +48,34 @@ workflow w {
 pipeline p { stage s = w {} }
 "#,
     );
-    let run = Started::of(sandbox, "p");
+    ends_while_stopped(Started::of(sandbox, "p"));
+}
+
+/// Nor does it break the barrier that the step leads to: the other stage has not waited too long.
+#[test]
+fn what_ended_in_time_while_the_process_was_stopped_breaks_no_barrier() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow early { phase a { barrier b { timeout = 2s } } }
+workflow late {
+  phase a {
+    step c = shell { script = "echo >begun; until [ -e open ]; do sleep 0.01; done; echo >ended" }
+    barrier b { timeout = 2s }
+  }
+}
+pipeline p {
+  parallel {
+    stage one = early {}
+    stage two = late {}
+  }
+}
+"#,
+    );
+    ends_while_stopped(Started::of(sandbox, "p"));
+}
+
+/// Stops the process, has the script that it started end, and lets the process go on once two seconds are over.
+fn ends_while_stopped(run: Started) {
     let there = |name: &str| run.sandbox.module().join(name).exists();
     while !there("begun") {
         std::thread::yield_now();
