@@ -213,7 +213,7 @@ impl<'p> ToldApart<'p> {
             return Consequence { rule, pipeline: None, undoing: Vec::new(), silence };
         }
         let seen = Failure::new(kind, "");
-        let facts = HowItFailed { step: &data.name, kind };
+        let facts = HowItFailed { step: &data.name, kind: Some(kind) };
         let undoing = self.undoing[data.stage.index()].iter();
         Consequence {
             rule,
@@ -230,8 +230,8 @@ impl<'p> ToldApart<'p> {
 pub(crate) struct HowItFailed<'a> {
     /// Which step, barrier, approval or stage it is that failed.
     pub step: &'a str,
-    /// Of which kind.
-    pub kind: Kind,
+    /// Of which kind; none where it goes back for something else.
+    pub kind: Option<Kind>,
 }
 
 impl Facts for HowItFailed<'_> {
@@ -244,7 +244,7 @@ impl Facts for HowItFailed<'_> {
     fn failure(&self, fact: FailureFact) -> Option<Value> {
         match fact {
             FailureFact::Step => Some(Value::Text(self.step.to_owned())),
-            FailureFact::Kind => Some(Value::Text(self.kind.name().into())),
+            FailureFact::Kind => Some(Value::Text(self.kind.map_or("", Kind::name).into())),
             FailureFact::Message => None,
         }
     }

@@ -2,47 +2,53 @@
 
 use crate::machine::State;
 use crate::{
-    Answer, Barrier, BarrierId, BarrierKind, Cause, ClaimId, Decision, FailureFact, Happening, Kind, Person,
-    Plan, Question, RunOutcome, StageId, StageOutcome, Verdict, format_duration,
+    Answer, Barrier, BarrierId, BarrierKind, Cause, ClaimId, Decision, Failure, FailureFact, Happening, Kind,
+    Person, Plan, Question, RunOutcome, StageId, StageOutcome, Verdict, format_duration,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 impl Cause {
-    /// What `failure.step`, `failure.kind` and `failure.message` say of it.
-    pub fn facts(&self, plan: &Plan) -> (String, Kind, String) {
+    /// What `failure.step`, `failure.kind` and `failure.message` say of it. Of what was no failure of the stage itself there is no
+    /// kind.
+    pub fn facts(&self, plan: &Plan) -> (String, Option<Kind>, String) {
         match self {
             Cause::Step(step, failure) => {
-                (plan.steps[step.index()].name.clone(), failure.kind, failure.message.clone())
+                (plan.steps[step.index()].name.clone(), Some(failure.kind), failure.message.clone())
             }
             Cause::Waited(place) => {
                 let place = &plan.places[place.index()];
                 let time = format_duration(place.timeout.unwrap_or_default());
-                (place.name.clone(), Kind::Barrier, format!("it waited longer than {time}"))
+                (place.name.clone(), Some(Kind::Barrier), format!("it waited longer than {time}"))
             }
             Cause::Barrier(barrier) => {
                 let name = plan.barriers[barrier.index()].name.clone();
                 let message = format!("barrier `{name}` is broken");
-                (name, Kind::Barrier, message)
+                (name, Some(Kind::Barrier), message)
             }
-            Cause::Lane => (String::new(), Kind::Application, "an earlier part of its lane failed".into()),
-            Cause::Earlier => {
-                (String::new(), Kind::Application, "an earlier part of the pipeline failed".into())
-            }
+            Cause::Lane => (String::new(), None, "an earlier part of its lane failed".into()),
+            Cause::Earlier => (String::new(), None, "an earlier part of the pipeline failed".into()),
             Cause::Rejected(approval, failure) => {
-                (plan.approvals[approval.index()].name.clone(), failure.kind, failure.message.clone())
+                (plan.approvals[approval.index()].name.clone(), Some(failure.kind), failure.message.clone())
             }
             Cause::Stage(stage, failure) => {
-                (plan.stages[stage.index()].name.clone(), failure.kind, failure.message.clone())
+                (plan.stages[stage.index()].name.clone(), Some(failure.kind), failure.message.clone())
             }
-            Cause::Person(by) => (String::new(), Kind::Application, format!("{by} asked for it")),
-            Cause::Together => (String::new(), Kind::Application, "the other parts of the run failed".into()),
+            Cause::Person(by) => (String::new(), None, format!("{by} asked for it")),
+            Cause::Together => (String::new(), None, "the other parts of the run failed".into()),
         }
+    }
+
+    /// As a failure, which rules of the pipeline tell from others by its kind.
+    pub(crate) fn failure(&self, plan: &Plan) -> Failure {
+        let (_, kind, message) = self.facts(plan);
+        Failure::new(kind.unwrap_or(Kind::Application), message)
     }
 
     /// Why, in a few words that go on after "because".
     pub fn describe(&self, plan: &Plan) -> String {
         let (name, kind, message) = self.facts(plan);
+        let kind = kind.map_or("", Kind::name);
         match self {
             Cause::Step(..) => format!("{name} failed ({kind}): {message}"),
             Cause::Stage(..) => format!("stage {name} failed ({kind}): {message}"),

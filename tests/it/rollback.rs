@@ -294,3 +294,30 @@ fn a_run_that_deploys_twice_to_a_target_is_taken_back_stage_by_stage() {
         assert_eq!(there().as_deref(), Some(expected));
     }
 }
+
+/// What undoes a stage is told how it failed; nothing of a stage has failed that goes back for something else.
+#[test]
+fn only_a_stage_that_failed_has_a_kind_of_failure() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w(fails: bool = false) {
+  phase a {
+    step c = shell { script = "true", changes = true, undone_by = u }
+    step d = shell { script = "! $FAILS", env = { FAILS = "${fails}" } }
+    rollback { step u = shell { script = "echo $NAME: $STEP: $KIND >>log", env = { NAME = stage.name, STEP = failure.step, KIND = failure.kind } } }
+  }
+}
+pipeline p(fails: bool = false) {
+  stage one = w {}
+  stage two = w { fails }
+  on failure { rollback pipeline }
+}
+"#,
+    );
+    let log = || std::fs::read_to_string(sandbox.module().join("log")).expect("a log");
+    said(&mut sandbox.run(&["p"])).exits(0);
+    said(sandbox.dsl("rollback").arg("last")).exits(0);
+    assert_eq!(log(), "two: :\none: :\n");
+    said(&mut sandbox.run(&["p", "fails=true"])).exits(1);
+    assert_eq!(log(), "two: :\none: :\ntwo: two.a.d: application\none: :\n");
+}

@@ -1,6 +1,6 @@
 //! One happening as a line for programs: the common part of `--events` and of a simulation's events.
 
-use crate::{Cause, Happening, Plan};
+use crate::{Cause, Happening, Kind, Plan};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub struct EventLine {
     /// Which attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// The kind of a failure.
+    /// The kind of a failure; of a stage that goes back although nothing of it failed there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
     /// How a stage or the run ended.
@@ -36,7 +36,7 @@ pub fn event_line(plan: &Plan, happening: &Happening) -> EventLine {
             kind = Some(failure.kind.name());
         }
         Happening::RollbackFailed(_, _, failure) => kind = Some(failure.kind.name()),
-        Happening::StageFailing(_, cause, _) => kind = Some(cause_kind(plan, cause)),
+        Happening::StageFailing(_, cause, _) => kind = cause_kind(plan, cause),
         Happening::StageEnded(_, ended) => outcome = Some(ended.name()),
         Happening::RunEnded(ended, _) => outcome = Some(ended.name()),
         _ => {}
@@ -52,6 +52,6 @@ pub fn event_line(plan: &Plan, happening: &Happening) -> EventLine {
     }
 }
 
-fn cause_kind(plan: &Plan, cause: &Cause) -> &'static str {
-    cause.facts(plan).1.name()
+fn cause_kind(plan: &Plan, cause: &Cause) -> Option<&'static str> {
+    cause.facts(plan).1.map(Kind::name)
 }

@@ -191,10 +191,7 @@ impl Machine<'_> {
     pub(super) fn branch_fails(&mut self, stage: StageId) {
         let data = &self.plan.stages[stage.index()];
         let failure = match &self.state.stages[stage.index()].cause {
-            Some(cause) => {
-                let (_, kind, message) = cause.facts(self.plan);
-                Failure::new(kind, message)
-            }
+            Some(cause) => cause.failure(self.plan),
             None => Failure::new(Kind::Application, "it failed"),
         };
         self.mark_failing(data.item, data.branch, failure);
@@ -247,8 +244,7 @@ impl Machine<'_> {
 
     /// A branch none of whose stages runs fails as a whole.
     fn give_branch_up(&mut self, item: ItemId, branch: u32, cause: Cause) {
-        let (_, kind, message) = cause.facts(self.plan);
-        self.mark_failing(item, branch, Failure::new(kind, message));
+        self.mark_failing(item, branch, cause.failure(self.plan));
         self.release_slot(item, branch);
         self.unwind_branch(item, branch, &cause);
     }
@@ -568,8 +564,7 @@ impl Machine<'_> {
         if let Some(commit) = branch.commit {
             agenda.push((self.plan.places[commit.index()].barrier, None, cause.clone()));
         }
-        let (_, kind, message) = cause.facts(self.plan);
-        self.mark_failing(data.item, data.branch, Failure::new(kind, message));
+        self.mark_failing(data.item, data.branch, cause.failure(self.plan));
         self.break_all(agenda);
         self.unwind_branch(data.item, data.branch, &cause);
     }

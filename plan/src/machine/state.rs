@@ -1,8 +1,8 @@
 //! What a run has come to: the state that events are folded into.
 
 use crate::{
-    Cause, Expr, Facts, Failure, FailureFact, Fields, NoFacts, PlaceId, Plan, Reaction, RunFact, RunOutcome,
-    ScopeId, ServiceId, StageId, StageOutcome, StepId, TargetId, Value, Verdict,
+    Cause, Expr, Facts, Failure, FailureFact, Fields, Kind, NoFacts, PlaceId, Plan, Reaction, RunFact,
+    RunOutcome, ScopeId, ServiceId, StageId, StageOutcome, StepId, TargetId, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -421,7 +421,7 @@ impl Facts for RunFacts<'_> {
         let (step, kind, message) = cause.facts(self.plan);
         Some(Value::Text(match fact {
             FailureFact::Step => step,
-            FailureFact::Kind => kind.name().into(),
+            FailureFact::Kind => kind.map_or("", Kind::name).into(),
             FailureFact::Message => message,
         }))
     }

@@ -9,12 +9,11 @@ use crate::{BarrierKind, ConditionId, Expr, FailureFact, Kind, Part, Plan, Role,
 use std::collections::BTreeMap;
 
 /// What `failure.step` and `failure.kind` can be in a stage, in an order that stages share which do the same.
-fn causes(plan: &Plan, stage: StageId) -> Vec<(String, Kind)> {
+fn causes(plan: &Plan, stage: StageId) -> Vec<(String, Option<Kind>)> {
     let data = &plan.stages[stage.index()];
-    let mut causes = Vec::new();
-    let mut any = |name: &str| causes.extend(Kind::ALL.map(|kind| (name.to_owned(), kind)));
     // Nothing of its own.
-    any("");
+    let mut causes = vec![(String::new(), None)];
+    let mut any = |name: &str| causes.extend(Kind::ALL.map(|kind| (name.to_owned(), Some(kind))));
     any(&data.name);
     for position in &data.positions {
         match &position.work {
@@ -40,7 +39,7 @@ pub(super) fn comes_to(plan: &Plan, stage: StageId, condition: &Expr) -> Option<
     if condition.asks_of_failure(&[FailureFact::Message]) {
         return None;
     }
-    let holds = |cause: &(String, Kind)| {
+    let holds = |cause: &(String, Option<Kind>)| {
         condition.eval(&HowItFailed { step: &cause.0, kind: cause.1 }).ok()?.as_bool()
     };
     causes(plan, stage).iter().map(holds).collect()
