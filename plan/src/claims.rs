@@ -6,7 +6,8 @@
 //!
 //! - the stages of a lane, each of which holds what it has until the lane has ended;
 //! - stages on the same target, and everything that runs between them;
-//! - the branches of a group with `max`, whose slots would be a second thing to wait for;
+//! - the branches of a group with `max`, whose slots would be a second thing to wait for, where one of them is joined with what
+//!   is outside of it;
 //! - all stages of a pipeline that says `rollback pipeline`: until its end each of them may have to go back.
 
 use crate::{
@@ -85,7 +86,7 @@ impl Plan {
             }
         }
         for (index, item) in self.items.iter().enumerate() {
-            if item.group.is_some_and(|group| group.all_or_nothing || group.max.is_some()) {
+            if item.promises() {
                 join(&mut union, &mut self.stages_of(ItemId(index as u32)));
             }
         }
@@ -102,7 +103,7 @@ impl Plan {
         if self.rules.iter().any(|rule| rolls_pipeline_back(&rule.reaction)) {
             join(&mut union, &mut self.stage_ids());
         }
-        while self.join_between(&mut union) {}
+        while self.join_between(&mut union) || self.join_limited(&mut union) {}
         union
     }
 
@@ -155,6 +156,35 @@ impl Plan {
                 for stage in &lane[from..=last] {
                     changed |= union.union(of, stage.0);
                 }
+            }
+        }
+        changed
+    }
+
+    /// Joins the branches of groups with fewer slots than branches, where a claim is held for a branch that may have no slot yet:
+    /// that one waits for the branches that have one, and these wait for what they claim. Whether there was any.
+    ///
+    /// Elsewhere nothing is to be joined. A claim that is no larger than a branch is held while the branch has its slot, or goes
+    /// back, which takes none: who holds it waits for no slot. And who waits for a slot holds nothing. So slots add no circle.
+    fn join_limited(&self, union: &mut UnionFind<u32>) -> bool {
+        let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
+        for stage in self.stage_ids() {
+            *sizes.entry(union.find_mut(stage.0)).or_default() += 1;
+        }
+        let mut changed = false;
+        for (item, index) in self.items.iter().zip(0..) {
+            let max = item.group.and_then(|group| group.max);
+            if max.is_none_or(|max| max as usize >= item.branches.len()) {
+                continue;
+            }
+            // Stages of a lane are one claim.
+            let reaches_out = item.branches.iter().any(|branch| {
+                let stages = branch.stages().count();
+                branch.stages().next().is_some_and(|first| sizes[&union.find_mut(first.0)] > stages)
+            });
+            let mut stages = self.stages_of(ItemId(index));
+            if let Some(first) = stages.next().filter(|_| reaches_out) {
+                stages.for_each(|stage| changed |= union.union(first.0, stage.0));
             }
         }
         changed

@@ -62,6 +62,21 @@ pipeline back(mark: string) {
     stage b = meeting { service = files, infra = lab.here, mark }
   }
 }
+workflow passing(service: service<local>, infra: infrastructure<local>) {
+  phase deploy { step put = local.deploy {} }
+}
+pipeline turns_forth {
+  parallel max 1 {
+    stage a = passing { service = files, infra = lab.here }
+    stage b = passing { service = files, infra = lab.there }
+  }
+}
+pipeline turns_back {
+  parallel max 1 {
+    stage a = passing { service = files, infra = lab.there }
+    stage b = passing { service = files, infra = lab.here }
+  }
+}
 pipeline take(mark: string)  { stage s = locked { mark } }
 pipeline share(mark: string) { stage s = sharing { mark } }
 "#;
@@ -151,6 +166,15 @@ fn a_stage_that_rejects_names_the_holder_and_begins_nothing() {
     let_go(&sandbox, "1");
     ends(first, 0);
     said(sandbox.dsl("run").arg(sandbox.module()).arg("busy")).exits(0);
+}
+
+/// Who has its turn in a group waits for a target, and whoever holds that is on its way already.
+#[test]
+fn branches_that_take_turns_never_wait_in_a_circle() {
+    let sandbox = sandbox();
+    let children: Vec<Child> =
+        (0..6).map(|number| spawn(&sandbox, &[["turns_forth", "turns_back"][number % 2]])).collect();
+    children.into_iter().for_each(|child| ends(child, 0));
 }
 
 #[test]

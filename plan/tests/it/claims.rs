@@ -42,13 +42,51 @@ fn barriers_join_claims_through_others() {
 }
 
 #[test]
-fn a_promise_and_max_join_all_branches() {
+fn a_promise_joins_all_branches() {
     let branches: &[&[(&str, &str, &[Rule])]] = &[&[("a", "x!", &[])], &[("b", "x!", &[]), ("c", "y!", &[])]];
     let of = |shape: Shape| together(&Builder::default().group(shape, branches).claiming().done());
     assert_eq!(of(Shape { promise: true, max: None }), ["a b c"]);
-    assert_eq!(of(Shape { promise: false, max: Some(1) }), ["a b c"]);
-    // A lane holds what it has until its end.
+    // A lane holds what it has until its end, and so does whoever has a slot.
     assert_eq!(of(Shape::default()), ["a", "b c"]);
+    assert_eq!(of(Shape { promise: false, max: Some(1) }), ["a", "b c"]);
+}
+
+/// Whoever waits for a slot and holds what another run needs, whose branches have the slots there, might wait for ever.
+#[test]
+fn max_joins_branches_where_a_claim_is_larger_than_a_branch() {
+    let group = |max: u32, branches: &[&[(&str, &str, &[Rule])]]| {
+        let shape = Shape { promise: false, max: Some(max) };
+        Builder::default().group(shape, branches).group(Shape::default(), &[&[("z", "x!", &[])]])
+    };
+    let met: &[&[(&str, &str, &[Rule])]] =
+        &[&[("a", "x! |p", &[])], &[("b", "x!", &[])], &[("c", "x! |p", &[])]];
+    assert_eq!(together(&group(2, met).claiming().done()), ["a b c", "z"]);
+    // Nobody waits for a slot.
+    assert_eq!(together(&group(3, met).claiming().done()), ["a c", "b", "z"]);
+    let apart: &[&[(&str, &str, &[Rule])]] = &[&[("a", "x!", &[])], &[("b", "x!", &[])]];
+    assert_eq!(together(&group(1, apart).claiming().done()), ["a", "b", "z"]);
+    for (stage, target) in [(1, 0), (2, 1)] {
+        // With another branch, or with what comes after the group.
+        let mut plan = group(1, apart).done();
+        same_target(&mut plan, stage, target);
+        plan.join_claims();
+        let joined: &[&str] = if stage == 1 { &["a b", "z"] } else { &["a b z"] };
+        assert_eq!(together(&plan), joined);
+    }
+}
+
+#[test]
+fn branches_that_take_turns_claim_in_any_order() {
+    let shape = Shape { promise: false, max: Some(1) };
+    let plan = Builder::default()
+        .group(shape, &[&[("a", "x! / y!", &[])], &[("b", "x!", &[]), ("c", "z!", &[])]])
+        .holding("a", None, "lock")
+        .holding("b", None, "lock")
+        .holding("c", Some(0), "other")
+        .claiming()
+        .done();
+    let explored = explore(&plan, &Adversary { timeouts: true, person: true, ..adversary(1) });
+    assert!(explored.ends.iter().any(|(run, _)| *run == RunOutcome::Succeeded));
 }
 
 #[test]
