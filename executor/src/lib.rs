@@ -16,6 +16,7 @@ mod observer;
 mod outside;
 mod preflight;
 mod preview;
+mod private;
 mod process;
 mod replay;
 mod runner;

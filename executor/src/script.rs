@@ -5,13 +5,13 @@
 
 use crate::driver::{Cancel, Context, Output, Probe, Work, stopped, unknown};
 use crate::observer::Stream;
-use crate::process;
 use crate::supervisor::{End, Progress, Start, Trace};
+use crate::{private, process};
 use lockstep_plan::{Failure, Kind, Outcome, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -279,7 +279,8 @@ impl Supervised {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let redacted = self.output.redactor.redact(&text);
             if redacted != text {
-                fs::write(self.path("redacted"), redacted)?;
+                let mut file = private::file().truncate(true).open(self.path("redacted"))?;
+                file.write_all(redacted.as_bytes())?;
                 fs::rename(self.path("redacted"), self.path(name))?;
             }
         }

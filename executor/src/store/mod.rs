@@ -23,7 +23,7 @@ pub(crate) use runs::Life;
 pub use runs::RunInfo;
 
 use crate::error::{At, Error};
-use crate::id;
+use crate::{id, private};
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -136,15 +136,23 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(directory: &Path, durability: Durability) -> Result<Store, Error> {
-        private_directory(directory)?;
+        private::directory(directory).at("create the directory", directory)?;
         let directory = fs::canonicalize(directory).at("open", directory)?;
         let database = directory.join("journal.db");
         // SQLite does not wait for others while it makes a database: one at a time.
         let opening = directory.join("opening.lock");
-        let opening =
-            File::create(&opening).and_then(|file| file.lock().map(|()| file)).at("lock", &opening)?;
+        let opening = private::file()
+            .open(&opening)
+            .and_then(|file| file.lock().map(|()| file))
+            .at("lock", &opening)?;
         intact::check(&database)?;
-        private_file(&database)?;
+        match private::file().create_new(true).open(&database) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).at("create", &database);
+            }
+            // SQLite opens it, and says what is wrong with it.
+            _ => {}
+        }
         let wrap = |source| Error::Journal { path: database.clone(), source };
         let connection = Connection::open(&database).map_err(wrap)?;
         prepare(&connection, durability).map_err(wrap)?;
@@ -245,11 +253,9 @@ impl Store {
 
     fn lock_file(&self, run: &str) -> Result<(File, PathBuf), Error> {
         let folder = self.directory.join("runs");
-        private_directory(&folder)?;
+        private::directory(&folder).at("create the directory", &folder)?;
         let path = folder.join(format!("{run}.lock"));
-        let mut options = File::options();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+        let file = private::file().read(true).open(&path).at("open", &path)?;
         Ok((file, path))
     }
 
@@ -382,20 +388,4 @@ fn whole_blob(what: &str, name: &str, data: Vec<u8>) -> Result<Vec<u8>, Error> {
 
 fn damaged(what: &str, error: &serde_json::Error) -> Error {
     Error::Damaged { what: what.into(), message: error.to_string() }
-}
-
-/// Makes a directory that only its owner may look into; leaves one that is there as it is.
-pub(crate) fn private_directory(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create the directory", path)
-}
-
-/// Makes a file that only its owner may read, as SQLite then makes what it keeps beside it; leaves one that is there as it is.
-fn private_file(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    match options.write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error).at("create", path),
-        _ => Ok(()),
-    }
 }

@@ -3,11 +3,11 @@
 use super::WORD;
 use super::log::{Fence, Noted, Trace, folder, noted};
 use super::message::{Connection, Hello, Reply, Request, Start, frame};
-use crate::process;
+use crate::{private, process};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ impl Scripts {
 
     async fn raise(&self, state: &mut State) -> io::Result<Result<(), String>> {
         if !state.raised {
-            fs::create_dir_all(folder(&self.run))?;
+            private::directory(&folder(&self.run))?;
             if let Err(why) = Fence::open(&self.run, self.epoch)?.raise(&self.run).await? {
                 return Ok(Err(why));
             }

@@ -13,7 +13,7 @@
 //! A supervisor starts a script only while it holds the file `epoch` shared and nobody's higher number is in it. Whoever
 //! takes a run over writes its own number there first: what was not started by then will not be.
 
-use crate::process;
+use crate::{private, process};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -58,7 +58,7 @@ impl Drop for Entered<'_> {
 impl Fence {
     pub fn open(run: &Path, epoch: u64) -> io::Result<Fence> {
         let path = folder(run).join("epoch");
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = private::file().read(true).open(path)?;
         Ok(Fence { file, epoch })
     }
 
@@ -167,9 +167,8 @@ pub(super) struct Log {
 impl Log {
     /// Takes the log of that epoch; one that died may have left it.
     pub fn open(run: &Path, epoch: u64) -> io::Result<Log> {
-        fs::create_dir_all(folder(run))?;
-        let mut options = File::options();
-        let file = options.create(true).append(true).open(log_path(run, epoch))?;
+        private::directory(&folder(run))?;
+        let file = private::file().append(true).open(log_path(run, epoch))?;
         file.lock()?;
         let log = Log { file, torn: AtomicBool::new(true) };
         log.note(&format!("supervisor {} {VERSION} {}", std::process::id(), process::boot_id()))?;

@@ -3,9 +3,9 @@
 use super::End;
 use super::log::{Fence, Log};
 use super::message::{Connection, Hello, Reply, Request, Start, frame, send};
-use crate::process;
 use crate::script::exit_code;
 use crate::strike::Striker;
+use crate::{private, process};
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, fcntl_setfl};
 use std::fs::{self, File};
@@ -112,7 +112,11 @@ impl Supervisor {
         if start.text.len() <= LONGEST_VARIABLE {
             command.args(["-c", RUN_VARIABLE]).env("LOCKSTEP_SCRIPT", &start.text);
         } else {
-            fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &start.text)).map_err(failed)?;
+            let written = create(&file).and_then(|mut to| {
+                to.set_len(0)?;
+                to.write_all(start.text.as_bytes())
+            });
+            written.map_err(failed)?;
         }
         command.arg(&file);
         if !self.first {
@@ -299,6 +303,6 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    File::options().create(true).append(true).open(path)
+    path.parent().map_or(Ok(()), private::directory)?;
+    private::file().append(true).open(path)
 }

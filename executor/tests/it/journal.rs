@@ -48,6 +48,35 @@ fn the_directory_is_private() {
     assert_eq!(mode & 0o777, 0o700);
 }
 
+/// A state directory that somebody has made before stays as it is; what is in it is nobody else's.
+#[tokio::test]
+async fn everything_in_the_directory_is_private() {
+    let world = World::new();
+    let directory = world.store().directory().to_owned();
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let long = format!("echo said; : {}", "x".repeat(200_000));
+    let steps = vec![shell("one", &long), shell("two", "echo said >&2")];
+    let ended = world.run(plan(vec![stage("a", steps)])).await;
+    assert_eq!(ended.stdout(), "said");
+    assert_eq!(std::fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o755);
+    let (mut folders, mut files) = (vec![directory], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = std::fs::metadata(&path).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o077, 0, "{}", path.display());
+            match metadata.is_dir() {
+                true => folders.push(path),
+                false => files += 1,
+            }
+        }
+    }
+    // The journal, two locks, and of the run its log, its epoch, a script and what was printed.
+    assert!(files >= 8, "{files}");
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let world = World::new();

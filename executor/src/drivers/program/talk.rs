@@ -1,10 +1,10 @@
 //! One conversation with a program: its process, lines to it and lines from it, within bounds.
 
 use super::message::Said;
+use crate::private;
 use crate::process::{self, Identity};
 use crate::script::{describe_exit, exit_code, last_lines};
 use crate::secrets::Secrets;
-use crate::store::private_directory;
 use crate::strike::Striker;
 use lockstep_plan::{Failure, Kind};
 use serde_json::Value as Json;
@@ -54,9 +54,9 @@ impl Talk {
     /// Starts the program in `module`; what it writes to standard error goes to a file in `directory`, without the secrets,
     /// and by whom it is known to a later process to another.
     pub fn begin(program: &str, module: &Path, directory: &Path, secrets: &Secrets) -> io::Result<Talk> {
-        private_directory(directory).map_err(io::Error::other)?;
+        private::directory(directory)?;
         let errors = directory.join("stderr");
-        let file = File::options().create(true).append(true).open(&errors)?;
+        let file = private::file().append(true).open(&errors)?;
         let (theirs_in, ours_in) = io::pipe()?;
         let (ours_out, theirs_out) = io::pipe()?;
         let (ours_errors, theirs_errors) = io::pipe()?;
