@@ -240,6 +240,18 @@ fn a_canary_that_an_earlier_run_left_goes_when_another_release_is_rolled_out() {
     world.run(&["version=3.9"]).exits(0);
     let both = [(format!("{IMAGE}:3.8"), 3), (format!("{IMAGE}:3.9"), 1)];
     assert_eq!(world.serving(2, "shop"), both, "a canary stays for as long as nothing else is said");
+    let gone = "phase one { step gone = kubernetes.delete { timeout = 1m } }";
+    world.rewrite("basic", "basic", few, gone);
+    let diff = world.diff(&["version=3.9"]).exits(0).out;
+    assert!(diff.contains("--- Deployment `shop-canary`\n+++ nothing\n"), "{diff}");
+    world.run(&["version=3.9"]).exits(0);
+    assert!(world.names(1, "apps/v1", "Deployment").is_empty(), "nothing is left of it where all is deleted");
+    assert!(world.names(2, "v1", "ConfigMap").is_empty());
+    for (before, phases, version) in [(gone, rolling, "version=3.8"), (rolling, few, "version=3.9")] {
+        world.rewrite("basic", "basic", before, phases);
+        world.run(&[version]).exits(0);
+    }
+    assert_eq!(world.serving(2, "shop"), both);
     world.rewrite("basic", "basic", few, rolling);
     let diff = world.diff(&["version=3.10"]).exits(0).out;
     assert!(diff.contains("--- Deployment `shop-canary`\n+++ nothing, once"), "{diff}");

@@ -141,7 +141,8 @@ impl Sight<'_> {
                     Some(release) => release,
                     None => Release { objects: self.service(call).await?, ..Release::default() },
                 };
-                let ids: Vec<Id> = gone.all().map(Id::of).collect();
+                let canary = std::mem::take(&mut self.canary);
+                let ids: Vec<Id> = gone.all().chain(canary.all()).map(Id::of).collect();
                 for id in ids.into_iter().rev() {
                     self.gone(Some(index), id).await?;
                 }

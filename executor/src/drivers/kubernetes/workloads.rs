@@ -191,13 +191,17 @@ pub(super) async fn unrestart(target: &Target, applied: &mut [Json], epoch: u64)
     Ok(())
 }
 
-/// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe.
+/// Deletes what is in place: all that the release holds, or, where none was deployed, what the manifests describe; and a canary that
+/// runs beside it.
 pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let head = Head::now(target).await?;
-    let objects: Vec<Json> = match head.latest() {
+    let mut objects: Vec<Json> = match head.latest() {
         Some(name) => Release::read(target, name).await?.all().cloned().collect(),
         None => service(target, attempt).await?,
     };
+    for name in [&head.canary, &head.leaving].into_iter().flatten() {
+        objects.extend(Release::read(target, name).await?.all().cloned());
+    }
     let ids: Vec<Id> = objects.iter().map(Id::of).collect();
     let counted = counted(target, ids.iter()).await?;
     let addresses = addresses::noted(target, ids.iter()).await?;
@@ -220,8 +224,8 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
     };
     held(target, head.epoch, work).await?;
     Head::change(target, head.epoch, |head| {
-        head.current = None;
-        head.pending = None;
+        (head.current, head.pending) = (None, None);
+        (head.canary, head.leaving) = (None, None);
     })
     .await
     .map(drop)
