@@ -101,8 +101,10 @@ pub(super) async fn beside(
     if !versioned::refer_elsewhere(&mut objects) {
         return Ok((objects, Vec::new()));
     }
-    let own = settled(target, rendered(call, module, &target.run)?).await?;
-    let referred = versioned::follow(&mut objects, &own).into_iter().cloned().collect();
+    let mut own = rendered(call, module, &target.run)?;
+    versioned::version(&mut own)?;
+    let mut referred: Vec<Json> = versioned::follow(&mut objects, &own).into_iter().cloned().collect();
+    referred.iter_mut().try_for_each(|object| settle(object, &target.namespace))?;
     Ok((objects, referred))
 }
 
