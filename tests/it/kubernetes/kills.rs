@@ -5,12 +5,14 @@ use crate::killing::{Chance, killed};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PHASES: &str = "
-  phase deploy {
-    step rollout = kubernetes.rolling { timeout = 2m }
+/// How the first release comes.
+const FIRST: &str = "phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }";
+
+const END: &str = "
+  phase end {
     step break_it = shell { only if broken, script = \"exit 1\" }
-  }
-  phase end { barrier all { timeout = 5m } }";
+    barrier all { timeout = 5m }
+  }";
 
 /// At most so many kills in one run, so that each comes to its end.
 const MOST_IN_ONE: u32 = 4;
@@ -31,6 +33,7 @@ fn settled(world: &World, version: &str) {
     for region in [1, 2] {
         assert_eq!(world.serving(region, "shop"), [(format!("{IMAGE}:{version}"), 1)], "region{region}");
         assert_eq!(world.names(region, "v1", "ConfigMap").len(), 1);
+        assert_eq!(world.names(region, "apps/v1", "Deployment").len(), 1);
         let lease = world.get(region, "coordination.k8s.io/v1", "Lease", "lockstep.shop").unwrap();
         assert!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty(), "let go of");
     }
@@ -38,8 +41,30 @@ fn settled(world: &World, version: &str) {
 
 #[test]
 #[ignore = "takes long: cargo test -p dsl --test it kubernetes::kills -- --ignored --nocapture; LOCKSTEP_KILLS=200 says how many"]
-fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
-    let Some(world) = world("kills", "rolling", PHASES) else { return };
+fn every_rolling_run_ends_all_new_or_all_old_or_says_who_is_needed() {
+    every_run_ends_all_new_or_all_old("kills_rolling", "rolling", &format!("{FIRST}{END}"));
+}
+
+#[test]
+#[ignore = "takes long: as above, for canaries"]
+fn every_canary_run_ends_all_new_or_all_old_or_says_who_is_needed() {
+    let canary = "
+      phase few { step few = kubernetes.canary { replicas = 1, timeout = 2m } }
+      phase all { step all = kubernetes.promote { timeout = 2m } }";
+    every_run_ends_all_new_or_all_old("kills_canary", "canary", &format!("{canary}{END}"));
+}
+
+#[test]
+#[ignore = "takes long: as above, for colours"]
+fn every_run_of_colours_ends_all_new_or_all_old_or_says_who_is_needed() {
+    let colours = "
+      phase up   { step stage = kubernetes.stage { timeout = 2m } }
+      phase over { step swap = kubernetes.swap { timeout = 2m } }";
+    every_run_ends_all_new_or_all_old("kills_colours", "blue_green", &format!("{colours}{END}"));
+}
+
+fn every_run_ends_all_new_or_all_old(test: &str, strategy: &str, phases: &str) {
+    let Some(world) = world(test, "rolling", FIRST) else { return };
     let number = |name: &str, otherwise: u64| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
@@ -52,6 +77,7 @@ fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
     let began = Instant::now();
     world.run(&[&format!("version={now}")]).exits(0);
     settled(&world, now);
+    world.rewrite("rolling", strategy, FIRST, phases);
     let mut length = began.elapsed();
     let (mut kills, mut runs, mut new, mut old, mut persons) = (0, 0, 0, 0, 0);
     while kills < wanted {
@@ -107,7 +133,7 @@ fn every_run_ends_all_new_or_all_old_or_says_who_is_needed() {
         }
         settled(&world, now);
         eprintln!(
-            "{kills} kills in {runs} runs: {new} all new, {old} all old, {persons} for a person (seed {seed})"
+            "{strategy}: {kills} kills in {runs} runs: {new} all new, {old} all old, {persons} for a person (seed {seed})"
         );
     }
 }

@@ -79,6 +79,37 @@ fn a_run_that_was_overtaken_while_it_stood_still_changes_nothing_any_more() {
 }
 
 #[test]
+fn a_run_that_was_overtaken_restarts_nothing_any_more() {
+    let phases = "
+      phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }
+      phase hold   { step hold = shell { script = \"until test -e go; do sleep 0.05; done\" } }
+      phase end    { step again = kubernetes.restart { timeout = 1m } }";
+    let Some(world) = world("restarted", "rolling", phases) else { return };
+    let mut stopped = world.command(&["version=3.9"]);
+    let mut stopped = stopped.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, "region1.hold.hold");
+    until(&world, "region2.hold.hold");
+    signal(&stopped, Signal::STOP);
+    std::fs::write(world.sandbox.module().join("go"), "").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = world.sandbox.dsl("run");
+    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
+    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
+    crate::support::said(&mut other).exits(0);
+    let templates = || [1, 2].map(|region| world.deployment(region, "shop")["spec"]["template"].clone());
+    let theirs = templates();
+
+    signal(&stopped, Signal::CONT);
+    assert_eq!(stopped.wait().unwrap().code(), Some(3), "its targets are not its own any more");
+    assert_eq!(templates(), theirs);
+    let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
+    assert!(
+        events.contains("because nothing was heard of this one: it changes nothing any more"),
+        "{events}"
+    );
+}
+
+#[test]
 fn a_run_that_works_for_longer_than_a_lease_lasts_keeps_it() {
     let hold = "
       phase hold { step hold = shell { script = \"while [ -e hold ]; do sleep 0.05; done\", timeout = 5m } }";

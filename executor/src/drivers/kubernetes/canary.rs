@@ -142,6 +142,7 @@ pub(super) async fn delete(target: &Target) -> Result<(), Failure> {
         return Ok(());
     }
     let head = Head::take(target, |head| {
+        head.still_claimed(target)?;
         head.run.clone_from(&target.run);
         head.retire_canary();
         Ok(())

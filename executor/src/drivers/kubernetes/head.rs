@@ -428,6 +428,14 @@ impl Head {
         )))
     }
 
+    /// The same for what needs no say of its own: fails where another run has got it since this process held the instance.
+    pub fn still_claimed(&self, target: &Target) -> Result<(), Failure> {
+        match target.leases.claim(target) {
+            Some(claim) if claim != self.claim => self.claimed(target),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it was read or written, and not only thought to be so.
     pub fn is_known(&self) -> bool {
         self.lease["metadata"]["resourceVersion"].is_string()

@@ -74,6 +74,11 @@ impl Leases {
         Some(head)
     }
 
+    /// Which run had the say when this process held the instance for that run last, if it did; it may have lost it since.
+    pub fn claim(&self, target: &Target) -> Option<String> {
+        self.of(target).map(|lease| lease.state().head.claim.clone())
+    }
+
     /// The head was written as its holder; `since`: before the write was begun.
     pub fn written(&self, target: &Target, head: &Head, since: Instant) {
         let known = Known { head: head.clone(), since };
@@ -100,7 +105,8 @@ impl Leases {
     pub fn forget(&self, target: &Target) {
         if let Some(lease) = self.of(target) {
             let mut known = lease.state();
-            known.head = Head { epoch: known.head.epoch, ..Head::default() };
+            let (epoch, claim) = (known.head.epoch, std::mem::take(&mut known.head.claim));
+            known.head = Head { epoch, claim, ..Head::default() };
         }
     }
 

@@ -111,6 +111,7 @@ pub(super) async fn restart(target: &Target, attempt: &Attempt) -> Result<(), Fa
     let head = Head::now(target).await?;
     let release = in_place(target, &head).await?;
     let head = Head::take(target, |head| {
+        head.still_claimed(target)?;
         head.run.clone_from(&target.run);
         head.tidy = false;
         Ok(())
