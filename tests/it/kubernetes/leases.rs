@@ -80,11 +80,24 @@ fn a_run_that_was_overtaken_while_it_stood_still_changes_nothing_any_more() {
 
 #[test]
 fn a_run_that_was_overtaken_restarts_nothing_any_more() {
-    let phases = "
-      phase deploy { step rollout = kubernetes.rolling { timeout = 2m } }
-      phase hold   { step hold = shell { script = \"until test -e go; do sleep 0.05; done\" } }
-      phase end    { step again = kubernetes.restart { timeout = 1m } }";
-    let Some(world) = world("restarted", "rolling", phases) else { return };
+    nothing_is_done_by_who_was_overtaken("restarted", "restart { timeout = 1m }");
+}
+
+#[test]
+fn a_run_that_was_overtaken_runs_no_job_any_more() {
+    nothing_is_done_by_who_was_overtaken("no_job", "job { manifest = \"job.yaml\", timeout = 1m }");
+}
+
+fn nothing_is_done_by_who_was_overtaken(test: &str, step: &str) {
+    let phases = format!(
+        "phase deploy {{ step rollout = kubernetes.rolling {{ timeout = 2m }} }}
+         phase hold   {{ step hold = shell {{ script = \"until test -e go; do sleep 0.05; done\" }} }}
+         phase end    {{ step again = kubernetes.{step} }}"
+    );
+    let Some(world) = world(test, "rolling", &phases) else { return };
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: migrate }\nspec:\n  template:\n    metadata: { annotations: { \
+               fakenode/behaviour: succeed } }\n    spec: { restartPolicy: Never, containers: [{ name: m, image: \"busybox:1.37\" }] }\n";
+    std::fs::write(world.sandbox.module().join("job.yaml"), job).unwrap();
     let mut stopped = world.command(&["version=3.9"]);
     let mut stopped = stopped.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until(&world, "region1.hold.hold");
@@ -97,16 +110,15 @@ fn a_run_that_was_overtaken_restarts_nothing_any_more() {
     other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
     crate::support::said(&mut other).exits(0);
     let templates = || [1, 2].map(|region| world.deployment(region, "shop")["spec"]["template"].clone());
-    let theirs = templates();
+    let jobs = || [1, 2].map(|region| world.names(region, "batch/v1", "Job"));
+    let theirs = (templates(), jobs());
 
     signal(&stopped, Signal::CONT);
     assert_eq!(stopped.wait().unwrap().code(), Some(3), "its targets are not its own any more");
-    assert_eq!(templates(), theirs);
+    assert_eq!((templates(), jobs()), theirs);
     let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
-    assert!(
-        events.contains("because nothing was heard of this one: it changes nothing any more"),
-        "{events}"
-    );
+    let told = ["because nothing was heard of this one", "has been taken over by another process or run"];
+    assert!(told.iter().any(|words| events.contains(words)), "{events}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! They are kept, to be looked at, until a later run runs the same one.
 
 use super::cluster::{Call, MANAGER};
+use super::head::Head;
 use super::manifest;
 use super::object::{INSTANCE, Id, MANAGED_BY, SKIP_VERSIONING, annotate, at, dns_name, label, text};
 use super::pods::log;
@@ -42,6 +43,7 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     let mut job = the_job(objects, path)?;
     let id = Id::of(&job);
     are_there(target, &id, &referred).await?;
+    let epoch = held(target).await?;
     let kept: String = id.name.chars().take(50).collect();
     let name = format!("{kept}-{}", &crate::store::hash(attempt.key.to_string().as_bytes())[..10]);
     job["metadata"]["name"] = name.as_str().into();
@@ -54,7 +56,7 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     }
     forget_earlier(target, &id).await;
     let id = Id::of(&job);
-    let made = make(target, &id, &job).await?;
+    let made = make(target, &id, &job, epoch).await?;
     target.say(&format!("started {id}"));
     let result = rolled_out(target, &made, RESTARTS).await;
     if target.cancel.is_cancelled() || result.as_ref().is_err_and(|failure| failure.kind == Kind::Timeout) {
@@ -62,6 +64,15 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     }
     show(target, attempt, &name).await;
     result
+}
+
+/// The epoch of the holder, where this process has held the instance for the run: a job needs no hold of its own, but is not run for one
+/// that another run has overtaken.
+async fn held(target: &Target) -> Result<Option<u64>, Failure> {
+    if target.leases.claim(target).is_none() {
+        return Ok(None);
+    }
+    Head::take(target, |head| head.still_claimed(target)).await.map(|head| Some(head.epoch))
 }
 
 /// Fails where the job's pods would wait in vain for what the service's release brings under a name of its content.
@@ -102,9 +113,14 @@ async fn forget_earlier(target: &Target, id: &Id) {
 }
 
 /// Makes the job, or finds the one that an earlier try of this attempt made.
-async fn make(target: &Target, id: &Id, job: &Json) -> Result<Json, Failure> {
+async fn make(target: &Target, id: &Id, job: &Json, epoch: Option<u64>) -> Result<Json, Failure> {
     let (collection, _) = target.collection(id).await?;
-    match target.call(&Call::json(Method::POST, collection, job)).await {
+    let call = Call::json(Method::POST, collection, job);
+    let sent = match epoch {
+        Some(epoch) => target.cluster.write(&call, target, epoch).await,
+        None => target.call(&call).await,
+    };
+    match sent {
         Ok(made) => Ok(made),
         Err(problem) if problem.is(409) || problem.passing() => match target.get(id).await? {
             Some(made) => Ok(made),
