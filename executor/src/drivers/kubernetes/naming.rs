@@ -2,6 +2,7 @@
 //! annotations that controllers read. What they name has to keep its name, or they would look for what is not there.
 
 use super::object::{Id, at};
+use super::validity::is_label;
 use serde_json::{Map, Value as Json};
 
 /// Groups of Kubernetes' own kinds: what these refer to is known, but for their annotations.
@@ -84,7 +85,7 @@ impl Sought<'_> {
 
     /// `NAMESPACE/NAME`
     fn is_of_namespace(&self, text: &str) -> bool {
-        text.split_once('/').is_some_and(|(namespace, name)| !namespace.is_empty() && name == self.name)
+        text.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && name == self.name)
     }
 }
 
@@ -133,6 +134,7 @@ mod tests {
             ("nginx.ingress.kubernetes.io/auth-secret", "tls", true),
             ("nginx.ingress.kubernetes.io/proxy-set-headers", "prod/tls", true),
             ("example.com/owner", "tls", false),
+            ("eks.amazonaws.com/role-arn", "arn:aws:iam::1234:role/tls", false),
         ] {
             ingress["metadata"]["annotations"] = json!({ key: value });
             assert_eq!(names(&ingress, "Secret", "tls"), counts, "{key}");

@@ -101,7 +101,8 @@ pub(super) async fn beside(
     if !versioned::refer_elsewhere(&mut objects) {
         return Ok((objects, Vec::new()));
     }
-    let mut own = rendered(call, module, &target.run)?;
+    // Manifests that only a later step makes have given nothing a name yet.
+    let Ok(mut own) = rendered(call, module, &target.run) else { return Ok((objects, Vec::new())) };
     versioned::version(&mut own)?;
     let mut referred: Vec<Json> = versioned::follow(&mut objects, &own).into_iter().cloned().collect();
     referred.iter_mut().try_for_each(|object| settle(object, &target.namespace))?;
