@@ -1,5 +1,6 @@
 //! `dsl rollback` after the end of a run: back to what ran before, or a reason why not.
 
+use crate::control::Started;
 use crate::support::{Sandbox, said};
 
 /// The quickstart with these versions released one after another.
@@ -101,6 +102,26 @@ fn a_crash_in_the_middle_is_survived() {
             assert!(stage["why"].as_str().is_some_and(|why| why.ends_with(" asked for it")), "{stage}");
         }
     }
+}
+
+/// Its process is killed when the run has ended, and its target has not been told yet.
+#[test]
+fn a_run_that_was_killed_at_its_very_end_is_taken_back() {
+    let mut run = Started::new("one");
+    run.until("s.deploy.gate started");
+    // Nobody comes to the target.
+    let lock = std::fs::File::open(run.sandbox.module().join("here/.lock")).expect("a lock");
+    lock.lock().expect("a lock");
+    run.open();
+    while !std::fs::read_to_string(run.sandbox.events()).expect("events").contains(r#""event":"run_ended""#) {
+        std::thread::yield_now();
+    }
+    run.child.kill().expect("it lives");
+    run.child.wait().expect("it ends");
+    drop(lock);
+    let told = said(run.sandbox.dsl("rollback").arg("last")).exits(0);
+    assert!(told.out.contains("was rolled back"), "{}", told.out);
+    assert!(!run.sandbox.module().join("here/current").exists());
 }
 
 #[test]
