@@ -339,8 +339,10 @@ impl World<'_> {
         if self.scenario.patience != Patience::Away || self.counts() {
             return;
         }
-        let waits = self.timers.extract_if(.., |timer, _| matches!(timer, Timer::Barrier(_)));
-        for (timer, key) in waits {
+        let from = Timer::Barrier(PlaceId(0));
+        let waits = self.timers.range(from..).take_while(|(timer, _)| matches!(timer, Timer::Barrier(_)));
+        for (timer, key) in waits.map(|(timer, key)| (*timer, *key)).collect::<Vec<_>>() {
+            self.timers.remove(&timer);
             self.agenda.remove(&key);
             self.still.insert(timer, key.0.saturating_sub(self.now));
         }
