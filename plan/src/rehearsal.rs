@@ -425,8 +425,8 @@ fn rehearse(plan: &Plan, mut scenario: Scenario, fail: Option<Chosen>, breakable
 
 /// Plays a failure, and says whether it happens. Where others come in its way, for they fail themselves or wait for less long
 /// than it takes, they come later: everything that anybody does may be fast or slow. In the end nobody's patience runs out: the
-/// clocks of barriers stand still while nobody carries the run out, those of steps do not ([`Patience::Away`]). Then only what is never begun
-/// does not fail.
+/// clocks of barriers stand still while nobody carries the run out, those of steps do not ([`Patience::Away`]). Then only what
+/// is never begun does not fail.
 fn lead_there(plan: &Plan, scenario: &Scenario, fail: Option<Chosen>) -> (Played, bool) {
     let plain = Played::of(plan, scenario);
     let Some(fail) = fail else {
