@@ -52,6 +52,15 @@ pub fn make(store: &Store, run: &str, what: &str, event: &Event) -> Result<Optio
             store.settle(request)?;
             return Ok(None);
         }
+        let looked = pulse <= Instant::now() && begun.elapsed() > PULSE;
+        if let Some(process) = if looked { store.stopped_process(run)? } else { None } {
+            store.settle(request)?;
+            print(&format!(
+                "{what}: noted, but process {process}, which carries run {run} out, is stopped; `kill -CONT {process}` lets it go \
+                 on, and take it up\n"
+            ))?;
+            return Ok(Some(0));
+        }
         if begun.elapsed() > PATIENCE {
             store.settle(request)?;
             print(&format!(

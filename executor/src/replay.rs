@@ -2,13 +2,13 @@
 
 use crate::error::Error;
 use crate::notify::Notice;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Request, Store};
 use lockstep_plan::machine::{State, step};
 use lockstep_plan::{
     Answer, Call, ClaimId, Clock, Command, Event, Happening, Plan, Question, ServiceId, StageId, StepId,
     TargetId, Timer,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A run as its journal tells it.
@@ -96,6 +96,17 @@ pub(crate) struct PendingTimer {
 }
 
 impl Pending {
+    /// The ends of questions that such requests answer too late: clocks of questions run on while nobody carries the run out.
+    pub fn unanswered(&self, requests: &[Request]) -> Vec<Event> {
+        let late = requests.iter().filter_map(|request| {
+            let Event::Answered { question, .. } = request.event else { return None };
+            let timer = Timer::Question(question);
+            let clock = self.timers.get(&timer)?;
+            (request.at > clock.at.saturating_add(clock.after)).then_some(timer)
+        });
+        late.collect::<BTreeSet<_>>().into_iter().map(Event::TimerFired).collect()
+    }
+
     /// Folds an entry into the state without doing what it asks for.
     pub fn fold(&mut self, plan: &Plan, state: &mut State, entry: Entry) -> Vec<(u64, Happening)> {
         self.answered(&entry.event);

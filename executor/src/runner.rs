@@ -355,6 +355,8 @@ impl Active {
         let mut requests = self.store.requests(&self.info.id)?;
         // Whoever wants the run to stop must not have it begin first what somebody answered earlier.
         requests.sort_by_key(|request| matches!(request.event, Event::Answered { .. }));
+        // Nor does an answer count that was given when its time was over, for want of somebody who noticed.
+        self.apply(self.pending.unanswered(&requests), Vec::new()).await?;
         let replies = judge::replies(&self.plan, &self.state, &self.pending, &requests);
         let replies = requests.iter().map(|request| request.id).zip(replies).collect();
         self.apply(requests.into_iter().map(|request| request.event).collect(), replies).await

@@ -338,25 +338,17 @@ impl Plan {
             }
             most(branches.entry((data.item, data.branch)).or_default(), own);
         }
-        let mut items: BTreeMap<ItemId, BTreeMap<&str, Vec<u32>>> = BTreeMap::new();
+        // `max` is no limit here: who goes back needs no slot, and who waits at `commit` holds what it has.
+        let mut items: BTreeMap<ItemId, Permits<'_>> = BTreeMap::new();
         for ((item, _), permits) in branches {
+            let of_item = items.entry(item).or_default();
             for (name, permits) in permits {
-                items.entry(item).or_default().entry(name).or_default().push(permits);
+                let sum = of_item.entry(name).or_default();
+                *sum = sum.saturating_add(permits);
             }
         }
         let mut needs = Permits::new();
-        for (item, by_name) in items {
-            let max = self.items[item.index()].group.and_then(|group| group.max);
-            let mut of_item = Permits::new();
-            for (name, mut permits) in by_name {
-                permits.sort_unstable_by(|a, b| b.cmp(a));
-                let at_once = max.map_or(usize::MAX, |max| max as usize);
-                let sum =
-                    permits.iter().take(at_once).fold(0u32, |sum, permits| sum.saturating_add(*permits));
-                of_item.insert(name, sum);
-            }
-            most(&mut needs, of_item);
-        }
+        items.into_values().for_each(|of_item| most(&mut needs, of_item));
         needs
     }
 }

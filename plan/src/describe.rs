@@ -138,7 +138,13 @@ pub fn claim_text(plan: &Plan, claim: ClaimId) -> String {
         1 => it.resource.clone(),
         permits => format!("{permits} permits of {}", it.resource),
     });
-    let mut words: Vec<String> = targets.chain(uses).collect();
+    let mut words: Vec<String> = Vec::new();
+    for word in targets.chain(uses) {
+        // Several services of one name may be one on a target.
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
     match more {

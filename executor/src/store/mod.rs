@@ -251,6 +251,18 @@ impl Store {
         }
     }
 
+    /// The process that carries the run out, where a signal has stopped it: it takes nothing up until another one lets it go on.
+    ///
+    /// # Errors
+    /// The lock file cannot be read.
+    pub fn stopped_process(&self, run: &str) -> Result<Option<u32>, Error> {
+        let (mut file, path) = self.lock_file(run)?;
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).at("read", &path)?;
+        let holder = Holder::parse(&holder);
+        Ok(holder.process.filter(|_| holder.is_stopped()))
+    }
+
     fn lock_file(&self, run: &str) -> Result<(File, PathBuf), Error> {
         let folder = self.directory.join("runs");
         private::directory(&folder).at("create the directory", &folder)?;

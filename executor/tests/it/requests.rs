@@ -89,6 +89,38 @@ async fn an_abort_comes_before_answers_that_nobody_has_taken_up() {
     assert_eq!(world.read("count"), "x\n");
 }
 
+/// The time for an answer goes on while nobody carries the run out: one that is given after it is no answer any more.
+#[tokio::test]
+async fn an_answer_that_comes_after_its_time_is_none() {
+    let within = 100;
+    for late in [true, false] {
+        let world = World::new();
+        let mut asking = asking();
+        let Reaction::Ask { within: time, .. } = &mut asking.scopes[0].rules[0].reaction else { panic!() };
+        *time = if late { within } else { 60_000 };
+        let runner = world.runner(asking);
+        let (run, store, handle) = (runner.info().id.clone(), world.store(), runner.handle());
+        let memory = Arc::new(Memory::default());
+        let running = tokio::spawn(runner.run(memory.clone()));
+        memory.happening(|happening| matches!(happening, Happening::Asked(..))).await;
+        handle.detach();
+        running.await.unwrap().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(within + 20));
+        let question = Question::Step(StepId(0));
+        let succeed = Event::Answered { question, answer: Answer::Succeed, by: "anna".into(), comment: None };
+        let succeed = store.request(&run, &succeed).unwrap();
+        let end = world.resume(&run).run(Arc::new(Nobody)).await.unwrap();
+        let reply = store.reply(succeed).unwrap();
+        if late {
+            assert_eq!(end, End::Finished(RunOutcome::RolledBack));
+            let why = why(reply);
+            assert!(why.contains("just ended"), "{why}");
+        } else {
+            assert_eq!((end, reply), (End::Finished(RunOutcome::Succeeded), Some(Reply::Taken)));
+        }
+    }
+}
+
 /// A question that an answer of the wrong form, and then two right ones, come to.
 #[tokio::test]
 async fn the_first_answer_counts() {
