@@ -9,6 +9,10 @@ mod runs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A measured figure.
 struct Figure {
     what: String,
