@@ -303,6 +303,14 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
     let around = all_hold(truth, &stage.when);
     let mut undone = Undone::new(plan, id);
     let mut undecided = fallible(truth, stage.when.iter().copied());
+    // A stage that does nothing fails all the same where its conditions cannot be decided.
+    if stage.positions.is_empty()
+        && let Some(trigger) = undecided.take()
+    {
+        let (triggers, changes) = (vec![trigger], Vec::new());
+        course.elements.push(Element { part, at: 0, phase: 0, what: What::Steps, triggers, changes });
+        course.ends = surely_fails(truth, &stage.when);
+    }
     for (at, position) in stage.positions.iter().enumerate() {
         let when = stage.when.iter().chain(&position.when);
         let holds = all_hold(truth, when.clone());

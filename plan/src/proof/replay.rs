@@ -366,7 +366,10 @@ impl<'a> Replay<'a> {
 
     /// Whether everything that a stage does at a position is under way.
     fn stands(&self, stage: StageId, at: usize) -> Reached {
-        match &self.plan.stages[stage.index()].positions[at].work {
+        let Some(position) = self.plan.stages[stage.index()].positions.get(at) else {
+            return Reached::Missed;
+        };
+        match &position.work {
             Work::Barrier(place) if self.state.places[place.index()] == PlaceState::Arrived => Reached::Yes,
             Work::Barrier(_) => Reached::Missed,
             Work::Steps(steps) => {

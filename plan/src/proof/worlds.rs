@@ -183,7 +183,7 @@ fn at_element<'p>(group: &Group<'p>, branch: usize, at: usize) -> Vec<ConditionI
         return Vec::new();
     };
     let stage = &plan.stages[stage.index()];
-    let position = &stage.positions[element.at];
+    let Some(position) = stage.positions.get(element.at) else { return stage.when.clone() };
     let mut found = [stage.when.as_slice(), &position.when].concat();
     if let Work::Barrier(place) = position.work {
         found.extend(&plan.places[place.index()].when);
