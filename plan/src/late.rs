@@ -85,6 +85,25 @@ pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario
     scenarios.map(|late| Scenario { first: Some(place), ..late }).find(runs_out)
 }
 
+/// Scenarios in which one step alone, of those that stand between another participant and the barrier, takes longer than the wait
+/// lasts: how far the others have come by then is not the same for each.
+pub(crate) fn each_late<'a>(
+    plan: &'a Plan,
+    scenario: &'a Scenario,
+    place: PlaceId,
+) -> impl Iterator<Item = Scenario> + 'a {
+    let data = &plan.places[place.index()];
+    let others = plan.barriers[data.barrier.index()].places.iter();
+    let others = others.filter_map(|it| plan.places[it.index()].stage).filter(|it| Some(*it) != data.stage);
+    let near = others.flat_map(|stage| before(plan, stage, data.barrier));
+    let long =
+        near.filter(|step| data.timeout.is_some_and(|timeout| plan.steps[step.index()].timeout > timeout));
+    long.map(move |step| Scenario {
+        first: Some(place),
+        ..slow(plan, scenario, &|id, _| id == step, &|_| false)
+    })
+}
+
 /// The steps between a stage's place at a barrier and the barrier before it, or the beginning of its lane.
 fn before(plan: &Plan, stage: StageId, barrier: crate::BarrierId) -> Vec<StepId> {
     let data = &plan.stages[stage.index()];

@@ -3,7 +3,7 @@
 
 use crate::chosen::{Chosen, Fallible, ToldApart, questions};
 use crate::effect::unfailed;
-use crate::late::{Which, late, slow};
+use crate::late::{Which, each_late, late, slow};
 use crate::longest::at_most;
 use crate::machine::{BarrierState, StepStatus, is_promised};
 use crate::simulate::{Patience, Scenario, Simulation, simulate};
@@ -202,7 +202,12 @@ fn worst(plan: &Plan, scenario: &Scenario, fail: Chosen, without: &Scenario) -> 
         })
     });
     let midway = midway(plan, scenario, fail);
-    let mut played = scenarios.chain(midway).map(|it| (Played::of(plan, &it), it));
+    let late = match fail.what {
+        Fallible::Wait(place) => Some(each_late(plan, without, place)),
+        Fallible::Step(_) | Fallible::Approval(_) => None,
+    };
+    let mut played =
+        scenarios.chain(midway).chain(late.into_iter().flatten()).map(|it| (Played::of(plan, &it), it));
     let breaks = |it: &Simulation| !it.broken.is_empty() && unfailed(plan, it, fail).is_none();
     let else_broken = |slow: &Scenario| {
         let (fail, shares, refuse) = (without.fail.clone(), without.shares.clone(), without.refuse.clone());

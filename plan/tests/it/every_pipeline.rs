@@ -4,7 +4,7 @@
 //! Looked at on small pipelines of every kind, every event in every order. `LOCKSTEP_ORACLE=5000` tries more, as for the oracle.
 
 use crate::explore::{Adversary, World};
-use crate::generate::{Spec, any_spec, decided, open_conditions, worlds};
+use crate::generate::{Spec, any_spec, asks_what_has_run, decided, open_conditions, worlds};
 use lockstep_plan::machine::{State, StepStatus};
 use lockstep_plan::proof::{Exception, exceptions};
 use lockstep_plan::*;
@@ -126,8 +126,8 @@ fn judge(spec: &Spec, tally: &mut Tally) {
     }
     // Nor is anything listed that cannot happen. Of several barriers that break at once another one's rule may decide, so
     // that rules about barriers are left out; and a rule of the pipeline that is about some kinds may take back what those
-    // leave. Where branches wait for their turn or for each other, an
-    // abort may come before there is anything to leave.
+    // leave. Where branches wait for their turn or for each other, an abort may come before there is anything to leave. And what
+    // undoes a step only until that one has run may be named, although it runs whenever that one fails.
     let taken_back = plan.rules.iter().any(|rule| rule.reaction == Reaction::RollbackPipeline);
     let group = |item: &Item| item.group.is_some_and(|group| group.max.is_some());
     let queued = plan.items.iter().any(group) || plan.barriers.iter().any(|barrier| barrier.places.len() > 1);
@@ -137,6 +137,7 @@ fn judge(spec: &Spec, tally: &mut Tally) {
         let ends = matches!(exception.verdict, Verdict::Fail | Verdict::RollbackPhase);
         rule.is_some_and(|rule| !rule.kinds.is_empty() && !rule.kinds.contains(&Kind::Barrier))
             && !(taken_back && ends || early)
+            && !asks_what_has_run(&plan)
     };
     for exception in listed.iter().filter(plain) {
         let happens = all_left.iter().any(|(step, aborted)| explains(exception, *step, *aborted));
