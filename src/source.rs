@@ -251,7 +251,7 @@ pub fn lower(
         .map_err(|error| Failure::new(error.to_string()))?;
     readable(&program)?;
     let terminal = std::io::stderr().is_terminal();
-    let found = lockstep_compiler::check(&program);
+    let found = lockstep_compiler::check_for_plan(&program);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         say(render(&program, &found, terminal).trim_end());
     }

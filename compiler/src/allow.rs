@@ -2,13 +2,14 @@
 //! below the last one.
 
 use crate::checks::allow_unused;
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::program::{FileId, ModuleId, Program};
 use lockstep_grammar::Comment;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Removes what is allowed, and reports what allows nothing.
-pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
+/// Removes what is allowed, and reports what allows nothing. With `keeps_errors` errors stay all the same: to be silent about one
+/// does not give the source a meaning that could be planned.
+pub fn apply(program: &Program, keeps_errors: bool, found: &mut Vec<Diagnostic>) {
     for (file, source) in program.files().filter(|(_, source)| source.module != ModuleId::PRELUDE) {
         let is_allow = |comment: &Comment| {
             let text = program.text(file, comment.span).trim_start_matches('/').trim_start();
@@ -55,7 +56,8 @@ pub fn apply(program: &Program, found: &mut Vec<Diagnostic>) {
             if matching.is_empty() {
                 reports.push(allow_unused::report(program, at, name));
             }
-            silenced.extend(matching);
+            let silent = |index: &usize| !(keeps_errors && found[*index].severity == Severity::Error);
+            silenced.extend(matching.into_iter().filter(silent));
         }
         let mut index = 0;
         found.retain(|_| {

@@ -41,3 +41,8 @@ pub use survey::check_modules;
 pub fn check(program: &Program) -> Vec<Diagnostic> {
     checks::run(program)
 }
+
+/// As [`check`], for a plan of it: errors that an `allow` silences are among them, for what has one has no meaning to be planned.
+pub fn check_for_plan(program: &Program) -> Vec<Diagnostic> {
+    checks::run_for_plan(program)
+}

@@ -297,3 +297,23 @@ fn a_matrix_names_in_each_row_what_fails() {
     assert!(row("a.p.one (application)  ") && row("and b.p.look (application)  "), "{}", told.out);
     assert!(!row("nothing") && told.out.contains(" further failures, "), "{}", told.out);
 }
+
+/// To be silent about an error does not make a plan of the source: a stage would be missing from it.
+#[test]
+fn an_error_that_is_allowed_keeps_a_pipeline_from_being_planned() {
+    let sandbox = Sandbox::of_source(
+        r#"
+workflow w { phase p { step s = shell { script = "true" } } }
+pipeline q {
+  stage first = w {}
+  // allow(name/unknown): it will be there next week
+  stage tests = run_tests {}
+}
+"#,
+    );
+    said(sandbox.dsl("check").arg(sandbox.module())).exits(0);
+    for command in ["plan", "simulate", "run"] {
+        let told = said(sandbox.dsl(command).arg(sandbox.module()).arg("q")).exits(2);
+        assert!(told.err.contains("name/unknown") && told.err.contains("run_tests"), "{}", told.err);
+    }
+}

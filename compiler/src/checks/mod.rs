@@ -167,6 +167,15 @@ const PLAN_CHECKS: &[fn(&Judged<'_, '_>, &mut Vec<Diagnostic>)] = &[
 
 /// Runs every check over a program. Types and plans, which are most of the work, are judged module by module on all cores.
 pub fn run(program: &Program) -> Vec<Diagnostic> {
+    run_with(program, false)
+}
+
+/// As [`run`], for a plan: what is allowed is silent, but no error is.
+pub fn run_for_plan(program: &Program) -> Vec<Diagnostic> {
+    run_with(program, true)
+}
+
+fn run_with(program: &Program, keeps_errors: bool) -> Vec<Diagnostic> {
     let index = Arc::new(Index::new(program));
     let modules: Vec<ModuleId> = (1..program.modules.len() as u32).map(ModuleId).collect();
     let mut budget = Budget::of(program);
@@ -207,7 +216,7 @@ pub fn run(program: &Program) -> Vec<Diagnostic> {
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
     hide(&mut found);
     name_unused::hide_consequences(&mut found);
-    crate::allow::apply(program, &mut found);
+    crate::allow::apply(program, keeps_errors, &mut found);
     finish(program, &mut found);
     found
 }

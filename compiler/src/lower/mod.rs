@@ -79,7 +79,7 @@ impl Purpose {
     }
 }
 
-/// Makes the plan of one pipeline of the module in directory `module`. `found` is what [`crate::check`] says of the
+/// Makes the plan of one pipeline of the module in directory `module`. `found` is what [`crate::check_for_plan`] says of the
 /// program, which whoever asks for a plan has mostly looked at already.
 ///
 /// # Errors
@@ -135,7 +135,7 @@ pub fn lower(
     pipeline: &str,
     arguments: &BTreeMap<String, String>,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    lower_for(Purpose::Run, program, checks::run(program), module, pipeline, arguments)
+    lower_for(Purpose::Run, program, checks::run_for_plan(program), module, pipeline, arguments)
 }
 
 /// As [`lower`], but with every parameter of the pipeline left open, for the checks. Problems that only show up on
