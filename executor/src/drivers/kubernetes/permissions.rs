@@ -51,7 +51,8 @@ const WAITING: [(&str, &str, &[&str]); 4] = [
     ("", "pods", &["list", "watch"]),
     ("", "pods/log", &["get"]),
     ("", "events", &["list"]),
-    ("apps", "replicasets", &["get"]),
+    // Which pods a release in place has: undoing looks for them wherever a colour or a canary may have been.
+    ("apps", "replicasets", &["get", "list"]),
 ];
 
 /// What applying needs, and deleting when it is rolled back.
@@ -84,8 +85,7 @@ impl Rule {
 }
 
 /// What sharing requests out needs.
-const SHARING: [(&str, &str, &[&str]); 2] =
-    [("", "endpoints", &["list", "watch"]), ("apps", "replicasets", &["list"])];
+const SHARING: [(&str, &str, &[&str]); 1] = [("", "endpoints", &["list", "watch"])];
 
 /// What running a Job to its end needs.
 const RUNNING: [&str; 5] = ["get", "create", "delete", "list", "watch"];
@@ -121,9 +121,6 @@ pub(super) async fn check(
         }
         if call.step == "traffic" {
             add(&mut needs, &SHARING);
-        }
-        if call.step == "stage" {
-            add(&mut needs, &[("apps", "replicasets", &["list"])]);
         }
         let verbs = if job { &RUNNING[..] } else { &APPLYING };
         let mut objects = if job { Vec::new() } else { rendered(call, module, &target.run)? };
