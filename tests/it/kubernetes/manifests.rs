@@ -163,6 +163,32 @@ fn fields_of_somebody_else_are_taken_over_where_the_step_says_so() {
     }
 }
 
+/// As `kubectl apply` makes it: Kubernetes 1.20 names its manager for what the run has taken, too.
+#[test]
+fn what_was_not_applied_by_a_server_is_given_back_to_its_owner() {
+    let phases = STORY.replace("timeout = 2m }", "timeout = 2m, force = true }");
+    let Some(world) = world("client_side", "rolling", &phases) else { return };
+    let alone = |port: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "alone" }, "data": { "port": port } });
+    let mut by_hand = alone("1");
+    by_hand["metadata"]["annotations"] =
+        json!({ "kubectl.kubernetes.io/last-applied-configuration": alone("1").to_string() });
+    world.create_as(1, "kubectl-client-side-apply", &by_hand);
+    world.manifest(&format!("{MANIFEST}\n---\n{}\n", alone("2")));
+    let told = world.run(&["version=3.10", "broken=true"]).exits(1);
+    assert!(
+        told.err.contains("gave `.data.port` of ConfigMap `alone` back to kubectl-client-side-apply"),
+        "{}",
+        told.err
+    );
+    let there = world.get(1, "v1", "ConfigMap", "alone").unwrap();
+    assert_eq!(there["data"], json!({ "port": "1" }));
+    let managers = there["metadata"]["managedFields"].as_array().unwrap();
+    let names: Vec<&str> = managers.iter().filter_map(|entry| entry["manager"].as_str()).collect();
+    assert_eq!(names, ["kubectl-client-side-apply"]);
+    assert!(managers[0]["fieldsV1"]["f:data"]["f:port"].is_object(), "{managers:?}");
+    assert!(world.get(2, "v1", "ConfigMap", "alone").is_none());
+}
+
 #[test]
 fn everything_that_a_release_consists_of_is_returned_to() {
     let Some(world) = world("everything", "rolling", STORY) else { return };

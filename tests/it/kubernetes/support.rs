@@ -341,6 +341,14 @@ impl World {
         self.runtime.block_on(api.patch(name, &parameters, &Patch::Apply(object))).unwrap();
     }
 
+    /// Makes an object as somebody else would who does not apply it: its fields are his all the same.
+    pub fn create_as(&self, region: usize, manager: &str, object: &Json) {
+        let api = self.api(region, object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+        let parameters = PostParams { field_manager: Some(manager.into()), ..PostParams::default() };
+        let object = serde_json::from_value(object.clone()).unwrap();
+        self.runtime.block_on(api.create(&parameters, &object)).unwrap();
+    }
+
     /// Applies an object as somebody else would, whenever a proxy's rule says so: between two calls of the program.
     pub fn meddler(&self, region: usize, manager: &'static str) -> impl Fn(&Json) + Send + Sync + use<> {
         let world = (self.clients[region - 1].clone(), self.namespace.clone());

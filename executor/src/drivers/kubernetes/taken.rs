@@ -63,6 +63,23 @@ impl Taken {
         }
     }
 
+    /// The fields among `conflicts` that somebody else manages by now. Who had one when it was taken, and has written nothing
+    /// since, is still named for it where a server counts him in: that one gets it back.
+    pub fn theirs_by_now(&self, live: &Json, conflicts: &[String]) -> Vec<Path> {
+        let had = |path: &Path, entry: &Json| {
+            let mut owner = entry.clone();
+            owner.as_object_mut().map(|owner| owner.remove("fieldsV1"));
+            self.fields.iter().any(|field| field.path == *path && field.owners.contains(&owner))
+        };
+        let mut theirs = theirs(live, conflicts);
+        theirs.retain(|path| {
+            let names = |entry: &&Json| fields::leaves(&entry["fieldsV1"]).contains(path);
+            !are_ours(live, &[fields::shown(path)])
+                || !others(live).filter(names).all(|entry| had(path, entry))
+        });
+        theirs
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.whole && self.fields.is_empty()
     }
@@ -135,6 +152,15 @@ pub(super) fn theirs(live: &Json, conflicts: &[String]) -> Vec<Path> {
         }
     }
     found
+}
+
+/// Whether all of these fields are ours.
+pub(super) fn are_ours(live: &Json, conflicts: &[String]) -> bool {
+    let entries = at(live, &["metadata", "managedFields"]).and_then(Json::as_array);
+    let ours = entries.into_iter().flatten().filter(|entry| is_ours(entry));
+    let ours: Vec<String> =
+        ours.flat_map(|entry| fields::leaves(&entry["fieldsV1"])).map(|path| fields::shown(&path)).collect();
+    conflicts.iter().all(|field| ours.contains(field))
 }
 
 fn is_ours(entry: &Json) -> bool {

@@ -359,7 +359,7 @@ impl Target {
                     taken.remember(&mut wanted, &self.run);
                     sent = self.cluster.write(&call(&forced, &wanted), self, epoch).await;
                 } else {
-                    let theirs = taken::theirs(&whole, &fields);
+                    let theirs = taken.theirs_by_now(&whole, &fields);
                     if !theirs.is_empty() {
                         for (field, owner) in &conflicts {
                             self.say(&format!(
@@ -368,6 +368,10 @@ impl Target {
                         }
                         left.extend(theirs);
                         continue;
+                    }
+                    // Kubernetes 1.20 names those who had a field before the run, too: it is ours until it is given back.
+                    if taken::are_ours(&whole, &fields) {
+                        sent = self.cluster.write(&call(&forced, &wanted), self, epoch).await;
                     }
                 }
             }
