@@ -54,7 +54,7 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
     if at(&job, &["spec", "ttlSecondsAfterFinished"]).is_none() {
         job["spec"]["ttlSecondsAfterFinished"] = KEPT.into();
     }
-    forget_earlier(target, &id).await;
+    forget_earlier(target, &id, epoch).await?;
     let id = Id::of(&job);
     let made = make(target, &id, &job, epoch).await?;
     target.say(&format!("started {id}"));
@@ -90,7 +90,10 @@ async fn are_there(target: &Target, job: &Id, referred: &[Json]) -> Result<(), F
 }
 
 /// Has the Jobs removed that earlier runs made from the same manifest, and that have ended. What cannot be removed stays.
-async fn forget_earlier(target: &Target, id: &Id) {
+///
+/// # Errors
+/// Another run has overtaken this one: which of them came earlier is not for this one to say.
+async fn forget_earlier(target: &Target, id: &Id, epoch: Option<u64>) -> Result<(), Failure> {
     let selector = format!("{INSTANCE}={},{JOB}={}", target.instance, dns_name(&id.name));
     let made = target.list(&id.version, "jobs", &format!("labelSelector={}", encode(&selector))).await;
     let ended = |job: &Json| {
@@ -105,11 +108,15 @@ async fn forget_earlier(target: &Target, id: &Id) {
             continue;
         }
         let Some(name) = text(&job, &["metadata", "name"]) else { continue };
+        if let Some(epoch) = epoch {
+            target.leases.check(target, epoch).await?;
+        }
         match stop(target, &Id::new(&id.version, &id.kind, name)).await {
             Ok(()) => target.say(&format!("removed Job `{name}` of an earlier run")),
             Err(failure) => target.say(&format!("Job `{name}` of an earlier run stays: {}", failure.message)),
         }
     }
+    Ok(())
 }
 
 /// Makes the job, or finds the one that an earlier try of this attempt made.
