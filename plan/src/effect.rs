@@ -1,9 +1,7 @@
 //! Whether what was chosen for a rehearsal came to anything in it.
 
 use crate::machine::StepStatus;
-use crate::{
-    Answer, Cause, Chosen, Fallible, Happening, Kind, Plan, Question, Simulation, StepId, format_duration,
-};
+use crate::{Answer, Chosen, Fallible, Happening, Kind, Plan, Question, Simulation, StepId, format_duration};
 
 /// Why a chosen failure did not happen, in a few words that go on after "because"; nothing where it did.
 pub fn unfailed(plan: &Plan, simulation: &Simulation, chosen: Chosen) -> Option<String> {
@@ -39,9 +37,8 @@ pub fn unfailed(plan: &Plan, simulation: &Simulation, chosen: Chosen) -> Option<
             (!told.any(refused)).then(|| "it was not asked for".into())
         }
         Fallible::Wait(place) => {
-            let out = |it: &Happening| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place);
             let within = plan.places[place.index()].timeout.map(format_duration).unwrap_or_default();
-            (!told.any(out)).then(|| format!("nobody waits there for {within}"))
+            simulation.ran_out(place).is_none().then(|| format!("nobody waits there for {within}"))
         }
     }
 }

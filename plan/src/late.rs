@@ -3,8 +3,7 @@
 use crate::machine::is_approval;
 use crate::simulate::{Scenario, simulate};
 use crate::{
-    Approval, ApprovalId, BarrierKind, Cause, Happening, Part, PlaceId, Plan, Question, Role, StageId,
-    StepId, Value, Work,
+    Approval, ApprovalId, BarrierKind, Part, PlaceId, Plan, Question, Role, StageId, StepId, Value, Work,
 };
 use std::collections::BTreeSet;
 
@@ -20,12 +19,7 @@ pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario
     if barrier.kind != BarrierKind::Forward || data.timeout.is_none() {
         return None;
     }
-    let others: Vec<StageId> = barrier
-        .places
-        .iter()
-        .filter_map(|it| plan.places[it.index()].stage)
-        .filter(|it| Some(*it) != data.stage)
-        .collect();
+    let others: Vec<StageId> = others(plan, place).collect();
     let near: BTreeSet<StepId> = others.iter().flat_map(|stage| before(plan, *stage, data.barrier)).collect();
     let elsewhere = |step: &crate::Step| {
         let stage = &plan.stages[step.stage.index()];
@@ -56,11 +50,7 @@ pub fn late(plan: &Plan, scenario: &Scenario, place: PlaceId) -> Option<Scenario
             tries.push(Box::new(move |id, _| near.contains(&id)));
         }
     }
-    let runs_out = |scenario: &Scenario| {
-        let cause =
-            |it: &Happening| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place);
-        simulate(plan, scenario).events.iter().any(|(_, happening)| cause(happening))
-    };
+    let runs_out = |scenario: &Scenario| simulate(plan, scenario).ran_out(place).is_some();
     // Its own branch comes as early as it can; the others' approvals may be late, or would keep everybody away.
     let approvals = |approval: &Approval| (approval.item, approval.branch) != (barrier.item, data.branch);
     let everywhere = tries.iter().flat_map(|which| {
@@ -93,15 +83,20 @@ pub(crate) fn each_late<'a>(
     place: PlaceId,
 ) -> impl Iterator<Item = Scenario> + 'a {
     let data = &plan.places[place.index()];
-    let others = plan.barriers[data.barrier.index()].places.iter();
-    let others = others.filter_map(|it| plan.places[it.index()].stage).filter(|it| Some(*it) != data.stage);
-    let near = others.flat_map(|stage| before(plan, stage, data.barrier));
+    let near = others(plan, place).flat_map(|stage| before(plan, stage, data.barrier));
     let long =
         near.filter(|step| data.timeout.is_some_and(|timeout| plan.steps[step.index()].timeout > timeout));
     long.map(move |step| Scenario {
         first: Some(place),
         ..slow(plan, scenario, &|id, _| id == step, &|_| false)
     })
+}
+
+/// The stages that meet a participant at its barrier.
+fn others(plan: &Plan, place: PlaceId) -> impl Iterator<Item = StageId> + '_ {
+    let data = &plan.places[place.index()];
+    let places = plan.barriers[data.barrier.index()].places.iter();
+    places.filter_map(|it| plan.places[it.index()].stage).filter(|it| Some(*it) != data.stage)
 }
 
 /// The steps between a stage's place at a barrier and the barrier before it, or the beginning of its lane.

@@ -367,10 +367,7 @@ fn after(plan: &Plan, group: u32, scenario: &Scenario, place: PlaceId) -> Option
         let mut scenario = scenario.clone();
         scenario.fail(Chosen { what: Fallible::Step(step), kind, share: None });
         let simulation = simulate(plan, &scenario);
-        let ran_out = |(_, it): &(u64, Happening)| {
-            matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(at)) if *at == place)
-        };
-        let shows = simulation.broken.contains(&group) && simulation.events.iter().any(ran_out);
+        let shows = simulation.broken.contains(&group) && simulation.ran_out(place).is_some();
         shows.then_some(Shown::After(step, kind))
     })
 }

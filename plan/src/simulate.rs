@@ -5,8 +5,8 @@ use crate::proof::is_mixed;
 use crate::roots::{Roots, Work};
 use crate::tickets::Queue;
 use crate::{
-    Answer, ApprovalId, ClaimId, Command, Event, Expr, Failure, Happening, ItemId, Kind, Outcome, PlaceId,
-    Plan, Question, Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
+    Answer, ApprovalId, Cause, ClaimId, Command, Event, Expr, Failure, Happening, ItemId, Kind, Outcome,
+    PlaceId, Plan, Question, Readable, Role, RunFact, RunOutcome, StepId, Timer, Value, ValueType,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +68,14 @@ pub struct Simulation {
     /// The numbers of the groups that end mixed only because a step that undoes something fails in the scenario. That these
     /// work is what a promise assumes.
     pub outside: Vec<u32>,
+}
+
+impl Simulation {
+    /// When the wait of a participant at a barrier ran out, in milliseconds; nothing where it did not.
+    pub(crate) fn ran_out(&self, place: PlaceId) -> Option<u64> {
+        let out = |it: &Happening| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(known)) if *known == place);
+        self.events.iter().find(|(_, happening)| out(happening)).map(|(at, _)| *at)
+    }
 }
 
 /// Runs the machine under a scenario. Time is virtual: nothing waits.

@@ -53,9 +53,9 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 }
 
 /// What is claimed together, as a run claims it: what barriers and promises join, lanes, groups with `max` some of whose branches
-/// are joined, what shares a target, and pipelines that may go back as a whole. Such a claim is held until the last of its stages has ended. One that is larger
-/// than what there is waits for ever; so does a phase of one of them that asks for more than the claim leaves, or two runs of
-/// which each holds what the other's phase asks for.
+/// are joined, what shares a target, and pipelines that may go back as a whole. Such a claim is held until the last of its stages
+/// has ended. One that is larger than what there is waits for ever; so does a phase of one of them that asks for more than the
+/// claim leaves, or two runs of which each holds what the other's phase asks for.
 fn claims(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     if !judged.lowered.plan.may_claim_in_vain() {
         return;

@@ -66,17 +66,23 @@ fn asking() -> Plan {
     asking
 }
 
-/// Nobody carries the run out: what was answered first begins nothing any more when somebody wants the run aborted.
-#[tokio::test]
-async fn an_abort_comes_before_answers_that_nobody_has_taken_up() {
-    let world = World::new();
-    let runner = world.runner(asking());
-    let (run, store, handle) = (runner.info().id.clone(), world.store(), runner.handle());
+/// Begins such a run, and leaves it as soon as it has asked.
+async fn left_asking(world: &World, asking: Plan) -> String {
+    let runner = world.runner(asking);
+    let (run, handle) = (runner.info().id.clone(), runner.handle());
     let memory = Arc::new(Memory::default());
     let running = tokio::spawn(runner.run(memory.clone()));
     memory.happening(|happening| matches!(happening, Happening::Asked(..))).await;
     handle.detach();
     running.await.unwrap().unwrap();
+    run
+}
+
+/// Nobody carries the run out: what was answered first begins nothing any more when somebody wants the run aborted.
+#[tokio::test]
+async fn an_abort_comes_before_answers_that_nobody_has_taken_up() {
+    let world = World::new();
+    let (run, store) = (left_asking(&world, asking()).await, world.store());
     let (question, by) = (Question::Step(StepId(0)), String::from("anna"));
     let retry = Event::Answered { question, answer: Answer::Retry, by: by.clone(), comment: None };
     let retry = store.request(&run, &retry).unwrap();
@@ -98,13 +104,7 @@ async fn an_answer_that_comes_after_its_time_is_none() {
         let mut asking = asking();
         let Reaction::Ask { within: time, .. } = &mut asking.scopes[0].rules[0].reaction else { panic!() };
         *time = if late { within } else { 60_000 };
-        let runner = world.runner(asking);
-        let (run, store, handle) = (runner.info().id.clone(), world.store(), runner.handle());
-        let memory = Arc::new(Memory::default());
-        let running = tokio::spawn(runner.run(memory.clone()));
-        memory.happening(|happening| matches!(happening, Happening::Asked(..))).await;
-        handle.detach();
-        running.await.unwrap().unwrap();
+        let (run, store) = (left_asking(&world, asking).await, world.store());
         std::thread::sleep(std::time::Duration::from_millis(within + 20));
         let question = Question::Step(StepId(0));
         let succeed = Event::Answered { question, answer: Answer::Succeed, by: "anna".into(), comment: None };

@@ -328,10 +328,7 @@ fn elsewhere(plan: &Plan, scenario: &Scenario, from: &Place, at: u64, patient: &
     };
     let approvals = |approval: &crate::Approval| approval.item.index() >= from.item.index();
     let simulation = simulate(plan, &slow(plan, scenario, &which, &approvals));
-    let broke = simulation.events.iter().find(
-        |(_, it)| matches!(it, Happening::BarrierBroken(_, _, Cause::Waited(known)) if *known == place),
-    );
-    broke.map_or(0, |(at, _)| after(&simulation, *at))
+    simulation.ran_out(place).map_or(0, |at| after(&simulation, at))
 }
 
 /// How long these branches take to go back, side by side.

@@ -34,7 +34,7 @@ pub(super) async fn seal(
         false => Err(overtaken(target, head)),
     });
     let head = taken.await?;
-    // It was, for another stage of the run.
+    // It was, before the process ended that was to note it, or for another service that is one here.
     if head.tidy && head.history.first().is_some_and(|(_, by)| *by == target.run) {
         Head::close(target, head.epoch, |_| {}).await?;
         return Ok(Vec::new());

@@ -52,8 +52,7 @@ impl Taken {
                 if !conflicts.contains(&fields::shown(&path)) {
                     continue;
                 }
-                let mut owner = entry.clone();
-                owner.as_object_mut().map(|owner| owner.remove("fieldsV1"));
+                let owner = owner(entry);
                 match self.fields.iter_mut().find(|field| field.path == path) {
                     Some(field) if field.owners.contains(&owner) => {}
                     Some(field) => field.owners.push(owner),
@@ -67,15 +66,14 @@ impl Taken {
     /// since, is still named for it where a server counts him in: that one gets it back.
     pub fn theirs_by_now(&self, live: &Json, conflicts: &[String]) -> Vec<Path> {
         let had = |path: &Path, entry: &Json| {
-            let mut owner = entry.clone();
-            owner.as_object_mut().map(|owner| owner.remove("fieldsV1"));
+            let owner = owner(entry);
             self.fields.iter().any(|field| field.path == *path && field.owners.contains(&owner))
         };
         let mut theirs = theirs(live, conflicts);
         theirs.retain(|path| {
-            let names = |entry: &&Json| fields::leaves(&entry["fieldsV1"]).contains(path);
-            !are_ours(live, &[fields::shown(path)])
-                || !others(live).filter(names).all(|entry| had(path, entry))
+            let names = |entry: &&Json| fields::names(&entry["fieldsV1"], path);
+            let ours = entries(live).filter(|entry| is_ours(entry)).any(|entry| names(&entry));
+            !ours || !others(live).filter(names).all(|entry| had(path, entry))
         });
         theirs
     }
@@ -156,8 +154,7 @@ pub(super) fn theirs(live: &Json, conflicts: &[String]) -> Vec<Path> {
 
 /// Whether all of these fields are ours.
 pub(super) fn are_ours(live: &Json, conflicts: &[String]) -> bool {
-    let entries = at(live, &["metadata", "managedFields"]).and_then(Json::as_array);
-    let ours = entries.into_iter().flatten().filter(|entry| is_ours(entry));
+    let ours = entries(live).filter(|entry| is_ours(entry));
     let ours: Vec<String> =
         ours.flat_map(|entry| fields::leaves(&entry["fieldsV1"])).map(|path| fields::shown(&path)).collect();
     conflicts.iter().all(|field| ours.contains(field))
@@ -167,7 +164,17 @@ fn is_ours(entry: &Json) -> bool {
     entry["manager"] == MANAGER && entry["operation"] == "Apply"
 }
 
+/// Somebody's entry, without the fields.
+fn owner(entry: &Json) -> Json {
+    let mut owner = entry.clone();
+    owner.as_object_mut().map(|owner| owner.remove("fieldsV1"));
+    owner
+}
+
 fn others(live: &Json) -> impl Iterator<Item = &Json> {
-    let entries = at(live, &["metadata", "managedFields"]).and_then(Json::as_array);
-    entries.into_iter().flatten().filter(|entry| !is_ours(entry))
+    entries(live).filter(|entry| !is_ours(entry))
+}
+
+fn entries(live: &Json) -> impl Iterator<Item = &Json> {
+    at(live, &["metadata", "managedFields"]).and_then(Json::as_array).into_iter().flatten()
 }
