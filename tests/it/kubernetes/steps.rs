@@ -293,6 +293,51 @@ fn what_was_deleted_comes_back() {
     }
 }
 
+#[test]
+fn a_service_comes_back_with_its_node_ports() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end("phase one { step gone = kubernetes.delete {} }");
+    let Some(world) = world("node-ports", "rolling", rolling) else { return };
+    world.manifest(&MANIFEST.replace(
+        "  ports: [{ port: 80 }]",
+        "  type: NodePort\n  ports: [{ name: web, port: 80 }, { name: dns, port: 53, protocol: UDP }]",
+    ));
+    world.run(&["version=3.9"]).exits(0);
+    let ports = || {
+        let service = world.get(1, "v1", "Service", "shop").unwrap();
+        [0, 1].map(|index| service["spec"]["ports"][index]["nodePort"].clone())
+    };
+    let before = ports();
+    assert!(before.iter().all(serde_json::Value::is_i64));
+    world.rewrite("rolling", "basic", rolling, &phases);
+    let failed = world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert!(
+        failed
+            .err
+            .contains(&format!("and the node port {}, and the node port {} again", before[0], before[1])),
+        "{}",
+        failed.err
+    );
+    assert_eq!(ports(), before);
+    // They are nobody's, so that a manifest that says less of them does not take them away.
+    let service = world.get(1, "v1", "Service", "shop").unwrap();
+    let managers = service["metadata"]["managedFields"].to_string();
+    assert!(!managers.contains("f:nodePort") && managers.contains("f:ports"), "{managers}");
+
+    // Where somebody else has one of them by then, the other one is had still.
+    world.run(&["version=3.9"]).exits(0);
+    let other = serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "other" },
+        "spec": { "type": "NodePort", "ports": [{ "port": 80, "nodePort": before[0] }] },
+    });
+    world.apply_as(1, "somebody", &other);
+    let back = world.roll_back().exits(0);
+    assert!(back.err.contains("Service `shop` gets another node port than it had: "), "{}", back.err);
+    let after = ports();
+    assert_ne!(after[0], before[0]);
+    assert_eq!(after[1], before[1]);
+}
+
 /// On a cluster of one family of addresses, there is one.
 #[test]
 fn a_service_comes_back_with_the_addresses_of_all_its_families() {

@@ -1,9 +1,11 @@
 //! Addresses of Services that a run deletes: whoever brings a Service back asks for those that it had, for clients that have
-//! looked them up still. With two families of addresses it has one of each.
+//! looked them up still. With two families of addresses it has one of each. What is asked for from outside is the same: a
+//! port of every node for each port of the Service, and the one where a node tells of its health.
 
 use super::head::Head;
+use super::node_ports;
 use super::object::{Id, at, text};
-use super::replicas::is_given;
+use super::replicas::GIVEN;
 use super::target::Target;
 use lockstep_plan::Failure;
 use serde_json::Value as Json;
@@ -25,16 +27,22 @@ pub(super) async fn noted(
     let mut noted = BTreeMap::new();
     for id in leaving.filter(|id| is_service(id)) {
         let Some(live) = target.get(id).await?.filter(|live| target.owns(live)) else { continue };
-        let addresses = of(&live);
-        if !addresses.is_empty() {
-            noted.insert(id.name.clone(), addresses.join(&AND.to_string()));
+        let mut had = of(&live);
+        had.extend(node_ports::of(&live));
+        if !had.is_empty() {
+            noted.insert(id.name.clone(), told(&had));
         }
     }
     Ok(noted)
 }
 
+/// As one text.
+pub(super) fn told(all: &[String]) -> String {
+    all.join(&AND.to_string())
+}
+
 /// Those that a Service has, the first one first.
-pub(super) fn of(live: &Json) -> Vec<String> {
+fn of(live: &Json) -> Vec<String> {
     let all = at(live, ALL).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
     let mut all: Vec<String> = all.map(str::to_string).collect();
     if all.is_empty() {
@@ -52,22 +60,59 @@ pub(super) async fn wanted(
     live: Option<&Json>,
 ) -> Result<Vec<String>, Failure> {
     let id = Id::of(object);
-    if !is_service(&id)
-        || at(object, FIRST).or_else(|| at(object, ALL)).is_some()
-        || text(object, &["spec", "type"]) == Some("ExternalName")
-    {
+    if !is_service(&id) || text(object, &["spec", "type"]) == Some("ExternalName") {
         return Ok(Vec::new());
     }
-    if let Some(live) = live {
-        return Ok(if is_given(live) { of(live) } else { Vec::new() });
-    }
-    let noted = Head::now(target).await?.addresses.get(&id.name).cloned().unwrap_or_default();
-    Ok(fitting(object, noted.split(AND)))
+    let had = match live {
+        Some(live) => given(live),
+        None => Head::now(target).await?.addresses.get(&id.name).cloned().unwrap_or_default(),
+    };
+    Ok(fitting(object, &had))
 }
 
-/// Those of the addresses that a Service had which it can have again, by what it says of families.
-fn fitting<'a>(object: &Json, had: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut had: Vec<String> = had.filter(|address| !address.is_empty()).map(str::to_string).collect();
+/// What a Service was given for a start, as it is noted.
+fn given(live: &Json) -> String {
+    match text(live, &["metadata", "annotations", GIVEN]) {
+        // As releases before noted it.
+        Some("true") => told(&of(live)),
+        given => given.unwrap_or_default().to_string(),
+    }
+}
+
+/// The fields below `spec` that a Service was given for a start.
+pub(super) fn fields_given(live: &Json) -> Vec<Vec<String>> {
+    let mut all = vec![vec!["f:clusterIP".to_string()], vec!["f:clusterIPs".into()]];
+    all.extend(given(live).split(AND).filter_map(node_ports::field));
+    all
+}
+
+/// What a Service was given for a start, in words.
+pub(super) fn shown(live: &Json) -> String {
+    let given = given(live);
+    let (ports, addresses): (Vec<&str>, Vec<&str>) = given.split(AND).partition(|it| node_ports::is_one(it));
+    let mut shown = Vec::new();
+    if !addresses.is_empty() {
+        shown.push(format!("the cluster IP {}", addresses.join(" and ")));
+    }
+    shown.extend(ports.into_iter().map(node_ports::shown));
+    shown.join(", and ")
+}
+
+/// Those that a Service had which it can have again, by what it says itself.
+fn fitting(object: &Json, had: &str) -> Vec<String> {
+    let had = had.split(AND).filter(|it| !it.is_empty());
+    let (ports, addresses): (Vec<&str>, Vec<&str>) = had.partition(|it| node_ports::is_one(it));
+    let mut all = match at(object, FIRST).or_else(|| at(object, ALL)) {
+        Some(_) => Vec::new(),
+        None => fitting_addresses(object, addresses),
+    };
+    all.extend(ports.into_iter().filter(|port| node_ports::fits(object, port)).map(str::to_string));
+    all
+}
+
+/// Those of the addresses that it can have again, by what it says of families.
+fn fitting_addresses(object: &Json, had: Vec<&str>) -> Vec<String> {
+    let mut had: Vec<String> = had.into_iter().map(str::to_string).collect();
     if let Some(families) = at(object, &["spec", "ipFamilies"]).and_then(Json::as_array) {
         let family = |address: &String| if address.contains(':') { "IPv6" } else { "IPv4" };
         let of_family = |wanted: &Json| had.iter().find(|address| wanted == family(address)).cloned();
@@ -79,18 +124,31 @@ fn fitting<'a>(object: &Json, had: impl Iterator<Item = &'a str>) -> Vec<String>
     had
 }
 
-/// Has a Service ask for addresses.
-pub(super) fn ask(object: &mut Json, addresses: &[String]) {
-    let Some(first) = addresses.first() else { return };
-    object["spec"]["clusterIP"] = first.as_str().into();
+/// Has a Service ask for what it had.
+pub(super) fn ask(object: &mut Json, had: &[String]) {
+    let (ports, addresses): (Vec<&str>, Vec<&str>) =
+        had.iter().map(String::as_str).partition(|it| node_ports::is_one(it));
+    if let Some(first) = addresses.first() {
+        object["spec"]["clusterIP"] = (*first).into();
+    }
     if addresses.len() > 1 {
         object["spec"]["clusterIPs"] = addresses.into();
     }
+    ports.into_iter().for_each(|port| node_ports::ask(object, port));
 }
 
-/// Whether the API server refuses these addresses: somebody else has one by now, or it is none that it gives.
-pub(super) fn are_refused(message: &str) -> bool {
-    message.contains("spec.clusterIP")
+/// What of it the API server refuses, which somebody else has by now or which it does not give: with two addresses the
+/// second one, at first.
+pub(super) fn refused(object: &Json, asked: &[String], message: &str) -> Vec<String> {
+    let address =
+        asked.iter().rfind(|it| !node_ports::is_one(it)).filter(|_| message.contains("spec.clusterIP"));
+    let ports = asked.iter().filter(|it| node_ports::is_refused(object, it, message));
+    ports.chain(address).cloned().collect()
+}
+
+/// What these are, in words.
+pub(super) fn kind(all: &[String]) -> &'static str {
+    if all.iter().any(|it| node_ports::is_one(it)) { "node port" } else { "cluster IP" }
 }
 
 fn is_service(id: &Id) -> bool {
@@ -104,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_service_asks_for_as_many_addresses_as_it_may_have() {
-        let fitting = |spec: Json| fitting(&json!({ "spec": spec }), ["10.0.0.7", "fd00::7"].into_iter());
+        let fitting = |spec: Json| fitting(&json!({ "spec": spec }), "10.0.0.7+fd00::7");
         assert_eq!(fitting(json!({})), ["10.0.0.7"], "one family, unless it says otherwise");
         assert_eq!(fitting(json!({ "ipFamilyPolicy": "SingleStack" })), ["10.0.0.7"]);
         for policy in ["PreferDualStack", "RequireDualStack"] {
@@ -113,10 +171,9 @@ mod tests {
             assert_eq!(fitting(reversed), ["fd00::7", "10.0.0.7"]);
         }
         assert_eq!(fitting(json!({ "ipFamilies": ["IPv6"] })), ["fd00::7"]);
-        let one = ["10.0.0.7"].into_iter();
         let other =
             json!({ "spec": { "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"] } });
-        assert!(super::fitting(&other, one).is_empty(), "the first one is not known");
+        assert!(super::fitting(&other, "10.0.0.7").is_empty(), "the first one is not known");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod kubeconfig;
 mod lease;
 mod manifest;
 mod naming;
+mod node_ports;
 mod object;
 mod permissions;
 mod pin;

@@ -17,7 +17,8 @@ use lockstep_plan::Failure;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-/// Annotation: the number of replicas, or the address of a Service, was given by us for a start, and is to be let go of.
+/// Annotation: the number of replicas, or what a Service had before it was deleted, was given by us for a start, and is to
+/// be let go of. Of a Service it says what that is.
 pub(super) const GIVEN: &str = "lockstep/given-replicas";
 
 /// Who says how many pods there are.
@@ -90,33 +91,32 @@ pub(super) fn is_given(live: &Json) -> bool {
     text(live, &["metadata", "annotations", GIVEN]).is_some()
 }
 
-/// Lets go of what an object was given for a start: the number of its pods, or the address of a Service.
+/// Lets go of what an object was given for a start: the number of its pods, or the addresses of a Service.
 pub(super) async fn let_go(target: &Target, id: &Id, live: Json, epoch: u64) -> Result<Json, Failure> {
     if !is_given(&live) {
         return Ok(live);
     }
-    let given = match id.kind.as_str() {
-        "Service" => &["f:clusterIP", "f:clusterIPs"][..],
-        _ => &["f:replicas"],
-    };
+    let service = id.kind == "Service";
     for _ in 0..WRITES {
         let Some(whole) = target.whole(id).await? else { return Ok(live) };
         if !is_given(&whole) {
             return Ok(whole);
         }
+        let given = if service { addresses::fields_given(&whole) } else { vec![vec!["f:replicas".into()]] };
         let mut managers = whole["metadata"]["managedFields"].clone();
         for entry in managers.as_array_mut().into_iter().flatten() {
             if entry["manager"] == MANAGER {
-                for field in given {
-                    fields::unname(&mut entry["fieldsV1"], &["f:spec", field].map(String::from));
+                for field in &given {
+                    let path: Vec<String> =
+                        ["f:spec".to_string()].into_iter().chain(field.iter().cloned()).collect();
+                    fields::unname(&mut entry["fieldsV1"], &path);
                 }
             }
         }
         let Some(free) = target.manage(id, &whole, managers, Some(GIVEN), epoch).await? else { continue };
-        let addresses = addresses::of(&free);
-        target.say(&match addresses.is_empty() {
-            false => format!("{id} has the cluster IP {} again", addresses.join(" and ")),
-            true => {
+        target.say(&match service {
+            true => format!("{id} has {} again", addresses::shown(&whole)),
+            false => {
                 let replicas = number(&free, &["spec", "replicas"]).unwrap_or(1);
                 format!("{id} starts with {replicas} replicas; who scales it has the say from here on")
             }

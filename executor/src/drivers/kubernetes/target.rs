@@ -278,8 +278,8 @@ impl Target {
         let plain = format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict");
         let forced = format!("{plain}&force=true");
         let mut left: Vec<Path> = Vec::new();
-        // How many of the addresses that a Service had are asked for.
-        let mut had = usize::MAX;
+        // What a Service had, and cannot have again.
+        let mut refused: Vec<String> = Vec::new();
         for _ in 0..WRITES {
             let live = self.get(&id).await?;
             let mut taken = live.as_ref().map(|live| Taken::of(live, &self.run)).unwrap_or_default();
@@ -316,10 +316,10 @@ impl Target {
                 Manner::Dry => Vec::new(),
                 _ => addresses::wanted(self, &wanted, live.as_ref()).await?,
             };
-            asked.truncate(had);
+            asked.retain(|it| !refused.contains(it));
             addresses::ask(&mut wanted, &asked);
             if !asked.is_empty() {
-                annotate(&mut wanted, GIVEN, "true");
+                annotate(&mut wanted, GIVEN, &addresses::told(&asked));
             }
             if manner == Manner::Back {
                 taken.restore(&mut wanted);
@@ -378,13 +378,18 @@ impl Target {
             match sent {
                 Ok(applied) => return Ok((applied, conflict)),
                 Err(problem) if problem.outdated() => {}
-                Err(Problem::Status(status))
-                    if !asked.is_empty() && addresses::are_refused(&status.message) =>
-                {
-                    self.say(&format!("{id} gets another cluster IP than it had: {}", status.message));
-                    had = asked.len() - 1;
+                Err(problem) => {
+                    let told = match &problem {
+                        Problem::Status(status) => status.message.as_str(),
+                        _ => "",
+                    };
+                    let gone = addresses::refused(&wanted, &asked, told);
+                    if gone.is_empty() {
+                        return Err(self.failure(&format!("apply {id}"), &problem));
+                    }
+                    self.say(&format!("{id} gets another {} than it had: {told}", addresses::kind(&gone)));
+                    refused.extend(gone);
                 }
-                Err(problem) => return Err(self.failure(&format!("apply {id}"), &problem)),
             }
         }
         Err(wrong(format!("{id} in {} keeps changing while it is being applied", self.place())))
