@@ -120,6 +120,34 @@ fn what_belongs_to_somebody_else_is_told_as_the_run_would_tell_it() {
 }
 
 #[test]
+fn what_an_earlier_step_does_counts() {
+    let Some(world) = world("diff_after", "rolling", ROLLOUT) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    // The Service that would send requests to staged pods at once is gone by then.
+    let deleting = "phase gone { step gone = kubernetes.delete {} }
+         phase over { step staged = kubernetes.stage { timeout = 1m }, step over = kubernetes.swap {} }";
+    world.rewrite("rolling", "blue_green", ROLLOUT, deleting);
+    let diff = world.diff(&["version=3.10"]).exits(0).out;
+    assert!(!diff.contains("would fail"), "{diff}");
+    holds(of_step(&diff, "`region1.over.staged`"), &["+++ Deployment `shop-blue`"]);
+    world.run(&["version=3.10"]).exits(0);
+
+    // The autoscaler that has the say comes with the colour.
+    let scaler = "\n---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: { name: shop }\nspec: { maxReplicas: 5, \
+                  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: shop } }\n";
+    world.manifest(&format!("{MANIFEST}{scaler}"));
+    let scaling =
+        "phase over { step staged = kubernetes.stage { timeout = 1m }, step over = kubernetes.swap {} }
+         phase more { step more = kubernetes.scale { replicas = 4, timeout = 1m } }";
+    world.rewrite("blue_green", "blue_green", deleting, scaling);
+    let diff = world.diff(&["version=3.9"]).exits(1).out;
+    let why = "an autoscaler says how many replicas Deployment `shop-green`";
+    holds(of_step(&diff, "`region1.more.more`"), &["! it would fail: ", why]);
+    let failed = world.run(&["version=3.9"]).exits(1);
+    holds(&failed.out, &[why]);
+}
+
+#[test]
 fn everything_in_a_namespace_that_is_not_there_yet_is_new() {
     let Some(world) = world("diff_namespace", "rolling", ROLLOUT) else { return };
     let name = format!("{}-new", world.namespace);

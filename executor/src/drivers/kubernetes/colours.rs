@@ -32,7 +32,7 @@ pub(super) async fn stage(target: &Target, attempt: &Attempt) -> Result<Outputs,
     target.say(&format!("staging {}", release.colour.as_deref().unwrap_or_default()));
     refuse_dangling(target, &serving, &release).await?;
     if before.current.is_none() {
-        refuse_foreign(target, &release).await?;
+        refuse_foreign(target, &release, |_| true).await?;
     }
     let first = match serving.colour {
         Some(_) => Vec::new(),
@@ -72,9 +72,14 @@ pub(super) async fn look_ahead(target: &Target, call: &Call, module: &Path) -> R
     refuse_dangling(target, &serving, &coloured(objects, &serving)?).await
 }
 
-/// Where no release of ours is in place, Services of somebody else may fit staged pods, and are not ours to narrow.
-pub(super) async fn refuse_foreign(target: &Target, release: &Release) -> Result<(), Failure> {
-    for id in release.all().map(Id::of).filter(|id| id.kind == "Service") {
+/// Where no release of ours is in place, Services of somebody else may fit staged pods, and are not ours to narrow. Only those
+/// that `stays` names are looked at.
+pub(super) async fn refuse_foreign(
+    target: &Target,
+    release: &Release,
+    stays: impl Fn(&Id) -> bool,
+) -> Result<(), Failure> {
+    for id in release.all().map(Id::of).filter(|id| id.kind == "Service" && stays(id)) {
         let Some(live) = target.get(&id).await? else { continue };
         let selector = at(&live, &["spec", "selector"]).and_then(Json::as_object);
         if selector.is_some_and(|selector| deployments(release, selector).next().is_some()) {

@@ -131,6 +131,7 @@ impl Sight<'_> {
                     return Ok(());
                 };
                 let mut release = self.latest().ok_or_else(|| workloads::nothing_in_place(self.target))?;
+                workloads::refuse_autoscaled(self.target, &release).await?;
                 workloads::set_replicas(&mut release, *replicas);
                 self.write(index, call, &release, scales).await?;
                 self.put(release);
@@ -177,7 +178,7 @@ impl Sight<'_> {
         let release = Release { extra: self.extra.clone(), ..coloured(objects, &serving)? };
         match &self.current {
             Some(_) => refuse_dangling(self.target, &serving, &release).await?,
-            None => refuse_foreign(self.target, &release).await?,
+            None => refuse_foreign(self.target, &release, |id| self.now.get(id) != Some(&None)).await?,
         }
         // Pods that only an earlier step makes cannot be told apart yet.
         if serving.colour.is_none() && self.untouched {

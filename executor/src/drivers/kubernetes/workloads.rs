@@ -47,15 +47,7 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
     };
     let head = Head::now(target).await?;
     let mut release = in_place(target, &head).await?;
-    let objects: Vec<&Json> = release.all().collect();
-    for scaled in autoscaled(target, &objects, &release).await? {
-        if release.holds(&scaled) {
-            return Err(policy(format!(
-                "an autoscaler says how many replicas {scaled} in {} has: set its limits instead",
-                target.place()
-            )));
-        }
-    }
+    refuse_autoscaled(target, &release).await?;
     set_replicas(&mut release, *replicas);
     let scaling = Deployment {
         first: Vec::new(),
@@ -64,6 +56,18 @@ pub(super) async fn scale(target: &Target, attempt: &Attempt) -> Result<(), Fail
         alone: false,
     };
     deploy(target, attempt, &release, scaling).await.map(drop)
+}
+
+/// Fails where somebody else says how many pods a workload of the release has.
+pub(super) async fn refuse_autoscaled(target: &Target, release: &Release) -> Result<(), Failure> {
+    let objects: Vec<&Json> = release.all().collect();
+    match autoscaled(target, &objects, release).await?.iter().find(|scaled| release.holds(scaled)) {
+        Some(scaled) => Err(policy(format!(
+            "an autoscaler says how many replicas {scaled} in {} has: set its limits instead",
+            target.place()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Has every Deployment and StatefulSet of a release have that many pods.
