@@ -294,6 +294,27 @@ fn what_was_deleted_comes_back() {
 }
 
 #[test]
+fn what_others_have_put_on_what_is_deleted_is_named() {
+    let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
+    let phases = with_end("phase one { step gone = kubernetes.delete {} }");
+    let Some(world) = world("others", "rolling", rolling) else { return };
+    world.run(&["version=3.9"]).exits(0);
+    world.rewrite("rolling", "basic", rolling, &phases);
+    let plain = world.run(&["version=3.9", "broken=true"]).exits(1);
+    assert!(!plain.err.contains("goes with what others"), "{}", plain.err);
+    let service = serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "shop", "annotations": { "cloud/lb": "abc" } },
+        "spec": { "sessionAffinity": "ClientIP" },
+    });
+    world.apply_as(1, "alice", &service);
+    let failed = world.run(&["version=3.9", "broken=true"]).exits(1);
+    let told = "Service `shop` goes with what others have put on it, and comes back without: ";
+    let told: Vec<&str> =
+        failed.err.lines().filter_map(|line| line.split_once(told)).map(|(_, what)| what).collect();
+    assert_eq!(told, ["`.metadata.annotations.cloud/lb` (alice), `.spec.sessionAffinity` (alice)"]);
+}
+
+#[test]
 fn a_service_comes_back_with_its_node_ports() {
     let rolling = "phase one { step a = kubernetes.rolling { timeout = 1m } }";
     let phases = with_end("phase one { step gone = kubernetes.delete {} }");

@@ -10,6 +10,7 @@ use super::problem::{policy, wrong};
 use super::release::Release;
 use super::replicas::{autoscaled, counted, scales};
 use super::steps::{Deployment, deploy, extra, further, restarts, service};
+use super::taken::put_by_others;
 use super::target::Target;
 use super::template::Scope;
 use crate::driver::Attempt;
@@ -223,7 +224,9 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
     let work = async {
         for object in objects.iter().rev() {
             target.go_on()?;
-            target.delete(&Id::of(object), head.epoch).await?;
+            let id = Id::of(object);
+            tell_what_is_lost(target, &id).await?;
+            target.delete(&id, head.epoch).await?;
         }
         Ok(())
     };
@@ -234,4 +237,20 @@ pub(super) async fn delete(target: &Target, attempt: &Attempt) -> Result<(), Fai
     })
     .await
     .map(drop)
+}
+
+/// Says what of an object that is about to be deleted no rollback brings back, for no release holds it.
+async fn tell_what_is_lost(target: &Target, id: &Id) -> Result<(), Failure> {
+    if id.kind == "Namespace" || target.out_of_reach(id).await?.is_some() {
+        return Ok(());
+    }
+    let Some(live) = target.whole(id).await?.filter(|live| target.owns(live)) else { return Ok(()) };
+    let lost = put_by_others(&live);
+    if !lost.is_empty() {
+        target.say(&format!(
+            "{id} goes with what others have put on it, and comes back without: {}",
+            lost.join(", ")
+        ));
+    }
+    Ok(())
 }
