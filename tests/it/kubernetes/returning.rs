@@ -44,7 +44,11 @@ fn stripped(mut object: Json) -> Json {
         metadata.remove(key);
     }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Json::as_object_mut) {
+        // When the controller comes to write it is its own affair.
         annotations.remove("deployment.kubernetes.io/revision");
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
     }
     object.as_object_mut().unwrap().remove("status");
     object
