@@ -4,6 +4,7 @@ use super::proxy::{Fault, Rule};
 use super::support::{IMAGE, World, world};
 use hyper::Method;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value as Json, json};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -88,34 +89,75 @@ fn a_run_that_was_overtaken_runs_no_job_any_more() {
     nothing_is_done_by_who_was_overtaken("no_job", "job { manifest = \"job.yaml\", timeout = 1m }");
 }
 
-fn nothing_is_done_by_who_was_overtaken(test: &str, step: &str) {
+#[test]
+fn a_run_that_was_overtaken_and_is_resumed_restarts_nothing_any_more() {
+    nothing_is_done_by_who_is_resumed("resumed_restart", "restart { timeout = 1m }");
+}
+
+#[test]
+fn a_run_that_was_overtaken_and_is_resumed_runs_no_job_any_more() {
+    nothing_is_done_by_who_is_resumed("resumed_job", "job { manifest = \"job.yaml\", timeout = 1m }");
+}
+
+/// A run that waits, between its release and that step, until a file is there.
+fn held_up(test: &str, step: &str) -> Option<World> {
     let phases = format!(
         "phase deploy {{ step rollout = kubernetes.rolling {{ timeout = 2m }} }}
          phase hold   {{ step hold = shell {{ script = \"until test -e go; do sleep 0.05; done\" }} }}
          phase end    {{ step again = kubernetes.{step} }}"
     );
-    let Some(world) = world(test, "rolling", &phases) else { return };
+    let world = world(test, "rolling", &phases)?;
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: migrate }\nspec:\n  template:\n    metadata: { annotations: { \
                fakenode/behaviour: succeed } }\n    spec: { restartPolicy: Never, containers: [{ name: m, image: \"busybox:1.37\" }] }\n";
     std::fs::write(world.sandbox.module().join("job.yaml"), job).unwrap();
-    let mut stopped = world.command(&["version=3.9"]);
-    let mut stopped = stopped.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until(&world, "region1.hold.hold");
-    until(&world, "region2.hold.hold");
-    signal(&stopped, Signal::STOP);
+    Some(world)
+}
+
+/// Lets a run of another machine come to its end, and gives what there is then.
+fn another_run(world: &World) -> Json {
     std::fs::write(world.sandbox.module().join("go"), "").unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let mut other = world.sandbox.dsl("run");
     other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
     other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
     crate::support::said(&mut other).exits(0);
-    let templates = || [1, 2].map(|region| world.deployment(region, "shop")["spec"]["template"].clone());
-    let jobs = || [1, 2].map(|region| world.names(region, "batch/v1", "Job"));
-    let theirs = (templates(), jobs());
+    there(world)
+}
+
+/// The templates and Jobs of both regions.
+fn there(world: &World) -> Json {
+    let of = |region| {
+        json!([world.deployment(region, "shop")["spec"]["template"], world.names(region, "batch/v1", "Job")])
+    };
+    json!([of(1), of(2)])
+}
+
+fn nothing_is_done_by_who_is_resumed(test: &str, step: &str) {
+    let Some(world) = held_up(test, step) else { return };
+    let mut killed = world.command(&["version=3.9"]);
+    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, "region1.hold.hold");
+    until(&world, "region2.hold.hold");
+    signal(&killed, Signal::KILL);
+    killed.wait().unwrap();
+    let theirs = another_run(&world);
+    let resumed = world.resume().exits(3);
+    assert!(resumed.err.contains("because nothing was heard of this one"), "{}", resumed.err);
+    assert_eq!(there(&world), theirs);
+}
+
+fn nothing_is_done_by_who_was_overtaken(test: &str, step: &str) {
+    let Some(world) = held_up(test, step) else { return };
+    let mut stopped = world.command(&["version=3.9"]);
+    let mut stopped = stopped.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, "region1.hold.hold");
+    until(&world, "region2.hold.hold");
+    signal(&stopped, Signal::STOP);
+    let theirs = another_run(&world);
 
     signal(&stopped, Signal::CONT);
     assert_eq!(stopped.wait().unwrap().code(), Some(3), "its targets are not its own any more");
-    assert_eq!((templates(), jobs()), theirs);
+    assert_eq!(there(&world), theirs);
     let events = std::fs::read_to_string(world.sandbox.events()).unwrap();
     let told = ["because nothing was heard of this one", "has been taken over by another process or run"];
     assert!(told.iter().any(|words| events.contains(words)), "{events}");

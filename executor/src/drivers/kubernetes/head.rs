@@ -41,6 +41,8 @@ pub(super) struct Head {
     pub run: String,
     /// The run that has the say: the last one that looked at the instance in order to change it.
     pub claim: String,
+    /// Those that had it before, the last one first: whichever of them is resumed has been overtaken.
+    pub earlier: Vec<String>,
     /// What the run that has the say found in place before it changed anything (empty: nothing), and that run.
     pub found: Option<(String, String)>,
     /// Counts the releases that were put in place.
@@ -68,6 +70,7 @@ const CANARY: &str = "lockstep/canary";
 const LEAVING: &str = "lockstep/leaving";
 const RUN: &str = "lockstep/run";
 const CLAIM: &str = "lockstep/claim";
+const EARLIER: &str = "lockstep/earlier-claims";
 const FOUND: &str = "lockstep/found";
 const REVISION: &str = "lockstep/revision";
 const HISTORY: &str = "lockstep/history";
@@ -89,6 +92,9 @@ impl Head {
             leaving: annotation(LEAVING),
             run: annotation(RUN).unwrap_or_default(),
             claim: annotation(CLAIM).unwrap_or_default(),
+            earlier: annotation(EARLIER)
+                .map(|text| text.split(',').map(str::to_string).collect())
+                .unwrap_or_default(),
             found: annotation(FOUND).and_then(|text| history(&text).pop()),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
@@ -114,6 +120,18 @@ impl Head {
             self.replicas.clear();
             self.addresses.clear();
             self.run = run.to_string();
+        }
+    }
+
+    /// That run has the say from now on.
+    pub fn claimed_by(&mut self, run: &str) {
+        if self.claim != run {
+            let before = std::mem::replace(&mut self.claim, run.to_string());
+            self.earlier.retain(|earlier| *earlier != before && earlier != run);
+            if !before.is_empty() {
+                self.earlier.insert(0, before);
+            }
+            self.earlier.truncate(MOST_RUNS);
         }
     }
 
@@ -209,6 +227,7 @@ impl Head {
                     LEAVING: self.leaving.as_deref().unwrap_or_default(),
                     RUN: self.run,
                     CLAIM: self.claim,
+                    EARLIER: self.earlier.join(","),
                     FOUND: told(self.found.as_slice()),
                     REVISION: self.revision.to_string(),
                     HISTORY: told(&self.history),
@@ -428,11 +447,13 @@ impl Head {
         )))
     }
 
-    /// The same for what needs no say of its own: fails where another run has got it since this process held the instance.
+    /// The same for what needs no say of its own: fails where another run has got it since this process held the instance, or
+    /// since an earlier process of the run had the say.
     pub fn still_claimed(&self, target: &Target) -> Result<(), Failure> {
-        match target.leases.claim(target) {
-            Some(claim) if claim != self.claim => self.claimed(target),
-            _ => Ok(()),
+        let lost = target.leases.claim(target).is_some_and(|claim| claim != self.claim);
+        match lost || self.earlier.contains(&target.run) {
+            true => self.claimed(target),
+            false => Ok(()),
         }
     }
 

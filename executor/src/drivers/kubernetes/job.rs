@@ -70,6 +70,15 @@ pub(super) async fn run(target: &Target, attempt: &Attempt) -> Result<(), Failur
 /// that another run has overtaken.
 async fn held(target: &Target) -> Result<Option<u64>, Failure> {
     if target.leases.claim(target).is_none() {
+        // An earlier process of the run may have.
+        if target.life > 1 {
+            match Head::read(target).await {
+                Ok(head) => head.still_claimed(target)?,
+                // Who may not look at Leases has not held any.
+                Err(failure) if failure.kind == Kind::Authorization => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         return Ok(None);
     }
     Head::take(target, |head| head.still_claimed(target)).await.map(|head| Some(head.epoch))
