@@ -2,12 +2,13 @@
 
 use super::Judged;
 use super::barrier_deadlock::has_circle;
+use super::held_up::{self, Holding};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule as CheckRule;
 use foldhash::HashMap;
 use lockstep_plan::{
     BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, ScopeId,
-    Step, StepId, Value, Work, format_duration,
+    StageId, Step, StepId, Value, Work, format_duration,
 };
 use std::collections::BTreeSet;
 
@@ -20,21 +21,35 @@ pub const RULE: CheckRule = CheckRule {
 
 /// When a branch may arrive at a barrier, since the start of the group, if nothing else held it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Arrival {
-    barrier: BarrierId,
+pub struct Arrival {
+    pub barrier: BarrierId,
     /// What surely passes before.
-    least: u64,
+    pub least: u64,
     /// What may pass before, waits at other barriers included.
-    most: u64,
+    pub most: u64,
+    /// What of that the branch itself may need: without those waits.
+    pub busy: u64,
     /// How long the branch waits there; none where that is not limited, or not known yet.
-    timeout: Option<u64>,
+    pub timeout: Option<u64>,
+}
+
+/// What a branch does, as far as others wait for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Course<'a> {
+    pub arrivals: Vec<Arrival>,
+    /// What the branch may need from its start to its end, where that frees a slot.
+    pub busy: u64,
+    /// The resources that its phases hold on the way.
+    pub holds: Vec<Holding<'a>>,
 }
 
 /// Branches that arrive alike.
-struct Alike {
-    arrivals: Vec<Arrival>,
-    index: HashMap<BarrierId, usize>,
-    /// The places at which each of the first two such branches arrives.
+pub struct Alike<'a> {
+    pub course: Course<'a>,
+    pub index: HashMap<BarrierId, usize>,
+    /// The branches, in order.
+    pub branches: Vec<usize>,
+    /// The places at which each of the first two such branches arrives; with `max`, each of all.
     places: Vec<Vec<PlaceId>>,
 }
 
@@ -44,39 +59,48 @@ const MOST_COMPARISONS: usize = 4_000_000;
 /// Looks at every barrier with several participants.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let plan = &judged.lowered.plan;
+    let claiming = held_up::claiming(plan);
     for item in judged.items() {
-        if plan.items[item.index()].group.is_none_or(|group| group.max.is_some()) {
-            continue; // With `max`, when a branch starts is another question.
-        }
-        let kinds = kinds(judged, item);
+        let (Some(group), count) = (plan.items[item.index()].group, plan.items[item.index()].branches.len())
+        else {
+            continue;
+        };
+        let max = group.max.map(|max| max as usize).filter(|max| *max < count);
+        let kinds = kinds(judged, item, claiming.as_ref(), max.is_some());
         // Who waits for ever waits too long, which is said.
-        let order = |kind: &Alike| kind.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
+        let order = |kind: &Alike<'_>| kind.course.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
         let for_ever = || has_circle(&kinds.iter().map(order).collect::<Vec<_>>());
         if kinds.len() > 1 && for_ever() {
             continue;
         }
         let mut left = MOST_COMPARISONS;
+        if let Some(max) = max {
+            limited(judged, item, &kinds, max, &mut left, sink);
+            continue;
+        }
         let mut reports = Vec::new();
         let mut barriers: Vec<BarrierId> =
-            kinds.iter().flat_map(|kind| &kind.arrivals).map(|it| it.barrier).collect();
+            kinds.iter().flat_map(|kind| &kind.course.arrivals).map(|it| it.barrier).collect();
         barriers.sort_unstable();
         barriers.dedup();
         for barrier in barriers {
-            let there: Vec<&Alike> = kinds.iter().filter(|kind| kind.index.contains_key(&barrier)).collect();
+            let there: Vec<&Alike<'_>> =
+                kinds.iter().filter(|kind| kind.index.contains_key(&barrier)).collect();
             // One report for each barrier.
             let found = there.iter().find_map(|own| {
-                let timeout = own.arrivals[own.index[&barrier]].timeout?;
+                let timeout = own.course.arrivals[own.index[&barrier]].timeout?;
                 let peers = there.iter().filter_map(|peer| {
                     let second = std::ptr::eq(*own, *peer);
                     let places = peer.places.get(usize::from(second))?;
                     left = left.saturating_sub(peer.index[&barrier] + 1);
-                    let needed = if left == 0 { 0 } else { longer(own, peer, barrier) };
+                    let needed =
+                        if left == 0 { 0 } else { longer(&kinds, own, peer, barrier, claiming.as_ref()) };
                     Some((needed, places[peer.index[&barrier]]))
                 });
                 let (needed, place) = peers.max_by_key(|(needed, _)| *needed)?;
                 (needed > timeout).then(|| (own.places[0][own.index[&barrier]], timeout, place, needed))
             });
-            reports.extend(found.map(|found| report(judged, barrier, found)));
+            reports.extend(found.map(|found| report(judged, barrier, found, None)));
         }
         // One that a branch meets twice is a circle by itself.
         if !reports.is_empty() && (kinds.len() > 1 || !for_ever()) {
@@ -86,21 +110,80 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 }
 
 /// How much longer a peer may take to arrive at a barrier, counted from the last one that both cross: it resets the clock.
-fn longer(own: &Alike, peer: &Alike, barrier: BarrierId) -> u64 {
+fn longer(
+    kinds: &[Alike<'_>],
+    own: &Alike<'_>,
+    peer: &Alike<'_>,
+    barrier: BarrierId,
+    claiming: Option<&Plan>,
+) -> u64 {
     let (here, there) = (own.index[&barrier], peer.index[&barrier]);
-    let common = peer.arrivals[..there].iter().rev().find_map(|it| {
+    let arrivals = (&own.course.arrivals, &peer.course.arrivals);
+    let common = arrivals.1[..there].iter().enumerate().rev().find_map(|(at, it)| {
         let index = *own.index.get(&it.barrier)?;
-        (index < here).then_some((own.arrivals[index].least, it.most.saturating_add(it.timeout.unwrap_or(0))))
+        let most = || it.most.saturating_add(it.timeout.unwrap_or(0));
+        (index < here).then(|| (arrivals.0[index].least, most(), at + 1))
     });
-    let (least, most) = common.unwrap_or((0, 0));
-    let (own, peer) = (own.arrivals[here].least - least, peer.arrivals[there].most - most);
-    peer.saturating_sub(own)
+    let (least, most, from) = common.unwrap_or((0, 0, 0));
+    let waits = match claiming {
+        Some(plan) if !peer.course.holds.is_empty() => {
+            held_up::for_permits(plan, kinds, (own, peer), from..=there)
+        }
+        _ => 0,
+    };
+    let (own, peer) = (arrivals.0[here].least - least, arrivals.1[there].most - most);
+    peer.saturating_add(waits).saturating_sub(own)
+}
+
+/// With `max`, when a branch starts depends on the others: for each kind, one run in which its first branch is as fast and all
+/// others are as slow as can be.
+fn limited(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    kinds: &[Alike<'_>],
+    max: usize,
+    left: &mut usize,
+    sink: &mut Vec<Diagnostic>,
+) {
+    // By branch: its kind, and the how manieth of that it is.
+    let mut of: Vec<(&Alike<'_>, usize)> = Vec::new();
+    let mut all: Vec<(usize, (&Alike<'_>, usize))> = kinds
+        .iter()
+        .flat_map(|kind| kind.branches.iter().zip(0..).map(move |(branch, at)| (*branch, (kind, at))))
+        .collect();
+    all.sort_unstable_by_key(|(branch, _)| *branch);
+    of.extend(all.into_iter().map(|(_, it)| it));
+    let courses: Vec<&Course<'_>> = of.iter().map(|(kind, _)| &kind.course).collect();
+    let cost = courses.iter().map(|course| course.arrivals.len() + 1).sum::<usize>();
+    let mut reported: BTreeSet<BarrierId> = BTreeSet::new();
+    for kind in kinds {
+        *left = left.saturating_sub(cost);
+        let Some(own) = kind.branches.first().filter(|_| *left > 0 && !kind.course.arrivals.is_empty())
+        else {
+            continue;
+        };
+        // A group that cannot finish is the matter of `barrier/limited-parallelism`.
+        let Some(run) = held_up::with_slots(&courses, max, *own) else { return };
+        for (at, arrival) in kind.course.arrivals.iter().enumerate() {
+            let Some((last, when)) = run.last(arrival.barrier) else { continue };
+            let Some(timeout) = arrival.timeout else { continue };
+            let needed = when.saturating_sub(run.arrived(*own, at));
+            if needed > timeout && reported.insert(arrival.barrier) {
+                let (peer, number) = of[last];
+                let place = peer.places[number][peer.index[&arrival.barrier]];
+                let found = (kind.places[0][at], timeout, place, needed);
+                let slots = (last >= max).then_some((item, max));
+                sink.push(report(judged, arrival.barrier, found, slots));
+            }
+        }
+    }
 }
 
 fn report(
     judged: &Judged<'_, '_>,
     barrier: BarrierId,
     (own, timeout, peer, needed): (PlaceId, u64, PlaceId, u64),
+    slots: Option<(ItemId, usize)>,
 ) -> Diagnostic {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     let name = &plan.barriers[barrier.index()].name;
@@ -122,34 +205,47 @@ fn report(
     )
     .label(format!("waits {}", format_duration(timeout)))
     .help(format!(
-        "raise it to `timeout = {}`, or lower the timeouts of the steps before it",
-        format_duration(needed)
+        "raise it to `timeout = {}`, {}or lower the timeouts of the steps before it",
+        format_duration(needed),
+        if slots.is_some() { "raise `max`, " } else { "" }
     ));
     if peer_at != own_at {
         diagnostic = diagnostic.also(peer_at, format!("stage `{}` arrives here", stage(peer)));
+    }
+    if let Some((item, max)) = slots {
+        let told = format!("{max} at once: `{}` may wait for one of the others to end first", stage(peer));
+        diagnostic = diagnostic.also(origins.items[item.index()], told);
     }
     diagnostic
 }
 
 /// The branches of an item by how they arrive, in order of the first of each.
-fn kinds(judged: &Judged<'_, '_>, item: ItemId) -> Vec<Alike> {
+fn kinds<'a>(
+    judged: &Judged<'_, '_>,
+    item: ItemId,
+    claiming: Option<&'a Plan>,
+    limited: bool,
+) -> Vec<Alike<'a>> {
     let mut met: HashMap<BarrierId, usize> = HashMap::default();
     for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
         *met.entry(meeting.barrier).or_default() += 1;
     }
     let shared = met.into_iter().filter(|(_, count)| *count > 1).map(|(barrier, _)| barrier).collect();
-    let mut known: HashMap<Vec<Arrival>, usize> = HashMap::default();
-    let mut kinds: Vec<Alike> = Vec::new();
+    let mut known: HashMap<Course<'a>, usize> = HashMap::default();
+    let mut kinds: Vec<Alike<'a>> = Vec::new();
     for branch in 0..judged.lowered.plan.items[item.index()].branches.len() {
-        let (arrivals, places): (Vec<_>, Vec<_>) = arrive(judged, item, branch, &shared).into_iter().unzip();
+        let (mut course, places) = arrive(judged, item, branch, &shared, claiming);
+        course.busy = if limited { course.busy } else { 0 };
         let next = kinds.len();
-        let number = *known.entry(arrivals.clone()).or_insert(next);
+        let number = *known.entry(course.clone()).or_insert(next);
         if number == next {
             // Twice in one branch is the matter of `barrier/sequential`.
-            let index = arrivals.iter().enumerate().rev().map(|(index, it)| (it.barrier, index)).collect();
-            kinds.push(Alike { arrivals, index, places: Vec::new() });
+            let index =
+                course.arrivals.iter().enumerate().rev().map(|(index, it)| (it.barrier, index)).collect();
+            kinds.push(Alike { course, index, branches: Vec::new(), places: Vec::new() });
         }
-        if kinds[number].places.len() < 2 {
+        kinds[number].branches.push(branch);
+        if limited || kinds[number].places.len() < 2 {
             kinds[number].places.push(places);
         }
     }
@@ -157,23 +253,26 @@ fn kinds(judged: &Judged<'_, '_>, item: ItemId) -> Vec<Alike> {
 }
 
 /// When a branch may arrive at each of its barriers.
-fn arrive(
+fn arrive<'a>(
     judged: &Judged<'_, '_>,
     item: ItemId,
     branch: usize,
     shared: &BTreeSet<BarrierId>,
-) -> Vec<(Arrival, PlaceId)> {
+    claiming: Option<&'a Plan>,
+) -> (Course<'a>, Vec<PlaceId>) {
     let plan = &judged.lowered.plan;
     let never = |when: &[lockstep_plan::ConditionId]| {
         when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
     };
     let (mut least, mut most) = (0_u64, 0_u64);
-    let mut all = Vec::new();
+    let (mut course, mut places) = (Course::default(), Vec::new());
+    let mut holding: Option<(StageId, u32)> = None;
     let mut rules = Rules::default();
     for part in &plan.items[item.index()].branches[branch].parts {
         let id = match part {
             Part::Approval(id) => {
                 most = most.saturating_add(plan.approvals[id.index()].within);
+                course.busy = course.busy.saturating_add(plan.approvals[id.index()].within);
                 continue;
             }
             Part::Stage(id) => id,
@@ -189,6 +288,11 @@ fn arrive(
                         ids.iter().map(|id| &plan.steps[id.index()]).filter(|step| !never(&step.when));
                     let longest = running.map(|step| longest(plan, step, &mut rules)).max().unwrap_or(0);
                     most = most.saturating_add(longest);
+                    course.busy = course.busy.saturating_add(longest);
+                    if let Some(plan) = claiming {
+                        let again = holding.replace((*id, position.phase)) == Some((*id, position.phase));
+                        held_up::hold(plan, (*id, position.phase), again, longest, &mut course);
+                    }
                     if stage.when.is_empty() && position.when.is_empty() {
                         least = least.saturating_add(surely(plan, ids));
                     }
@@ -198,7 +302,9 @@ fn arrive(
                     if plan.barriers[it.barrier.index()].kind != BarrierKind::Forward {
                         continue;
                     }
-                    all.push((Arrival { barrier: it.barrier, least, most, timeout: it.timeout }, *place));
+                    let (barrier, timeout, busy) = (it.barrier, it.timeout, course.busy);
+                    course.arrivals.push(Arrival { barrier, least, most, busy, timeout });
+                    places.push(*place);
                     // One that nobody else comes to is crossed at once.
                     if shared.contains(&it.barrier) {
                         most = most.saturating_add(it.timeout.unwrap_or(0));
@@ -208,7 +314,7 @@ fn arrive(
             }
         }
     }
-    all
+    (course, places)
 }
 
 /// What a step takes at most, with every attempt and every question that its rules allow.
@@ -287,7 +393,8 @@ fn more(reaction: &Reaction, timeout: u64) -> (u64, u64) {
         }
         Reaction::Ask { within, then, .. } => {
             let (retries, asks) = more(then, timeout);
-            (retries, within.saturating_add(asks))
+            // One answer of `retry`: how often a person gives it nobody knows.
+            (retries, within.saturating_add(timeout).saturating_add(asks))
         }
         _ => (0, 0),
     }

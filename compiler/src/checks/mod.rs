@@ -19,6 +19,7 @@ mod besides;
 pub mod failure_invalid;
 pub mod failure_loop;
 pub mod failure_unreachable;
+mod held_up;
 pub mod import_cycle;
 pub mod import_name;
 pub mod import_unreadable;
