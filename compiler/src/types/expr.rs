@@ -342,8 +342,14 @@ impl<'a, 'p> Typer<'a, 'p> {
                     return self.not_comparable(operator_span, left, &item, right, &list);
                 }
                 match list {
-                    Ty::List(element) if item.fits(&element) || element.fits(&item) => {}
-                    Ty::Map(_) if item.fits(&Ty::String) => {}
+                    // What may be missing is compared with nothing, as with the other operators.
+                    Ty::List(element)
+                        if item.fits(&element)
+                            || (element.fits(&item) && !matches!(item, Ty::Optional(_))) => {}
+                    Ty::Map(_) => {
+                        let because = Some((self.at(right.span), Why::Said("its keys are text".into())));
+                        self.fit(left.span, &item, &Ty::String, &because);
+                    }
                     Ty::Error => {}
                     Ty::List(element) => {
                         let because = Some((
