@@ -328,10 +328,19 @@ fn report(
     for stretch in circle {
         let (first, second) = ends(stretch);
         let (one, two) = (origins.places[first.place.index()], origins.places[second.place.index()]);
-        let then =
-            if first.stage == second.stage { String::new() } else { format!("stage `{}` ", stage(second)) };
-        add(&mut labels, one, format!("stage `{}` waits here at `{}` first,", stage(first), name(first)));
-        add(&mut labels, two, format!("{then}then here at `{}`", name(second)));
+        let (this, that) = (stage(first), stage(second));
+        let waits =
+            |stage: &str, meeting: &Meeting| format!("stage `{stage}` waits here at `{}`", name(meeting));
+        // In a lane the second barrier may be that of a later stage. Each text stands by itself: places can be shared.
+        let (this, that) = match first.stage == second.stage {
+            true => (format!("{} first", waits(this, first)), format!("{} after that", waits(that, second))),
+            false => (
+                format!("{}, before stage `{that}` starts", waits(this, first)),
+                format!("{}, when stage `{this}` has ended", waits(that, second)),
+            ),
+        };
+        add(&mut labels, one, this);
+        add(&mut labels, two, that);
     }
     for id in open {
         add(&mut labels, origins.conditions[id.index()], "an open condition: both ways count".into());

@@ -5,8 +5,8 @@ use super::barrier_deadlock::has_circle;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use foldhash::HashSet;
-use lockstep_plan::{BarrierId, BarrierKind, ItemId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use lockstep_plan::{BarrierId, BarrierKind, ItemId, StageId};
+use std::collections::{BTreeMap, VecDeque};
 
 pub const RULE: Rule = Rule {
     name: "barrier/limited-parallelism",
@@ -86,9 +86,9 @@ fn report(
         sink.push(diagnostic.label("none at once").help("write at least `max 1`"));
         return;
     }
-    let branches = &plan.items[item.index()].branches;
-    let first = |branch: usize| branches[branch].stages().next();
-    let mut waited: BTreeSet<usize> = BTreeSet::new();
+    let meetings = judged.meetings(item, BarrierKind::Forward);
+    // By branch: its stage that meets the first of the barriers at which it is waited for.
+    let mut waited: BTreeMap<usize, (usize, StageId)> = BTreeMap::new();
     let mut diagnostic = Diagnostic::new(
         &RULE,
         origins.items[item.index()],
@@ -98,16 +98,20 @@ fn report(
     )
     .label(format!("{max} at once"));
     for (branch, position) in stuck {
-        let (Some(stage), Some(barrier)) = (first(*branch), names[*branch].get(*position)) else { continue };
+        let Some(meeting) = meetings[*branch].get(*position) else { continue };
+        let (stage, barrier) = (meeting.stage, meeting.barrier);
         let (stage_name, name) = (&plan.stages[stage.index()].name, &plan.barriers[barrier.index()].name);
         diagnostic = diagnostic.also(
             origins.stages[stage.index()],
             format!("`{stage_name}` holds a slot and waits at `{name}`"),
         );
-        let others = (0..names.len()).filter(|it| !stuck.contains_key(it) && names[*it].contains(barrier));
-        waited.extend(others);
+        for other in (0..names.len()).filter(|it| !stuck.contains_key(it)) {
+            let Some(at) = names[other].iter().position(|it| *it == barrier) else { continue };
+            let first = waited.entry(other).or_insert((at, meetings[other][at].stage));
+            *first = (*first).min((at, meetings[other][at].stage));
+        }
     }
-    for stage in waited.iter().take(6).filter_map(|branch| first(*branch)) {
+    for (_, stage) in waited.values().take(6) {
         let name = &plan.stages[stage.index()].name;
         diagnostic = diagnostic
             .also(origins.stages[stage.index()], format!("`{name}` is waited for, and gets no slot"));

@@ -197,3 +197,45 @@ fn an_unknown_artifact_of_a_provider_is_told_the_near_one() {
     let program = single(source);
     insta::assert_snapshot!(rendered(&program, &check(&program)));
 }
+
+/// What is said at a place besides the main one.
+fn labels(source: &str, rule: &str) -> Vec<String> {
+    let program = single(source);
+    let found = check(&program);
+    let told = found.iter().find(|it| it.rule == rule).map(|it| it.labels.clone()).unwrap_or_default();
+    told.iter()
+        .map(|(place, text)| {
+            let span = place.span.start as usize..place.span.end as usize;
+            format!("{}: {text}", &source[span])
+        })
+        .collect()
+}
+
+const LANES: &str = "workflow x { phase p {\n  step a = shell { script = \"x\" }\n  barrier x\n} }\n\
+     workflow y { phase p {\n  step a = shell { script = \"x\" }\n  barrier y\n} }\n\
+     workflow z { phase p { step a = shell { script = \"x\" } } }\n";
+
+#[test]
+fn a_circle_over_lanes_is_told_by_stage() {
+    let pipeline = "pipeline p {\n  parallel {\n    lane a { stage a1 = x {} stage a2 = y {} }\n    \
+                    lane b { stage b1 = y {} stage b2 = x {} }\n  }\n}\n";
+    let found = labels(&format!("{LANES}{pipeline}"), "barrier/deadlock");
+    let expected = [
+        "x: stage `a1` waits here at `x`, before stage `a2` starts; stage `b2` waits here at `x`, when stage `b1` has ended",
+        "y: stage `a2` waits here at `y`, when stage `a1` has ended; stage `b1` waits here at `y`, before stage `b2` starts",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_stage_of_a_lane_that_waits_without_a_slot_is_shown() {
+    let pipeline = "pipeline p {\n  parallel max 2 {\n    lane a { stage a1 = z {} stage a2 = x {} }\n    \
+                    stage b = x {}\n    lane c { stage c1 = z {} stage c2 = x {} }\n  }\n}\n";
+    let found = labels(&format!("{LANES}{pipeline}"), "barrier/limited-parallelism");
+    let expected = [
+        "a2: `a2` holds a slot and waits at `x`",
+        "b: `b` holds a slot and waits at `x`",
+        "c2: `c2` is waited for, and gets no slot",
+    ];
+    assert_eq!(found, expected);
+}
