@@ -42,7 +42,24 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                 union.union(0, number(*stage));
             }
         }
-        let component = |stage: StageId| union.find(number(stage));
+        // What comes before in a lane is waited for, too, while what the others claim is held.
+        let in_lanes = branches_of.iter().any(|branch| branch.parts.len() > 1).then(|| {
+            let mut all = union.clone();
+            let mut size: Vec<u32> = vec![0; stages.len()];
+            stages.iter().for_each(|stage| size[union.find(number(*stage)) as usize] += 1);
+            for branch in branches_of {
+                let lane: Vec<StageId> = branch.stages().collect();
+                let joined = |stage: &StageId| size[union.find(number(*stage)) as usize] > 1;
+                let Some(last) = lane.iter().rposition(joined) else { continue };
+                for stage in &lane[..last] {
+                    all.union(number(lane[last]), number(*stage));
+                }
+            }
+            all
+        });
+        let component = |stage: StageId| {
+            (in_lanes.as_ref().unwrap_or(&union).find(number(stage)), union.find(number(stage)))
+        };
         // Nobody waits for a stage that stands alone.
         if stages.len() > 1 {
             let held = held.get_or_init(|| pipeline_conflict::held(judged));
@@ -93,8 +110,16 @@ fn claimed_in_vain(
     let origins = &judged.lowered.origins;
     let (resource, permits) = (asked.resource.as_str(), asked.permits);
     let called = |stage: StageId| &plan.stages[stage.index()].name;
+    let joint = claim.stages.first().and_then(|stage| plan.stages[stage.index()].claim);
+    let members = joint.map(|id| plan.claims[id.index()].stages.as_slice()).unwrap_or_default();
     let message = match asks {
-        None => format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
+        None => match members {
+            [only] => format!(
+                "stage `{}` needs {permits} of `{resource}` at once, and there are {capacity}",
+                called(*only)
+            ),
+            _ => format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
+        },
         Some(stage) if u64::from(held) + u64::from(permits) > u64::from(capacity) => format!(
             "stage `{}` waits for ever for {permits} of `{resource}`: {held} of {capacity} are held until it has ended",
             called(stage)
@@ -104,18 +129,22 @@ fn claimed_in_vain(
             called(stage)
         ),
     };
-    let joint = claim.stages.first().and_then(|stage| plan.stages[stage.index()].claim);
-    let members = joint.map(|id| plan.claims[id.index()].stages.as_slice()).unwrap_or_default();
     let item = claim.stages.first().map(|stage| plan.stages[stage.index()].item).unwrap_or(ItemId(0));
     let diagnostic = Diagnostic::new(&RULE, origins.items[item.index()], message)
-        .label("what is joined here is claimed together, and held until all of it has ended")
-        .help(format!(
-            "raise the capacity of `{resource}`, or move every `use` of it into a phase without a barrier"
-        ));
+        .label(match members {
+            [_] => "what a stage uses as a whole, or in a phase with a barrier, is held until it has ended",
+            _ => "what is joined here is claimed together, and held until all of it has ended",
+        })
+        .help(match members {
+            [_] => format!("raise the capacity of `{resource}`, or ask for less of it"),
+            _ => format!(
+                "raise the capacity of `{resource}`, or move every `use` of it into a phase without a barrier"
+            ),
+        });
     let takes = |stage: &&StageId| {
         let own = &plan.stages[stage.index()];
         let uses = own.uses.iter().chain(own.phases.iter().flat_map(|phase| &phase.uses));
-        Some(**stage) != asks && uses.into_iter().any(|it| it.resource == resource)
+        members.len() > 1 && Some(**stage) != asks && uses.into_iter().any(|it| it.resource == resource)
     };
     let says = if asks.is_some() { "holds it" } else { "needs it" };
     let diagnostic = members.iter().filter(takes).take(5).fold(diagnostic, |diagnostic, stage| {
@@ -138,7 +167,7 @@ fn targets(
     judged: &Judged<'_, '_>,
     item: ItemId,
     held: &Held<'_>,
-    (stages, component): (&[StageId], &dyn Fn(StageId) -> u32),
+    (stages, component): (&[StageId], &dyn Fn(StageId) -> (u32, u32)),
     sink: &mut Vec<Diagnostic>,
 ) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
@@ -146,7 +175,7 @@ fn targets(
     let mut reported: BTreeSet<(u32, usize)> = BTreeSet::new();
     for stage in stages {
         for (place, name) in held.get(stage).into_iter().flatten() {
-            let key = (component(*stage), *place);
+            let key = (component(*stage).0, *place);
             let earlier = *first.entry(key).or_insert(*stage);
             let branch = |stage: StageId| plan.stages[stage.index()].branch;
             let changed = pipeline_conflict::changes(judged);
@@ -158,16 +187,20 @@ fn targets(
                 continue;
             }
             let called = |stage: StageId| &plan.stages[stage.index()].name;
+            let message = match component(earlier).1 == component(*stage).1 {
+                true => format!(
+                    "stages `{}` and `{}` wait for each other, and both need `{name}` for themselves",
+                    called(earlier),
+                    called(*stage)
+                ),
+                false => format!(
+                    "stages `{}` and `{}` both need `{name}` for themselves, and a lane brings one of them to what the other waits for",
+                    called(earlier),
+                    called(*stage)
+                ),
+            };
             sink.push(
-                Diagnostic::new(
-                    &RULE,
-                    origins.items[item.index()],
-                    format!(
-                        "stages `{}` and `{}` wait for each other, and both need `{name}` for themselves",
-                        called(earlier),
-                        called(*stage)
-                    ),
-                )
+                Diagnostic::new(&RULE, origins.items[item.index()], message)
                 .label("what barriers join is claimed together")
                 .also(origins.stages[earlier.index()], format!("`{}` holds `{name}`", called(earlier)))
                 .also(origins.stages[stage.index()], format!("`{}` needs it, too", called(*stage)))

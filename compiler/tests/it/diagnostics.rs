@@ -239,3 +239,14 @@ fn the_stage_of_a_lane_that_waits_without_a_slot_is_shown() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_stage_that_asks_for_too_much_alone_is_not_told_of_others() {
+    let source = "resource db { capacity = 1 }\nworkflow w {\n  use db { permits = 2 }\n  \
+                  phase p { step a = shell { script = \"x\" } }\n}\npipeline p { stage s = w {} }\n";
+    let found = check(&single(source));
+    let [only] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(only.message, "stage `s` needs 2 of `db` at once, and there are 1");
+    assert_eq!(only.help.as_deref(), Some("raise the capacity of `db`, or ask for less of it"));
+    assert!(only.labels.is_empty(), "{:?}", only.labels);
+}
