@@ -163,6 +163,32 @@ fn what_others_had_put_there_keeps_none_of_our_marks() {
     }
 }
 
+/// Killed between two objects that it takes over: what it took is in the objects themselves, whichever process gives it back.
+#[test]
+fn what_was_taken_over_before_a_kill_is_given_back_after_it() {
+    let Some(world) = world("killed_forced", "rolling", &forced()) else { return };
+    let loose = |value: &str| {
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { "k": value },
+                "metadata": { "name": "loose", "annotations": { "lockstep/skip_versioning": "true" } } })
+    };
+    world.manifest(&format!("{}\n---\n{MANIFEST}", loose("${service.artifact.tag}")));
+    for region in [1, 2] {
+        for object in [loose("theirs"), by_hand()] {
+            world.create_as(region, "kubectl-client-side-apply", &object);
+        }
+    }
+    let look = |region: usize| {
+        [world.deployment(region, "shop"), world.get(region, "v1", "ConfigMap", "loose").unwrap()]
+            .map(stripped)
+    };
+    let before = [1, 2].map(look);
+    let mut command = world.command(&["version=3.10", "broken=true"]);
+    assert!(world.sandbox.kill_at(&mut command, "applied ConfigMap `loose`"), "it was never applied");
+    let failed = world.resume().exits(1);
+    assert!(failed.out.contains("failed and was rolled back"), "{}{}", failed.out, failed.err);
+    assert_eq!([1, 2].map(look), before);
+}
+
 #[test]
 fn somebodys_object_that_a_later_release_took_over_is_not_deleted_with_it() {
     let Some(world) = world("let_go", "rolling", PHASES) else { return };
