@@ -31,7 +31,7 @@ pub(super) async fn found(target: &Target, call: &Call, module: &Path) -> Result
     }
     // From here on nobody else changes what is looked at.
     let taken = Head::take(target, |head| {
-        head.claimed_by(&target.run);
+        head.claim.clone_from(&target.run);
         let current = head.current.clone();
         head.found_now(&target.run, current.as_deref());
         Ok(())

@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How many runs can be taken back one after another at most, however few releases they were.
 const MOST_RUNS: usize = 100;
 
+/// How many runs that were overtaken are told at most.
+const MOST_OVERTAKEN: usize = 20;
+
 /// What the head says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Head {
@@ -41,8 +44,6 @@ pub(super) struct Head {
     pub run: String,
     /// The run that has the say: the last one that looked at the instance in order to change it.
     pub claim: String,
-    /// Those that had it before, the last one first: whichever of them is resumed has been overtaken.
-    pub earlier: Vec<String>,
     /// What the run that has the say found in place before it changed anything (empty: nothing), and that run.
     pub found: Option<(String, String)>,
     /// Counts the releases that were put in place.
@@ -56,6 +57,8 @@ pub(super) struct Head {
     pub replicas: BTreeMap<String, i64>,
     /// The addresses that Services had when the last run deleted them.
     pub addresses: BTreeMap<String, String>,
+    /// Runs that others have taken the instance over from, the last one first: which run had the say then, and the run.
+    pub overtaken: Vec<(String, String)>,
     /// Whether nothing is left of other releases than the one in place.
     pub tidy: bool,
     /// Who works on it now: `RUN/LIFE`.
@@ -70,12 +73,12 @@ const CANARY: &str = "lockstep/canary";
 const LEAVING: &str = "lockstep/leaving";
 const RUN: &str = "lockstep/run";
 const CLAIM: &str = "lockstep/claim";
-const EARLIER: &str = "lockstep/earlier-claims";
 const FOUND: &str = "lockstep/found";
 const REVISION: &str = "lockstep/revision";
 const HISTORY: &str = "lockstep/history";
 const REPLICAS: &str = "lockstep/replicas";
 const ADDRESSES: &str = "lockstep/addresses";
+const OVERTAKEN: &str = "lockstep/overtaken";
 const TIDY: &str = "lockstep/tidy";
 
 impl Head {
@@ -92,14 +95,12 @@ impl Head {
             leaving: annotation(LEAVING),
             run: annotation(RUN).unwrap_or_default(),
             claim: annotation(CLAIM).unwrap_or_default(),
-            earlier: annotation(EARLIER)
-                .map(|text| text.split(',').map(str::to_string).collect())
-                .unwrap_or_default(),
             found: annotation(FOUND).and_then(|text| history(&text).pop()),
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             history: annotation(HISTORY).map(|text| history(&text)).unwrap_or_default(),
             replicas: annotation(REPLICAS).map(|text| table(&text)).unwrap_or_default(),
             addresses: annotation(ADDRESSES).map(|text| table(&text)).unwrap_or_default(),
+            overtaken: annotation(OVERTAKEN).map(|text| history(&text)).unwrap_or_default(),
             tidy: annotation(TIDY).is_some(),
             epoch: number(&lease, &["spec", "leaseTransitions"]).and_then(|n| n.try_into().ok()).unwrap_or(0),
             holder: text(&lease, &["spec", "holderIdentity"])
@@ -120,18 +121,6 @@ impl Head {
             self.replicas.clear();
             self.addresses.clear();
             self.run = run.to_string();
-        }
-    }
-
-    /// That run has the say from now on.
-    pub fn claimed_by(&mut self, run: &str) {
-        if self.claim != run {
-            let before = std::mem::replace(&mut self.claim, run.to_string());
-            self.earlier.retain(|earlier| *earlier != before && earlier != run);
-            if !before.is_empty() {
-                self.earlier.insert(0, before);
-            }
-            self.earlier.truncate(MOST_RUNS);
         }
     }
 
@@ -227,12 +216,12 @@ impl Head {
                     LEAVING: self.leaving.as_deref().unwrap_or_default(),
                     RUN: self.run,
                     CLAIM: self.claim,
-                    EARLIER: self.earlier.join(","),
                     FOUND: told(self.found.as_slice()),
                     REVISION: self.revision.to_string(),
                     HISTORY: told(&self.history),
                     REPLICAS: written(&self.replicas),
                     ADDRESSES: written(&self.addresses),
+                    OVERTAKEN: told(&self.overtaken),
                     TIDY: if self.tidy { "true" } else { "" },
                 },
             },
@@ -276,6 +265,16 @@ impl Head {
         (run != target.run).then_some(run)
     }
 
+    /// The instance is this run's from now on. Whoever holds it still may be gone on with some day, and learns of it then.
+    fn hand_to(&mut self, target: &Target) {
+        if let Some(run) = self.other(target).map(str::to_string) {
+            self.overtaken.retain(|(_, other)| *other != run);
+            self.overtaken.insert(0, (self.claim.clone(), run));
+            self.overtaken.truncate(MOST_OVERTAKEN);
+        }
+        self.holder = Some(holder(target));
+    }
+
     /// What the Lease was when it was read: another text after each write.
     pub fn version(&self) -> Option<&str> {
         text(&self.lease, &["metadata", "resourceVersion"])
@@ -294,7 +293,7 @@ impl Head {
         if life != Some(target.life) {
             self.epoch += 1;
         }
-        self.holder = Some(holder(target));
+        self.hand_to(target);
         self.write(target).await
     }
 
@@ -308,7 +307,6 @@ impl Head {
         target: &Target,
         mut edit: impl FnMut(&mut Head) -> Result<(), Failure>,
     ) -> Result<Head, Failure> {
-        let me = holder(target);
         let mut seen: Option<(Json, Instant)> = None;
         let mut tries = 0;
         loop {
@@ -352,7 +350,7 @@ impl Head {
             if !mine {
                 head.epoch += 1;
             }
-            head.holder = Some(me.clone());
+            head.hand_to(target);
             if head.write(target).await? {
                 return Ok(head);
             }
@@ -447,13 +445,14 @@ impl Head {
         )))
     }
 
-    /// The same for what needs no say of its own: fails where another run has got it since this process held the instance, or
-    /// since an earlier process of the run had the say.
+    /// The same for what needs no say of its own: fails where another run has got it since this process held the instance, or since
+    /// the run's hold was taken over.
     pub fn still_claimed(&self, target: &Target) -> Result<(), Failure> {
-        let lost = target.leases.claim(target).is_some_and(|claim| claim != self.claim);
-        match lost || self.earlier.contains(&target.run) {
-            true => self.claimed(target),
-            false => Ok(()),
+        let overtaken = self.overtaken.iter().find(|(_, run)| *run == target.run);
+        let known = [overtaken.map(|(claim, _)| claim.clone()), target.leases.claim(target)];
+        match known.into_iter().flatten().all(|claim| claim == self.claim) {
+            true => Ok(()),
+            false => self.claimed(target),
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
         if head.run != target.run {
             return Err(overtaken(target, head));
         }
-        head.claimed_by(&target.run);
+        head.claim.clone_from(&target.run);
         head.pending = head.pending.take().or_else(|| head.current.clone());
         head.tidy = false;
         Ok(())
