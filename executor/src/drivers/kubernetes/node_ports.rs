@@ -46,7 +46,7 @@ pub(super) fn ask(object: &mut Json, noted: &str) {
 pub(super) fn is_refused(object: &Json, noted: &str, message: &str) -> bool {
     match index(object, noted) {
         Some(index) => message.contains(&format!("spec.ports[{index}].nodePort")),
-        None => noted.starts_with(HEALTH) && message.contains("healthCheckNodePort"),
+        None => noted.starts_with(HEALTH) && message.to_ascii_lowercase().contains("healthcheck"),
     }
 }
 
@@ -124,6 +124,11 @@ mod tests {
         let message = "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated";
         assert_eq!(noted.iter().filter(|port| is_refused(&object, port, message)).count(), 1);
         assert!(is_refused(&object, "TCP/80/30080", message));
+        assert!(is_refused(
+            &object,
+            "health/32000",
+            "failed to allocate requested HealthCheck NodePort 32000: taken"
+        ));
         assert_eq!(field("UDP/53/30053").unwrap()[1], "k:{\"port\":53,\"protocol\":\"UDP\"}");
     }
 }

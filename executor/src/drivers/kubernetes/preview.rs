@@ -131,7 +131,9 @@ impl Sight<'_> {
                     return Ok(());
                 };
                 let mut release = self.latest().ok_or_else(|| workloads::nothing_in_place(self.target))?;
-                workloads::refuse_autoscaled(self.target, &release).await?;
+                if !self.made {
+                    workloads::refuse_autoscaled(self.target, &release).await?;
+                }
                 workloads::set_replicas(&mut release, *replicas);
                 self.write(index, call, &release, scales).await?;
                 self.put(release);
