@@ -36,7 +36,13 @@ pub fn group<'p>(typer: &mut Typer<'_, 'p>, group: &'p Name) {
             Diagnostic::new(&RULE, at, format!("there is no group `{}` to ask", group.text))
                 .label("not a group")
                 .help(suggest::help("group", &group.text, known).unwrap_or_else(|| {
-                    format!("declare it: `group {} {{ members = [\"…\"] }}`", group.text)
+                    // No declaration has a dot in its name: what is before it is the import.
+                    match group.text.rsplit_once('.') {
+                        Some((module, name)) => {
+                            format!("declare it in `{module}`: `group {name} {{ members = [\"…\"] }}`")
+                        }
+                        None => format!("declare it: `group {} {{ members = [\"…\"] }}`", group.text),
+                    }
                 })),
         );
     }

@@ -29,6 +29,13 @@ pub fn word(at: Location, setting: &str, found: &str, allowed: &[&str]) -> Diagn
     report.help(near.unwrap_or_else(|| format!("it takes {}", suggest::list(allowed))))
 }
 
+/// A number that has to stand in the source, and is computed instead.
+pub fn number_written(at: Location, setting: &str, found: &str) -> Diagnostic {
+    Diagnostic::new(&RULE, at, format!("`{setting}` has to be a number that is written here, not `{found}`"))
+        .label("known only where the workflow is used")
+        .help("write the number; stages that need different ones take workflows of their own")
+}
+
 /// A literal that a restriction leaves out. Other values are checked once they are known.
 pub fn literal(
     model: &Model<'_>,

@@ -424,7 +424,7 @@ impl<'p> Typer<'_, 'p> {
                     continue; // No number in the first place.
                 }
                 let found = self.model.program.text(self.file, entry.value.span);
-                self.sink.push(checks::type_not_allowed_value::word(at, "permits", found, &["a number"]));
+                self.sink.push(checks::type_not_allowed_value::number_written(at, "permits", found));
             }
         }
     }

@@ -250,3 +250,21 @@ fn a_stage_that_asks_for_too_much_alone_is_not_told_of_others() {
     assert_eq!(only.help.as_deref(), Some("raise the capacity of `db`, or ask for less of it"));
     assert!(only.labels.is_empty(), "{:?}", only.labels);
 }
+
+#[test]
+fn a_computed_number_of_permits_is_told_what_is_wanted() {
+    let source = "resource db { capacity = 2 }\nworkflow w(n: int) {\n  use db { permits = n }\n  \
+                  phase p { step a = shell { script = \"x\" } }\n}\n";
+    let found = check(&single(source));
+    let [only] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(only.message, "`permits` has to be a number that is written here, not `n`");
+}
+
+#[test]
+fn a_group_of_another_module_is_declared_there() {
+    let source = "workflow w {\n  phase p { step a = shell { script = \"x\" } }\n  \
+                  on failure { ask x.sre within 1h then rollback }\n}\n";
+    let found = check(&single(source));
+    let help = found.iter().find(|it| it.rule == "failure/invalid").and_then(|it| it.help.clone());
+    assert_eq!(help.as_deref(), Some("declare it in `x`: `group sre { members = [\"…\"] }`"), "{found:?}");
+}
