@@ -146,6 +146,34 @@ fn nothing_is_done_by_who_is_resumed(test: &str, step: &str) {
     assert_eq!(there(&world), theirs);
 }
 
+#[test]
+fn what_an_unfinished_run_had_put_in_place_is_said_when_it_is_returned_to() {
+    let Some(world) = held_up("left_over", "shell { script = \"true\" }") else { return };
+    world.edit("main.lockstep", "kubernetes.shell", "shell");
+    std::fs::write(world.sandbox.module().join("go"), "").unwrap();
+    world.run(&["version=3.8"]).exits(0);
+    let told = "a run that has not come to its end had put it in place";
+    world.edit("main.lockstep", "script = \"true\"", "script = \"exit 1\"");
+    let failed = world.run(&["version=3.9"]).exits(1);
+    assert!(!failed.err.contains(told), "{}", failed.err);
+    std::fs::remove_file(world.sandbox.module().join("go")).unwrap();
+    std::fs::remove_file(world.sandbox.events()).unwrap();
+    let mut killed = world.command(&["version=3.9"]);
+    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&world, "region1.hold.hold");
+    signal(&killed, Signal::KILL);
+    killed.wait().unwrap();
+    std::fs::write(world.sandbox.module().join("go"), "").unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut other = world.sandbox.dsl("run");
+    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
+    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
+    let failed = crate::support::said(&mut other).exits(1);
+    let line = failed.err.lines().find(|line| line.contains(told));
+    assert!(line.is_some_and(|line| line.contains("region1")), "{}", failed.err);
+    assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
+}
+
 fn nothing_is_done_by_who_was_overtaken(test: &str, step: &str) {
     let Some(world) = held_up(test, step) else { return };
     let mut stopped = world.command(&["version=3.9"]);

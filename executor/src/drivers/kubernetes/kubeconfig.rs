@@ -5,10 +5,15 @@ use super::problem::Problem;
 use http::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
-use kube::config::{ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
+use kube::config::{
+    ExecConfig, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError,
+};
 use kube::{Client, Config};
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 /// Reads the kubeconfig (none: `KUBECONFIG`, then `~/.kube/config`, then the pod's own service account), and takes that
 /// context of it (empty: the current one). Gives the context's name, too.
@@ -73,7 +78,11 @@ pub(super) fn server(config: &Config) -> String {
 ///
 /// # Errors
 /// They cannot be had, or not be sent.
-pub(super) fn client(mut config: Config) -> Result<Client, Problem> {
+pub(super) fn client(config: Config) -> Result<Client, Problem> {
+    client_within(config, PLUGIN_TIME)
+}
+
+fn client_within(mut config: Config, plugin_time: &str) -> Result<Client, Problem> {
     // As kubectl reads such a file; the library would send the line break at its end, too.
     if let (None, Some(path)) = (&config.auth_info.token, &config.auth_info.token_file)
         && let Ok(text) = std::fs::read_to_string(path)
@@ -96,6 +105,9 @@ pub(super) fn client(mut config: Config) -> Result<Client, Problem> {
         )));
     }
     let plugin = config.auth_info.exec.clone();
+    if let Some(plugin) = &mut config.auth_info.exec {
+        limit(plugin, plugin_time);
+    }
     // What a credential plugin prints is seen by the library only.
     match catch_unwind(AssertUnwindSafe(|| Client::try_from(config))) {
         Ok(client) => client.map_err(|error| match (Problem::from(error), plugin) {
@@ -179,6 +191,49 @@ pub(super) fn explain(error: &KubeconfigError) -> String {
 /// What gives credentials, for people.
 const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
 
+/// How long a plugin may take where nobody is there to be asked, in seconds: so long does a Lease last that is not renewed.
+const PLUGIN_TIME: &str = "15";
+
+/// Has a plugin, and what it started, killed after a while: the library waits for its end, and every call with it.
+fn limit(plugin: &mut ExecConfig, seconds: &str) {
+    const TIMEOUT: &str = "timeout";
+    let asks = plugin.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
+    // One that is not there is told by its own name.
+    let Some(command) = plugin.command.clone().filter(|it| !asks && is_there(it) && is_there(TIMEOUT)) else {
+        return;
+    };
+    let mut args = ["-s", "KILL", seconds, &command].map(str::to_string).to_vec();
+    args.extend(plugin.args.take().into_iter().flatten());
+    (plugin.command, plugin.args) = (Some(TIMEOUT.into()), Some(args));
+}
+
+/// Whether a program of that name would be found.
+fn is_there(command: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match command.contains('/') {
+        true => Path::new(command).exists(),
+        false => std::env::split_paths(&path).any(|folder| folder.join(command).exists()),
+    }
+}
+
+/// How a plugin ended that gave nothing, and what it said last on its standard error, if that was not shown already.
+fn ended(out: &Output) -> String {
+    const KILLED: i32 = 9;
+    if out.status.signal() == Some(KILLED) || out.status.code() == Some(128 + KILLED) {
+        return format!(
+            "{PLUGIN} gave no answer within {PLUGIN_TIME}s, and was stopped; run it by hand to see why"
+        );
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let said: Option<String> =
+        said.map(|line| line.chars().filter(|it| !it.is_control()).take(300).collect());
+    match said {
+        Some(said) => format!("{PLUGIN} ended with {}: {said}", out.status),
+        None => format!("{PLUGIN} ended with {}; run it by hand to see why", out.status),
+    }
+}
+
 /// What is wrong with a credential plugin, with its name, and with how to install it where it cannot be started.
 fn named(why: &str, plugin: &ExecConfig) -> String {
     let Some(command) = &plugin.command else { return why.into() };
@@ -196,9 +251,7 @@ fn named(why: &str, plugin: &ExecConfig) -> String {
 pub(super) fn credentials(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecStart(error) => format!("{PLUGIN} cannot be started: {error}"),
-        AuthError::AuthExecRun { out, .. } => {
-            format!("{PLUGIN} ended with {}; run it by hand to see why", out.status)
-        }
+        AuthError::AuthExecRun { out, .. } => ended(out),
         AuthError::AuthExecParse(error) => {
             format!("{PLUGIN} printed no valid ExecCredential{}", place(error))
         }
@@ -237,7 +290,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let problem = tokio::runtime::Runtime::new().unwrap().block_on(async {
             match load(Some(&path), "c").await {
-                Ok((config, _)) => client(config).err().unwrap(),
+                Ok((config, _)) => client_within(config, "1").err().unwrap(),
                 Err(problem) => problem,
             }
         });
@@ -289,7 +342,9 @@ mod tests {
     #[test]
     fn what_a_plugin_prints_and_is_given_never_reaches_a_message() {
         for (script, part) in [
-            ("echo s3cr3t; exit 3", "ended with exit status: 3"),
+            ("echo s3cr3t; exit 3", "ended with exit status: 3; run it by hand"),
+            ("echo s3cr3t; echo 'log in first' >&2; exit 3", "ended with exit status: 3: log in first"),
+            ("echo s3cr3t; sleep 600; echo s3cr3t", "gave no answer within 15s, and was stopped"),
             (
                 "echo '{\"status\": {\"token\": [\"s3cr3t\"]}}'",
                 "printed no valid ExecCredential (line 1, column ",

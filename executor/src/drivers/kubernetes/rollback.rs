@@ -12,6 +12,12 @@ use crate::driver::Attempt;
 use lockstep_plan::{Call, Failure, Value};
 use serde_json::Value as Json;
 
+/// Whether what this run found is no release that a run has ended with.
+fn is_left_over(head: &Head, target: &Target, name: &str, release: &Release) -> bool {
+    let found = head.found.as_ref().is_some_and(|(found, by)| found == name && *by == target.run);
+    found && !release.found && head.history.first().is_none_or(|(newest, _)| newest != name)
+}
+
 /// Returns to the recorded release, or to nothing.
 pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), Failure> {
     let before = Head::now(target).await?;
@@ -42,6 +48,9 @@ pub(super) async fn roll_back(target: &Target, attempt: &Attempt) -> Result<(), 
     let head = taken.await?;
     let work = async {
         match &to {
+            Some(name) if is_left_over(&head, target, name, &release) => target.say(&format!(
+                "returning to release {name}, which is what ran here: a run that has not come to its end had put it in place"
+            )),
             Some(name) => target.say(&format!("returning to release {name}")),
             None => target.say("returning to nothing: no release ran here before"),
         }

@@ -152,26 +152,31 @@ pub(super) fn theirs(live: &Json, conflicts: &[String]) -> Vec<Path> {
     found
 }
 
-/// What others have put on an object beside what we did, each field with who did. Left out is what controllers of the cluster
-/// note there, and the number of pods, which is kept apart.
+/// What others have put on an object beside what releases hold, each field with who did, a restart of ours among them. Left out is
+/// what controllers of the cluster note there, and the number of pods, which is kept apart.
 pub(super) fn put_by_others(live: &Json) -> Vec<String> {
     const CONTROLLERS: [&str; 4] =
         ["kube-controller-manager", "cloud-controller-manager", "kube-scheduler", "kubelet"];
     const LAST_APPLIED: &str = "f:kubectl.kubernetes.io/last-applied-configuration";
     let ours = entries(live).filter(|entry| is_ours(entry));
     let ours: Vec<Path> = ours.flat_map(|entry| fields::leaves(&entry["fieldsV1"])).collect();
+    let apart = |path: &Path| {
+        path[0] == "f:status"
+            || *path == ["f:spec", "f:replicas"]
+            || path.iter().any(|step| step == LAST_APPLIED || step.starts_with("f:lockstep/"))
+    };
     let mut found = Vec::new();
     for entry in others(live) {
         let by = entry["manager"].as_str().unwrap_or("somebody");
-        if CONTROLLERS.contains(&by) || by.starts_with(MANAGER) {
+        if CONTROLLERS.contains(&by) || by == MANAGER {
             continue;
         }
-        for path in fields::leaves(&entry["fieldsV1"]) {
-            let apart = path[0] == "f:status"
-                || path == ["f:spec", "f:replicas"]
-                || path.iter().any(|step| step == LAST_APPLIED);
-            let told = format!("`{}` ({by})", fields::shown(&path));
-            if !apart && !ours.contains(&path) && !found.contains(&told) {
+        let all = fields::leaves(&entry["fieldsV1"]);
+        // What is said of a map is said of what is in it.
+        let inner = |path: &Path| all.iter().any(|it| it.len() > path.len() && it.starts_with(path));
+        for path in all.iter().filter(|path| !apart(path) && !ours.contains(path) && !inner(path)) {
+            let told = format!("`{}` ({by})", fields::shown(path));
+            if !found.contains(&told) {
                 found.push(told);
             }
         }
