@@ -19,6 +19,16 @@ impl<'s> Build<'s> {
         let span = self.place(found.start, found.end());
         let no_value = what == "`:`" || found.text == "|" && foreign::in_type(self.text, found);
         let operator = if no_value { None } else { foreign_operator(found, span) };
+        let operator = operator.map(|mut error| {
+            // What follows would be found one by one, each once the one before it is mended.
+            if let Some((_, edits)) = &mut error.fix {
+                edits.extend(
+                    operators_behind(self.text, found.end())
+                        .map(|(at, meant)| (self.place(at.start, at.end), meant.to_string())),
+                );
+            }
+            error
+        });
         let error = operator.unwrap_or_else(|| {
             let message = format!("expected {what}, found {}", found.describe());
             let error = message::unexpected(span, message, format!("expected {what}"));
@@ -234,6 +244,22 @@ fn reserved_help(error: SyntaxError, found: Token<'_>) -> SyntaxError {
     } else {
         error
     }
+}
+
+/// Operators of other languages in the rest of a line, as far as nothing else than a condition can stand there.
+fn operators_behind(text: &str, from: usize) -> impl Iterator<Item = (std::ops::Range<usize>, &'static str)> {
+    let rest = text[from..].split(['\n', '"', '{', '}', ',']).next().unwrap_or_default();
+    let rest = rest.split("//").next().unwrap_or_default();
+    rest.split(|c: char| !is_word(c) && c != '.').filter_map(move |word| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        let meant = match word {
+            "and" => "&&",
+            "or" => "||",
+            "not" => "!",
+            _ => return None,
+        };
+        Some((start..start + word.len(), meant))
+    })
 }
 
 /// An operator of other languages.
