@@ -219,6 +219,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                 .push(because.iter().fold(leak, |leak, (place, text)| leak.also(*place, text.to_string())));
             return;
         }
+        // What is missing in it has been reported, and may be what it should be.
+        if self.model.program.is_damaged(self.file, span) {
+            return;
+        }
         let diagnostic = super::template::mismatch(self.model, at, found, ty, because).unwrap_or_else(|| {
             let expected = ty.show(self.model);
             let report = checks::type_mismatch::report(at, &expected, &found.show(self.model), because);
