@@ -59,14 +59,27 @@ const MOST_COMPARISONS: usize = 4_000_000;
 /// Looks at every barrier with several participants.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let plan = &judged.lowered.plan;
-    let claiming = held_up::claiming(plan);
+    let mut reports = Vec::new();
+    let asks = held_up::asks(plan);
+    look(judged, asks.then_some(plan), &mut reports);
+    // Claims are made where it depends on them: some of what phases use is theirs from the start, and not waited for.
+    if asks && !reports.is_empty() {
+        reports.clear();
+        look(judged, Some(&held_up::claiming(plan)), &mut reports);
+    }
+    sink.append(&mut reports);
+}
+
+/// `claiming`: the plan in which phases ask for resources, if any do.
+fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnostic>) {
+    let plan = &judged.lowered.plan;
     for item in judged.items() {
         let (Some(group), count) = (plan.items[item.index()].group, plan.items[item.index()].branches.len())
         else {
             continue;
         };
         let max = group.max.map(|max| max as usize).filter(|max| *max < count);
-        let kinds = kinds(judged, item, claiming.as_ref(), max.is_some());
+        let kinds = kinds(judged, item, claiming, max.is_some());
         // Who waits for ever waits too long, which is said.
         let order = |kind: &Alike<'_>| kind.course.arrivals.iter().map(|it| it.barrier).collect::<Vec<_>>();
         let for_ever = || has_circle(&kinds.iter().map(order).collect::<Vec<_>>());
@@ -93,8 +106,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                     let second = std::ptr::eq(*own, *peer);
                     let places = peer.places.get(usize::from(second))?;
                     left = left.saturating_sub(peer.index[&barrier] + 1);
-                    let needed =
-                        if left == 0 { 0 } else { longer(&kinds, own, peer, barrier, claiming.as_ref()) };
+                    let needed = if left == 0 { 0 } else { longer(&kinds, own, peer, barrier, claiming) };
                     Some((needed, places[peer.index[&barrier]]))
                 });
                 let (needed, place) = peers.max_by_key(|(needed, _)| *needed)?;

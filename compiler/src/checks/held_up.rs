@@ -21,17 +21,19 @@ pub struct Holding<'a> {
     longest: u64,
 }
 
-/// The plan with its claims, where a phase asks for a resource at all. They are not made yet while a module is checked.
-pub fn claiming(plan: &Plan) -> Option<Plan> {
-    let uses = plan.stages.iter().flat_map(|stage| &stage.phases).any(|phase| !phase.uses.is_empty());
-    uses.then(|| {
-        let mut plan = plan.clone();
-        plan.join_claims();
-        plan
-    })
+/// Whether a phase asks for a resource at all.
+pub fn asks(plan: &Plan) -> bool {
+    plan.stages.iter().flat_map(|stage| &stage.phases).any(|phase| !phase.uses.is_empty())
 }
 
-/// Notes what a phase holds meanwhile; `again` if something of it has been noted before.
+/// The plan with its claims. They are not made yet while a module is checked.
+pub fn claiming(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.join_claims();
+    plan
+}
+
+/// Notes what a phase holds meanwhile; `again` if something of it has been noted before. Without claims, all that it uses.
 pub fn hold<'a>(
     plan: &'a Plan,
     (stage, phase): (StageId, u32),
@@ -39,8 +41,12 @@ pub fn hold<'a>(
     longest: u64,
     course: &mut Course<'a>,
 ) {
-    let claim = plan.stages[stage.index()].phases[phase as usize].claim;
-    let uses = claim.map(|id| plan.claims[id.index()].uses.as_slice()).unwrap_or_default();
+    let phase = &plan.stages[stage.index()].phases[phase as usize];
+    let uses = match phase.claim {
+        Some(id) => plan.claims[id.index()].uses.as_slice(),
+        None if plan.claims.is_empty() => phase.uses.as_slice(),
+        None => &[],
+    };
     let after = course.arrivals.len();
     if again {
         let known = course.holds.iter_mut().rev().take(uses.len());
