@@ -158,13 +158,12 @@ fn limited(
     sink: &mut Vec<Diagnostic>,
 ) {
     // By branch: its kind, and the how manieth of that it is.
-    let mut of: Vec<(&Alike<'_>, usize)> = Vec::new();
     let mut all: Vec<(usize, (&Alike<'_>, usize))> = kinds
         .iter()
         .flat_map(|kind| kind.branches.iter().zip(0..).map(move |(branch, at)| (*branch, (kind, at))))
         .collect();
     all.sort_unstable_by_key(|(branch, _)| *branch);
-    of.extend(all.into_iter().map(|(_, it)| it));
+    let of: Vec<(&Alike<'_>, usize)> = all.into_iter().map(|(_, it)| it).collect();
     let courses: Vec<&Course<'_>> = of.iter().map(|(kind, _)| &kind.course).collect();
     let cost = courses.iter().map(|course| course.arrivals.len() + 1).sum::<usize>();
     let mut reported: BTreeSet<BarrierId> = BTreeSet::new();

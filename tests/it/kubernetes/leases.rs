@@ -2,6 +2,7 @@
 
 use super::proxy::{Fault, Rule};
 use super::support::{IMAGE, World, world};
+use crate::support::{Said, said};
 use hyper::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
@@ -47,12 +48,8 @@ fn a_run_that_was_overtaken_while_it_stood_still_changes_nothing_any_more() {
     let before = [1, 2].map(|region| epoch(region).unwrap());
 
     // A run of another machine waits until it may think that one dead, then does its own work.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let mut other = world.sandbox.dsl("run");
-    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
-    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
     let began = Instant::now();
-    crate::support::said(&mut other).exits(0);
+    run_elsewhere(&world).exits(0);
     assert!(began.elapsed() >= Duration::from_secs(20), "nobody is thought dead before");
     assert!([1, 2].iter().all(|region| epoch(*region) > Some(before[region - 1])));
     let settings = world.names(1, "v1", "ConfigMap");
@@ -116,12 +113,26 @@ fn held_up(test: &str, step: &str) -> Option<World> {
 /// Lets a run of another machine come to its end, and gives what there is then.
 fn another_run(world: &World) -> Json {
     std::fs::write(world.sandbox.module().join("go"), "").unwrap();
+    run_elsewhere(world).exits(0);
+    there(world)
+}
+
+/// A run of another machine, with a state directory of its own.
+fn run_elsewhere(world: &World) -> Said {
     let elsewhere = tempfile::tempdir().unwrap();
     let mut other = world.sandbox.dsl("run");
     other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
-    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
-    crate::support::said(&mut other).exits(0);
-    there(world)
+    said(other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig()))
+}
+
+/// Kills a run while both regions wait.
+fn killed_in_between(world: &World) {
+    let mut killed = world.command(&["version=3.9"]);
+    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(world, "region1.hold.hold");
+    until(world, "region2.hold.hold");
+    signal(&killed, Signal::KILL);
+    killed.wait().unwrap();
 }
 
 /// The templates and Jobs of both regions.
@@ -134,12 +145,7 @@ fn there(world: &World) -> Json {
 
 fn nothing_is_done_by_who_is_resumed(test: &str, step: &str) {
     let Some(world) = held_up(test, step) else { return };
-    let mut killed = world.command(&["version=3.9"]);
-    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until(&world, "region1.hold.hold");
-    until(&world, "region2.hold.hold");
-    signal(&killed, Signal::KILL);
-    killed.wait().unwrap();
+    killed_in_between(&world);
     let theirs = another_run(&world);
     let resumed = world.resume().exits(3);
     assert!(resumed.err.contains("because nothing was heard of this one"), "{}", resumed.err);
@@ -158,17 +164,9 @@ fn what_an_unfinished_run_had_put_in_place_is_said_when_it_is_returned_to() {
     assert!(!failed.err.contains(told), "{}", failed.err);
     std::fs::remove_file(world.sandbox.module().join("go")).unwrap();
     std::fs::remove_file(world.sandbox.events()).unwrap();
-    let mut killed = world.command(&["version=3.9"]);
-    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until(&world, "region1.hold.hold");
-    signal(&killed, Signal::KILL);
-    killed.wait().unwrap();
+    killed_in_between(&world);
     std::fs::write(world.sandbox.module().join("go"), "").unwrap();
-    let elsewhere = tempfile::tempdir().unwrap();
-    let mut other = world.sandbox.dsl("run");
-    other.arg(world.sandbox.module()).args(["release", "version=3.10"]);
-    other.env("LOCKSTEP_STATE", elsewhere.path()).env("KUBECONFIG", world.kubeconfig());
-    let failed = crate::support::said(&mut other).exits(1);
+    let failed = run_elsewhere(&world).exits(1);
     let mut lines = failed.err.lines();
     assert!(lines.any(|line| line.contains("region1") && line.contains(told)), "{}", failed.err);
     assert_eq!(world.serving(1, "shop"), [(format!("{IMAGE}:3.9"), 3)]);
