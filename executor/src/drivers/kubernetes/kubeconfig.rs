@@ -1,6 +1,7 @@
 //! Kubeconfigs: which are read, and what is wrong with one. They hold tokens and keys, and so may what a credential plugin
 //! prints: nothing of either ever reaches a message.
 
+use super::lease::CERTAIN;
 use super::problem::Problem;
 use http::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -14,6 +15,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 /// Reads the kubeconfig (none: `KUBECONFIG`, then `~/.kube/config`, then the pod's own service account), and takes that
 /// context of it (empty: the current one). Gives the context's name, too.
@@ -82,7 +84,7 @@ pub(super) fn client(config: Config) -> Result<Client, Problem> {
     client_within(config, PLUGIN_TIME)
 }
 
-fn client_within(mut config: Config, plugin_time: &str) -> Result<Client, Problem> {
+fn client_within(mut config: Config, plugin_time: Duration) -> Result<Client, Problem> {
     // As kubectl reads such a file; the library would send the line break at its end, too.
     if let (None, Some(path)) = (&config.auth_info.token, &config.auth_info.token_file)
         && let Ok(text) = std::fs::read_to_string(path)
@@ -191,18 +193,18 @@ pub(super) fn explain(error: &KubeconfigError) -> String {
 /// What gives credentials, for people.
 const PLUGIN: &str = "the credential plugin (`exec` of the context's user)";
 
-/// How long a plugin may take where nobody is there to be asked, in seconds: so long does a Lease last that is not renewed.
-const PLUGIN_TIME: &str = "15";
+/// How long a plugin may take where nobody is there to be asked: while it does, no Lease is renewed.
+const PLUGIN_TIME: Duration = CERTAIN;
 
 /// Has a plugin, and what it started, killed after a while: the library waits for its end, and every call with it.
-fn limit(plugin: &mut ExecConfig, seconds: &str) {
+fn limit(plugin: &mut ExecConfig, time: Duration) {
     const TIMEOUT: &str = "timeout";
     let asks = plugin.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
     // One that is not there is told by its own name.
     let Some(command) = plugin.command.clone().filter(|it| !asks && is_there(it) && is_there(TIMEOUT)) else {
         return;
     };
-    let mut args = ["-s", "KILL", seconds, &command].map(str::to_string).to_vec();
+    let mut args = ["-s", "KILL", &time.as_secs().to_string(), &command].map(str::to_string).to_vec();
     args.extend(plugin.args.take().into_iter().flatten());
     (plugin.command, plugin.args) = (Some(TIMEOUT.into()), Some(args));
 }
@@ -221,7 +223,8 @@ fn ended(out: &Output) -> String {
     const KILLED: i32 = 9;
     if out.status.signal() == Some(KILLED) || out.status.code() == Some(128 + KILLED) {
         return format!(
-            "{PLUGIN} gave no answer within {PLUGIN_TIME}s, and was stopped; run it by hand to see why"
+            "{PLUGIN} gave no answer within {}s, and was stopped; run it by hand to see why",
+            PLUGIN_TIME.as_secs()
         );
     }
     let said = String::from_utf8_lossy(&out.stderr);
@@ -290,7 +293,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let problem = tokio::runtime::Runtime::new().unwrap().block_on(async {
             match load(Some(&path), "c").await {
-                Ok((config, _)) => client_within(config, "1").err().unwrap(),
+                Ok((config, _)) => client_within(config, Duration::from_secs(1)).err().unwrap(),
                 Err(problem) => problem,
             }
         });

@@ -25,7 +25,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// For how long after that a holder may be sure that nobody else has taken over.
-const CERTAIN: Duration = Duration::from_secs(15);
+pub(super) const CERTAIN: Duration = Duration::from_secs(15);
 
 /// Context, namespace and name of an instance.
 type Key = (String, String, String);
