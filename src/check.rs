@@ -3,44 +3,34 @@
 use crate::args::{CheckArgs, CheckFormat};
 use crate::failure::{Failure, print, say, to_json};
 use crate::fix::{self, Fixed};
-use crate::source::{readable, render, select, summary};
+use crate::source::{Input, Selection, readable, render, summary};
 use crate::{github, sarif};
-use lockstep_compiler::{Found, Program, Severity};
+use lockstep_compiler::{Diagnostic, Found, LoadError, Program, Severity};
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Exit code 1 when there are errors, or warnings that were denied.
 pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
-    let selection = select(&args.paths, args.stdin_filename.as_deref())?;
-    let fixes_input = args.fix && selection.input.is_some();
+    let input = Input::read(&args.paths, args.stdin_filename.as_deref())?;
+    let fixes_input = args.fix && input.0.is_some();
     if fixes_input && args.format != CheckFormat::Human {
         return Err(Failure::new("the fixed text goes to standard output, so nothing else can")
             .help("leave out `--format`: what is found goes to standard error then"));
     }
-    let (program, mut found) = if args.fix {
-        let Fixed { program, found, applied, texts } = fix::apply(&selection)?;
-        let input = selection.input.as_ref().map(|(name, _)| name);
-        for (path, text) in texts.iter().filter(|(path, _)| Some(*path) != input) {
-            fix::write(path, text)?;
+    let (selection, program, mut found) = match (args.fix, args.explain_proof) {
+        (true, _) => fixed(args, &input)?,
+        (false, true) => {
+            let selection = Selection::find(&args.paths, args.stdin_filename.as_deref(), |_| {})?;
+            let program = Program::load(&input, &selection.roots()).map_err(unloaded)?;
+            let found = lockstep_compiler::check(&program);
+            (selection, program, found)
         }
-        if let Some((name, text)) = &selection.input {
-            print(texts.get(name).unwrap_or(text))?;
-        }
-        if applied > 0 {
-            say(&format!("{applied} fixed"));
-        }
-        (program, found)
-    } else {
-        let checked = if args.explain_proof {
-            Program::load(&selection, &selection.modules).map(|program| {
-                let found = lockstep_compiler::check(&program);
-                (program, found)
-            })
-        } else {
-            lockstep_compiler::check_modules(&selection, &selection.modules)
-        };
-        checked.map_err(|error| Failure::new(error.to_string()))?
+        (false, false) => checked(args, &input)?,
     };
     found.retain(|diagnostic| {
         let file = diagnostic.primary.file;
@@ -80,6 +70,44 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     // The program ends here: taking its trees apart would only take time.
     std::mem::forget((program, found));
     Ok(code)
+}
+
+type Checked = (Selection, Program, Vec<Diagnostic>);
+
+/// Checks what is found while the rest is still being looked for.
+fn checked(args: &CheckArgs, input: &Input) -> Result<Checked, Failure> {
+    let (send, roots) = mpsc::channel();
+    // Nobody listens any more once a module could not be read.
+    let tell = move |dir: &Path| send.send(dir.to_path_buf()).unwrap_or_default();
+    let (selection, checked) = thread::scope(|scope| {
+        let finding = scope.spawn(|| Selection::find(&args.paths, args.stdin_filename.as_deref(), tell));
+        let checked = lockstep_compiler::check_modules(input, roots);
+        (finding.join().unwrap_or_else(|panic| resume_unwind(panic)), checked)
+    });
+    let selection = selection?;
+    let (program, found) = checked.map_err(unloaded)?;
+    Ok((selection, program, found))
+}
+
+/// Applies fixes, writes what they change, and checks the rest.
+fn fixed(args: &CheckArgs, input: &Input) -> Result<Checked, Failure> {
+    let selection = Selection::find(&args.paths, args.stdin_filename.as_deref(), |_| {})?;
+    let Fixed { program, found, applied, texts } = fix::apply(&selection, input)?;
+    let name = input.0.as_ref().map(|(name, _)| name);
+    for (path, text) in texts.iter().filter(|(path, _)| Some(*path) != name) {
+        fix::write(path, text)?;
+    }
+    if let Some((name, text)) = &input.0 {
+        print(texts.get(name).unwrap_or(text))?;
+    }
+    if applied > 0 {
+        say(&format!("{applied} fixed"));
+    }
+    Ok((selection, program, found))
+}
+
+fn unloaded(error: LoadError) -> Failure {
+    Failure::new(error.to_string())
 }
 
 /// How often short proofs are measured at most, and for how long.

@@ -1,7 +1,7 @@
 //! `dsl check --fix`: applies the mechanical ways out.
 
 use crate::failure::Failure;
-use crate::source::Selection;
+use crate::source::{Input, Selection};
 use lockstep_compiler::{Diagnostic, FileId, Loader, Program, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -26,10 +26,11 @@ pub struct Fixed {
 }
 
 /// Applies fixes until none is left. Nothing is written: see [`write`].
-pub fn apply(selection: &Selection) -> Result<Fixed, Failure> {
-    let mut overlay = Overlay { files: BTreeMap::new(), below: selection };
+pub fn apply(selection: &Selection, input: &Input) -> Result<Fixed, Failure> {
+    let roots = selection.roots();
+    let mut overlay = Overlay { files: BTreeMap::new(), below: input };
     let load = |overlay: &Overlay<'_>| {
-        Program::load(overlay, &selection.modules).map_err(|error| Failure::new(error.to_string()))
+        Program::load(overlay, &roots).map_err(|error| Failure::new(error.to_string()))
     };
     let mut program = load(&overlay)?;
     let mut found = lockstep_compiler::check(&program);
@@ -46,7 +47,7 @@ pub fn apply(selection: &Selection) -> Result<Fixed, Failure> {
                 continue;
             }
             let files = overlay.files.clone().into_iter().chain(changed).collect();
-            let after = Overlay { files, below: selection };
+            let after = Overlay { files, below: input };
             let fixed = load(&after)?;
             let now = lockstep_compiler::check(&fixed);
             if is_better(&found, &now, &taken) {
@@ -131,10 +132,10 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     replace().map_err(|error: std::io::Error| Failure::io("write", path, &error))
 }
 
-/// What is selected, with some files replaced.
-struct Overlay<'s> {
+/// Modules from the disk and standard input, with some files replaced.
+struct Overlay<'i> {
     files: BTreeMap<PathBuf, String>,
-    below: &'s Selection,
+    below: &'i Input,
 }
 
 impl Loader for Overlay<'_> {

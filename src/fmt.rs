@@ -3,14 +3,15 @@
 use crate::args::FmtArgs;
 use crate::failure::{Failure, print, say};
 use crate::fix;
-use crate::source::select;
+use crate::source::{Input, Selection};
 use lockstep_grammar::{Formatted, LineIndex, format};
 use similar::TextDiff;
 use std::path::{Path, PathBuf};
 
 /// Exit code 1 when something would change that was not to be written.
 pub fn run(args: &FmtArgs) -> Result<u8, Failure> {
-    let selection = select(&args.paths, args.stdin_filename.as_deref())?;
+    let input = Input::read(&args.paths, args.stdin_filename.as_deref())?;
+    let selection = Selection::find(&args.paths, args.stdin_filename.as_deref(), |_| {})?;
     // Everything is read before anything is written: what cannot be read stops all of it.
     let mut sources = Vec::with_capacity(selection.sources.len());
     for path in selection.sources {
@@ -31,7 +32,7 @@ pub fn run(args: &FmtArgs) -> Result<u8, Failure> {
             }
         }
     }
-    if let Some((name, text)) = &selection.input {
+    if let Some((name, text)) = &input.0 {
         let result = formatted(name, text);
         if args.check || args.diff {
             changed += usize::from(result.text != *text);

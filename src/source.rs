@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The directory of the module that a path means: itself, or the one that holds it.
 pub fn module_of(path: &Path) -> Result<PathBuf, Failure> {
@@ -19,112 +20,141 @@ pub fn module_of(path: &Path) -> Result<PathBuf, Failure> {
     Ok(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() })
 }
 
+/// Standard input with its name, where a path says `-`; it stands in for the file of that name.
+#[derive(Default)]
+pub struct Input(pub Option<(PathBuf, String)>);
+
+impl Input {
+    /// Reads it, where one of the paths asks for that.
+    pub fn read(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Input, Failure> {
+        if !paths.iter().any(|path| is_input(path)) {
+            return Ok(Input(None));
+        }
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
+        Ok(Input(Some((stdin_filename.unwrap_or(Path::new(NAMELESS)).to_path_buf(), text))))
+    }
+}
+
+/// What input without a name is called.
+const NAMELESS: &str = "stdin.lockstep";
+
+/// The module of input without a name: it stands alone, and whatever lies about has nothing to do with it.
+const NOWHERE: &str = "<stdin>";
+
+fn is_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// What `check` looks at.
+#[derive(Default)]
 pub struct Selection {
-    /// Directories of modules, sorted.
-    pub modules: Vec<PathBuf>,
+    /// Directories of modules.
+    pub modules: BTreeSet<PathBuf>,
     /// Findings in these files are wanted: those that were named, and those that walking found.
     pub files: BTreeSet<PathBuf>,
-    /// The files that were named or found by walking, in that order.
+    /// The files that were named or found by walking.
     pub sources: Vec<PathBuf>,
     /// Directories that were named; then findings in modules that theirs import are wanted too.
     pub directories: Vec<PathBuf>,
-    /// Standard input with its name.
-    pub input: Option<(PathBuf, String)>,
 }
 
-/// Finds the modules that paths mean. Directories are walked as far as `.gitignore` lets.
-pub fn select(paths: &[PathBuf], stdin_filename: Option<&Path>) -> Result<Selection, Failure> {
-    let here = [PathBuf::from(".")];
-    let paths = if paths.is_empty() { &here[..] } else { paths };
-    let mut selection = Selection {
-        modules: Vec::new(),
-        files: BTreeSet::new(),
-        sources: Vec::new(),
-        directories: Vec::new(),
-        input: None,
-    };
-    for path in paths {
-        if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
-            let name = stdin_filename.unwrap_or(Path::new("stdin.lockstep")).to_path_buf();
-            let dir = name.parent().unwrap_or(Path::new("")).to_path_buf();
-            selection.files.insert(name.clone());
-            // Without a name it stands alone: whatever lies about here has nothing to do with it.
-            selection.modules.push(if stdin_filename.is_some() { dir } else { PathBuf::from("<stdin>") });
-            selection.input = Some((name, text));
-            continue;
-        }
-        let kind = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
-        if kind.is_file() {
-            if path.extension().is_none_or(|extension| extension != "lockstep") {
-                return Err(Failure::new(format!("`{}` is not a Lockstep file", path.display()))
-                    .help("source files end in `.lockstep`; a directory means all of its source files"));
+impl Selection {
+    /// Finds the modules that paths mean. Directories are walked as far as `.gitignore` lets. Each module is told once, when
+    /// it is found, so that it can be looked at while the walk goes on.
+    pub fn find(
+        paths: &[PathBuf],
+        stdin_filename: Option<&Path>,
+        mut tell: impl FnMut(&Path) + Send,
+    ) -> Result<Selection, Failure> {
+        let here = [PathBuf::from(".")];
+        let paths = if paths.is_empty() { &here[..] } else { paths };
+        let mut selection = Selection::default();
+        for path in paths {
+            if is_input(path) {
+                let name = stdin_filename.unwrap_or(Path::new(NAMELESS));
+                let dir =
+                    stdin_filename.map_or(Path::new(NOWHERE), |name| name.parent().unwrap_or(Path::new("")));
+                selection.files.insert(name.to_path_buf());
+                selection.add(dir, &mut tell);
+                continue;
             }
-            selection.modules.push(normal(&module_of(path)?));
-            selection.files.insert(normal(path));
-            selection.sources.push(path.clone());
-            continue;
+            let kind = std::fs::metadata(path).map_err(|error| Failure::io("read", path, &error))?;
+            if kind.is_file() {
+                if path.extension().is_none_or(|extension| extension != "lockstep") {
+                    return Err(Failure::new(format!("`{}` is not a Lockstep file", path.display()))
+                        .help("source files end in `.lockstep`; a directory means all of its source files"));
+                }
+                selection.add(&normal(&module_of(path)?), &mut tell);
+                selection.files.insert(normal(path));
+                selection.sources.push(path.clone());
+                continue;
+            }
+            selection.directories.push(path.clone());
+            walk(path, |found, kind| {
+                let file = normal(&found);
+                match file.parent() {
+                    Some(parent) if kind.is_file() => selection.add(parent, &mut tell),
+                    _ => selection.add(&normal(&module_of(&found)?), &mut tell),
+                }
+                selection.files.insert(file.clone());
+                selection.sources.push(file);
+                Ok(())
+            })?;
         }
-        selection.directories.push(path.clone());
-        for (found, kind) in walk(path)? {
-            let file = normal(&found);
-            selection.modules.push(match file.parent() {
-                Some(parent) if kind.is_file() => parent.to_path_buf(),
-                _ => normal(&module_of(&found)?),
-            });
-            selection.files.insert(file.clone());
-            selection.sources.push(file);
+        if selection.modules.is_empty() {
+            let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+            return Err(Failure::new(format!("there is no `.lockstep` file in {}", paths.join(", "))));
+        }
+        Ok(selection)
+    }
+
+    fn add(&mut self, module: &Path, tell: &mut impl FnMut(&Path)) {
+        if !self.modules.contains(module) {
+            tell(module);
+            self.modules.insert(module.to_path_buf());
         }
     }
-    selection.modules.sort();
-    selection.modules.dedup();
-    if selection.modules.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
-        return Err(Failure::new(format!("there is no `.lockstep` file in {}", paths.join(", "))));
+
+    /// The directories of all modules, in an order that is always the same.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        self.modules.iter().cloned().collect()
     }
-    Ok(selection)
 }
 
-/// The source files below a directory, sorted, as far as `.gitignore` lets.
-fn walk(path: &Path) -> Result<Vec<(PathBuf, FileType)>, Failure> {
+/// Shows the source files below a directory, as far as `.gitignore` lets, in any order.
+fn walk(
+    path: &Path,
+    see: impl FnMut(PathBuf, FileType) -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
     let mut walk = ignore::WalkBuilder::new(path);
     walk.require_git(false).git_global(crate::ignored::may_be_global());
+    let state = Mutex::new((see, Vec::new(), Vec::new()));
     // The parallel walk knows from a directory's list whether there are rules in it; the other asks for each file of that
     // name. A second thread waits at the end, which takes longer than a small tree.
-    let (send, found) = std::sync::mpsc::channel();
     walk.threads(1).build_parallel().run(|| {
-        let send = send.clone();
-        Box::new(move |entry| {
-            let _ = match entry {
-                Err(error) => send.send(Err(error.to_string())),
+        Box::new(|entry| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let (see, unread, failed) = &mut *state;
+            match entry {
+                Err(error) => unread.push(error.to_string()),
                 Ok(entry) => {
                     let is_source = entry.path().extension().is_some_and(|extension| extension == "lockstep");
-                    match entry.file_type().filter(|kind| is_source && !kind.is_dir()) {
-                        Some(kind) => send.send(Ok((entry.into_path(), kind))),
-                        None => Ok(()),
+                    if let Some(kind) = entry.file_type().filter(|kind| is_source && !kind.is_dir()) {
+                        failed.extend(see(entry.into_path(), kind).err());
                     }
                 }
-            };
+            }
             WalkState::Continue
         })
     });
-    drop(send);
-    let (mut files, mut errors) = (Vec::new(), Vec::new());
-    for entry in found {
-        match entry {
-            Ok(file) => files.push(file),
-            Err(error) => errors.push(error),
-        }
-    }
-    if let Some(error) = errors.iter().min() {
+    let (_, unread, failed) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = unread.iter().min() {
         return Err(Failure::new(format!("cannot walk `{}`: {error}", path.display())));
     }
-    files.sort_by(|(one, _), (two, _)| one.cmp(two));
-    Ok(files)
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn normal(path: &Path) -> PathBuf {
@@ -136,12 +166,10 @@ impl Selection {
     pub fn wants(&self, file: &Path) -> bool {
         let file = normal(file);
         let module = file.parent().unwrap_or(Path::new(""));
-        let imported = || !self.modules.iter().any(|known| known == module);
+        let imported = || !self.modules.contains(module);
         self.files.contains(&file) || (!self.directories.is_empty() && imported())
     }
-}
 
-impl Selection {
     /// Whether findings in what that module names are wanted.
     pub fn wants_module(&self, dir: &Path) -> bool {
         let dir = normal(dir);
@@ -150,10 +178,10 @@ impl Selection {
 }
 
 /// Modules from the disk, with standard input in place of the file whose name it has.
-impl Loader for Selection {
+impl Loader for Input {
     fn read_module(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, String)>> {
-        let Some((name, text)) = &self.input else { return DiskLoader.read_module(dir) };
-        if dir == Path::new("<stdin>") {
+        let Some((name, text)) = &self.0 else { return DiskLoader.read_module(dir) };
+        if dir == Path::new(NOWHERE) {
             return Ok(vec![(name.clone(), text.clone())]);
         }
         let own = normal(dir) == normal(name.parent().unwrap_or(Path::new("")));
@@ -171,7 +199,7 @@ impl Loader for Selection {
     }
 
     fn read_each(&self, dir: &Path) -> std::io::Result<Vec<(PathBuf, std::io::Result<String>)>> {
-        match &self.input {
+        match &self.0 {
             None => DiskLoader.read_each(dir),
             Some(_) => Ok(self.read_module(dir)?.into_iter().map(|(path, text)| (path, Ok(text))).collect()),
         }
@@ -179,11 +207,11 @@ impl Loader for Selection {
 
     fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
         // Input without a name lies nowhere, and so do the files that it names.
-        (dir != Path::new("<stdin>")).then(|| DiskLoader.read_files(dir, pattern)).flatten()
+        (dir != Path::new(NOWHERE)).then(|| DiskLoader.read_files(dir, pattern)).flatten()
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {
-        if dir == Path::new("<stdin>") { dir.to_path_buf() } else { DiskLoader.identity(dir) }
+        if dir == Path::new(NOWHERE) { dir.to_path_buf() } else { DiskLoader.identity(dir) }
     }
 }
 

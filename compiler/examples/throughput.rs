@@ -67,7 +67,7 @@ fn folder(path: &str, times: usize) {
     roots.sort();
     for _ in 0..times {
         let start = Instant::now();
-        let (_, found) = check_modules(&DiskLoader, &roots).expect("the modules are there");
+        let (_, found) = check_modules(&DiskLoader, roots.clone()).expect("the modules are there");
         println!("{path}: {} found, {:.1} ms", found.len(), start.elapsed().as_secs_f64() * 1e3);
     }
 }

@@ -1,7 +1,6 @@
 //! Work that is spread over the cores, with results in the order of the work.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -25,36 +24,45 @@ pub(crate) fn map<T: Send, R: Send>(
 ) -> Vec<R> {
     let total: usize = items.iter().map(&work).sum();
     let worth = items.len().min(total / WORTH_A_THREAD);
-    let threads = if worth < 2 { worth } else { worth.min(cores()) };
-    if threads < 2 {
+    if worth < 2 || cores() < 2 {
         return items.into_iter().map(make).collect();
     }
-    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
-    let slots: Vec<Mutex<(Option<T>, &mut Option<R>)>> =
-        items.into_iter().zip(&mut results).map(|(item, result)| Mutex::new((Some(item), result))).collect();
-    let next = AtomicUsize::new(0);
+    spread(items.into_iter(), worth.min(cores()), make)
+}
+
+/// As [`map`], on all cores, of items that are still being found while the first are worked on.
+pub(crate) fn each<T: Send, R: Send>(
+    items: impl Iterator<Item = T> + Send,
+    make: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    spread(items, cores(), make)
+}
+
+fn spread<T: Send, R: Send>(
+    items: impl Iterator<Item = T> + Send,
+    threads: usize,
+    make: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let items = Mutex::new(items.enumerate());
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
     let run = || {
-        while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
-            // Each slot is taken once, so nobody waits here.
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(item) = slot.0.take() {
-                *slot.1 = Some(make(item));
-            }
+        let mut made = Vec::new();
+        while let Some((index, item)) = next() {
+            made.push((index, make(item)));
         }
+        made
     };
     thread::scope(|scope| {
         // Where no thread can be had, this one does all the work.
         let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).ok();
         let others: Vec<_> = (1..threads).filter_map(spawn).collect();
-        run();
+        let mut made = run();
         for other in others {
-            if let Err(panic) = other.join() {
-                resume_unwind(panic);
-            }
+            made.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
-    });
-    drop(slots);
-    results.into_iter().flatten().collect()
+        made.sort_unstable_by_key(|(index, _)| *index);
+        made.into_iter().map(|(_, it)| it).collect()
+    })
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@ use crate::parallel;
 use crate::program::{LoadError, Loader, Moved, Program};
 use std::path::{Path, PathBuf};
 
-/// What a module counts for when work is shared out: its size is not known yet.
-const EACH: usize = 4 * 1024;
-
 /// A larger module is not left to one core.
 const LARGE: usize = 1024 * 1024;
 
@@ -22,23 +19,34 @@ enum Judged {
     Open(Program),
 }
 
-/// Loads and checks the modules in these directories, as [`Program::load`] and [`crate::check`] do. Of modules that import
-/// nothing only those are in the program that something is to be said about, so that memory does not grow with the others.
+/// Loads and checks the modules in these directories, as [`Program::load`] and [`crate::check`] do; each is to be named once.
+/// The first are looked at while others are still being found. Of modules that import nothing only those are in the program
+/// that something is to be said about, so that memory does not grow with the others.
 ///
 /// # Errors
 /// When one of `roots` cannot be read.
-pub fn check_modules(
+pub fn check_modules<R>(
     loader: &(dyn Loader + Sync),
-    roots: &[PathBuf],
-) -> Result<(Program, Vec<Diagnostic>), LoadError> {
-    if let [_] = roots {
-        let program = Program::load(loader, roots)?;
+    roots: R,
+) -> Result<(Program, Vec<Diagnostic>), LoadError>
+where
+    R: IntoIterator<Item = PathBuf, IntoIter: Send>,
+{
+    let mut roots = roots.into_iter();
+    let first: Vec<PathBuf> = roots.by_ref().take(2).collect();
+    if first.len() < 2 {
+        let program = Program::load(loader, &first)?;
         let found = checks::run(&program);
         return Ok((program, found));
     }
-    let judged = parallel::map(roots.iter().collect(), |_| EACH, |root| judge(loader, root));
+    let mut judged = parallel::each(first.into_iter().chain(roots), |root| {
+        let judged = judge(loader, &root);
+        (root, judged)
+    });
+    // What is said does not depend on who was found first.
+    judged.sort_by(|(one, _), (two, _)| one.cmp(two));
     let (mut program, mut apart) = (Program::empty(), Vec::new());
-    for judged in judged {
+    for (_, judged) in judged {
         match judged? {
             Judged::Fine => {}
             Judged::Found(own, found) => apart.push((own, found)),

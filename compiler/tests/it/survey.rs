@@ -29,7 +29,7 @@ fn many_modules_are_judged_as_if_they_were_one_program() {
         ["alone", "app", "clean", "common", "empty", "torn"].into_iter().map(PathBuf::from).collect();
     let together = Program::load(&texts, &roots).unwrap();
     let expected = rendered(&together, &check(&together));
-    let (program, found) = check_modules(&texts, &roots).unwrap();
+    let (program, found) = check_modules(&texts, roots.clone()).unwrap();
     assert_eq!(rendered(&program, &found), expected);
     for part in ["web.yaml", "more.lockstep", "app/main", "common/main", "torn/main"] {
         assert!(expected.contains(part), "nothing about {part}:\n{expected}");
@@ -48,13 +48,13 @@ fn many_modules_are_judged_as_if_they_were_one_program() {
 #[test]
 fn a_module_with_two_names_is_judged_once() {
     let texts = texts(&FILES);
-    let (_, once) = check_modules(&texts, &["alone".into(), "torn".into()]).unwrap();
-    let (_, twice) = check_modules(&texts, &["alone".into(), "alone/.".into(), "torn".into()]).unwrap();
+    let (_, once) = check_modules(&texts, ["alone".into(), "torn".into()]).unwrap();
+    let (_, twice) = check_modules(&texts, ["alone".into(), "alone/.".into(), "torn".into()]).unwrap();
     assert_eq!(twice.len(), once.len());
 }
 
 #[test]
 fn a_module_that_is_not_there_is_said() {
-    let error = check_modules(&texts(&FILES), &["clean".into(), "nowhere".into()]).unwrap_err();
+    let error = check_modules(&texts(&FILES), ["clean".into(), "nowhere".into()]).unwrap_err();
     assert_eq!(error.dir, PathBuf::from("nowhere"));
 }
