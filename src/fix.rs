@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::source::{Input, Selection};
-use lockstep_compiler::{Diagnostic, FileId, Loader, Program, Severity};
+use lockstep_compiler::{Diagnostic, FileId, FoundFile, Loader, Program, Severity, normalise};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -149,14 +149,15 @@ impl Loader for Overlay<'_> {
         Ok(files)
     }
 
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
-        let mut files = self.below.read_files(dir, pattern)?;
-        for (path, text) in &mut files {
-            if let Some(replaced) = self.files.get(path) {
-                *text = Ok(replaced.clone());
-            }
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
+        self.below.find_files(dir, patterns)
+    }
+
+    fn read_file(&self, path: &Path) -> std::io::Result<String> {
+        match self.files.get(&normalise(path)) {
+            Some(replaced) => Ok(replaced.clone()),
+            None => self.below.read_file(path),
         }
-        Some(files)
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {

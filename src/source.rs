@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, say};
 use ignore::WalkState;
-use lockstep_compiler::{Diagnostic, DiskLoader, Loader, Lowered, Program, Purpose, Severity};
+use lockstep_compiler::{Diagnostic, DiskLoader, FoundFile, Loader, Lowered, Program, Purpose, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
@@ -205,9 +205,13 @@ impl Loader for Input {
         }
     }
 
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, std::io::Result<String>)>> {
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
         // Input without a name lies nowhere, and so do the files that it names.
-        (dir != Path::new(NOWHERE)).then(|| DiskLoader.read_files(dir, pattern)).flatten()
+        (dir != Path::new(NOWHERE)).then(|| DiskLoader.find_files(dir, patterns)).flatten()
+    }
+
+    fn read_file(&self, path: &Path) -> std::io::Result<String> {
+        DiskLoader.read_file(path)
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {

@@ -1,7 +1,8 @@
 //! Modules from the disk: the one place of this crate that reads files.
 
-use crate::program::{Loader, is_source};
-use std::fs;
+use crate::program::{FoundFile, Loader, is_source};
+use foldhash::HashMap;
+use std::fs::{self, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,40 +42,14 @@ impl Loader for DiskLoader {
         Ok(paths.into_iter().map(read).collect())
     }
 
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
-        let read = |path: PathBuf| {
-            let text = fs::read(&path).and_then(|bytes| {
-                String::from_utf8(bytes)
-                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
-            });
-            (crate::program::normalise(&path), text)
-        };
-        let plain = dir.join(pattern);
-        if !pattern.contains(['*', '?', '[']) {
-            let here = plain.is_dir().then(|| in_folder(&plain));
-            return Some(match here {
-                Some(Ok(paths)) => paths.into_iter().map(read).collect(),
-                Some(Err(error)) => vec![(plain, Err(error))],
-                None if plain.exists() => vec![read(plain)],
-                None => Vec::new(),
-            });
-        }
-        if let Some(found) = usual(dir, pattern) {
-            return Some(found.into_iter().map(read).collect());
-        }
-        let escaped = PathBuf::from(glob::Pattern::escape(&dir.to_string_lossy()));
-        let found = match glob::glob(&escaped.join(pattern).to_string_lossy()) {
-            Ok(found) => found,
-            Err(error) => {
-                let error = io::Error::new(io::ErrorKind::InvalidInput, format!("no pattern: {}", error.msg));
-                return Some(vec![(plain, Err(error))]);
-            }
-        };
-        let files = found.filter_map(|entry| match entry {
-            Ok(path) => path.is_file().then(|| read(path)),
-            Err(error) => Some((error.path().to_path_buf(), Err(error.into()))),
-        });
-        Some(files.collect())
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
+        let mut lists = Lists::default();
+        Some(patterns.iter().map(|pattern| find(dir, pattern, &mut lists)).collect())
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(fs::read(path)?)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {
@@ -83,9 +58,57 @@ impl Loader for DiskLoader {
     }
 }
 
+fn find(dir: &Path, pattern: &str, lists: &mut Lists) -> Vec<FoundFile> {
+    let plain = dir.join(pattern);
+    if !pattern.contains(['*', '?', '[']) {
+        return match plain.is_dir().then(|| in_folder(&plain)) {
+            Some(Ok(paths)) => paths.into_iter().map(Ok).collect(),
+            Some(Err(error)) => vec![Err((plain, error))],
+            None if plain.exists() => vec![Ok(plain)],
+            None => Vec::new(),
+        };
+    }
+    if let Some(found) = usual(dir, pattern, lists) {
+        return found.into_iter().map(Ok).collect();
+    }
+    let escaped = PathBuf::from(glob::Pattern::escape(&dir.to_string_lossy()));
+    match glob::glob(&escaped.join(pattern).to_string_lossy()) {
+        Ok(found) => found
+            .filter_map(|entry| match entry {
+                Ok(path) => path.is_file().then_some(Ok(path)),
+                Err(error) => Some(Err((error.path().to_path_buf(), error.into()))),
+            })
+            .collect(),
+        Err(error) => {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, format!("no pattern: {}", error.msg));
+            vec![Err((plain, error))]
+        }
+    }
+}
+
+/// What lies in folders, sorted by name: several patterns of a module often go through the same ones. None where one cannot
+/// be listed.
+type Lists = HashMap<PathBuf, Option<Vec<(String, FileType)>>>;
+
+fn list(folder: &Path) -> Option<Vec<(String, FileType)>> {
+    let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Vec::new()),
+        Err(_) => return None,
+    };
+    let named = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        Some((entry.file_name().into_string().ok()?, entry.file_type().ok()?))
+    };
+    let mut entries = entries.map(named).collect::<Option<Vec<_>>>()?;
+    entries.sort_by(|(one, _), (two, _)| one.cmp(two));
+    Some(entries)
+}
+
 /// The files that a pattern of plain names, `*`, `?` and `[…]` finds, as `glob` would, which asks twice for every part of
 /// every path on the way. None where something is out of the ordinary: it knows what to do then.
-fn usual(dir: &Path, pattern: &str) -> Option<Vec<PathBuf>> {
+fn usual(dir: &Path, pattern: &str, lists: &mut Lists) -> Option<Vec<PathBuf>> {
     let mut found = vec![dir.to_path_buf()];
     let mut parts = pattern.split('/').peekable();
     while let Some(part) = parts.next() {
@@ -103,27 +126,13 @@ fn usual(dir: &Path, pattern: &str) -> Option<Vec<PathBuf>> {
         let part = glob::Pattern::new(part).ok()?;
         let mut inside = Vec::new();
         for folder in found {
-            let place = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
-            let entries = match fs::read_dir(place) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(_) => return None,
-            };
-            let mut names = Vec::new();
-            for entry in entries {
-                let entry = entry.ok()?;
-                let name = entry.file_name().into_string().ok()?;
-                if part.matches(&name) {
-                    names.push((name, entry));
-                }
-            }
-            names.sort_by(|(one, _), (two, _)| one.cmp(two));
-            for (name, entry) in names {
+            let entries = lists.entry(folder.clone()).or_insert_with(|| list(&folder)).as_ref()?;
+            for (name, kind) in entries.iter().filter(|(name, _)| part.matches(name)) {
                 let path = folder.join(name);
                 // Where a link leads has to be asked for; what else it is came with the name.
-                let (is_file, is_folder) = match entry.file_type().ok()? {
-                    kind if kind.is_symlink() => (path.is_file(), path.is_dir()),
-                    kind => (kind.is_file(), kind.is_dir()),
+                let (is_file, is_folder) = match kind.is_symlink() {
+                    true => (path.is_file(), path.is_dir()),
+                    false => (kind.is_file(), kind.is_dir()),
                 };
                 if if last { is_file } else { is_folder } {
                     inside.push(path);
@@ -190,10 +199,10 @@ mod tests {
             "k8s/[[]g].yml",
             "*/none/*",
         ] {
-            assert_eq!(usual(root, pattern), Some(by_glob(pattern)), "{pattern}");
+            assert_eq!(usual(root, pattern, &mut Lists::default()), Some(by_glob(pattern)), "{pattern}");
         }
         for pattern in ["**/*.yaml", "./*.yaml", "k8s/../*.yaml", "/k8s/*", "k8s//*", "k8s/[", "x.yaml/*"] {
-            assert_eq!(usual(root, pattern), None, "{pattern}");
+            assert_eq!(usual(root, pattern, &mut Lists::default()), None, "{pattern}");
         }
     }
 }

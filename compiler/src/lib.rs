@@ -29,7 +29,7 @@ pub use lower::{Lowered, Origins, Purpose, lower, lower_for, parse_duration};
 pub use output::{
     CheckOutput, DiagnosticOutput, EditOutput, FixOutput, LabelOutput, PlaceOutput, check_output,
 };
-pub use program::{FileId, LoadError, Loader, ModuleId, Program, SourceFile};
+pub use program::{FileId, FoundFile, LoadError, Loader, ModuleId, Program, SourceFile, normalise};
 pub use proofs::{Found, Left, PipelineProof, PromiseProof, proofs};
 pub use report::report;
 pub use rules::{Rule, rules, rules_near};

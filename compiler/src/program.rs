@@ -45,13 +45,25 @@ pub trait Loader {
         normalise(dir)
     }
 
-    /// The files that a pattern names (`k8s/*.yaml`, seen from `dir`), sorted, each with its text or why there is none; no
-    /// files where it matches nothing. `None`: this loader knows sources only, and nothing is said about such files.
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
-        let _ = (dir, pattern);
+    /// For each of these patterns (`k8s/*.yaml`, seen from `dir`) the files that it names, sorted, or why it cannot be followed
+    /// further; none where it matches nothing. `None`: this loader knows sources only, and nothing is said about such files.
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
+        let _ = (dir, patterns);
         None
     }
+
+    /// The text of a file that was found in this way.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not text.
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
+
+/// A file, or a place at which looking for files failed.
+pub type FoundFile = Result<PathBuf, (PathBuf, io::Error)>;
 
 /// A directory that was asked for could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -384,7 +396,7 @@ pub(crate) fn is_source(path: &Path) -> bool {
 }
 
 /// Without `.` and, as far as the spelling tells, without `..`. Empty is the current directory.
-pub(crate) fn normalise(path: &Path) -> PathBuf {
+pub fn normalise(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for component in path.components() {
         match component {

@@ -2,7 +2,9 @@
 //! pure; which of them are judged, and how, is `checks::manifest_*`'s matter.
 
 use crate::lines::Lines;
-use crate::program::{FileId, Loader, ModuleId, Moved, Program, SourceFile, prelude_files};
+use crate::program::{
+    FileId, FoundFile, Loader, ModuleId, Moved, Program, SourceFile, normalise, prelude_files,
+};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{Declaration, DeclarationKind, Entry, Expr, ExprKind, Path, TextPart};
 use lockstep_grammar::{Template, parse_template};
@@ -105,17 +107,23 @@ pub fn patterns<'p>(expr: &'p Expr, all: &mut Vec<Pattern<'p>>) -> bool {
 
 /// Reads every file that something which looks like a setting for such files names.
 pub fn load(program: &mut Program, loader: &dyn Loader) {
-    let wanted = wanted(program);
-    let mut known: HashMap<PathBuf, FileId> = HashMap::default();
-    for (module, pattern) in wanted {
+    let mut known: HashMap<PathBuf, Result<FileId, (PathBuf, String)>> = HashMap::default();
+    for (module, patterns) in wanted(program) {
         let dir = program.module_dir(module).to_path_buf();
-        let Some(read) = loader.read_files(&dir, &pattern) else { continue };
-        let found = read.into_iter().map(|(path, text)| match text {
-            Ok(text) => Ok(*known.entry(path).or_insert_with_key(|path| add(program, module, path, text))),
-            Err(error) => Err((path, error.to_string())),
-        });
-        let found = found.collect();
-        program.templates.patterns.insert((module, pattern), found);
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        let Some(found) = loader.find_files(&dir, &patterns) else { continue };
+        for (pattern, found) in patterns.into_iter().zip(found) {
+            let mut read = |file: FoundFile| {
+                let path = file.map_err(|(path, error)| (normalise(&path), error.to_string()))?;
+                let read = |name: &PathBuf| match loader.read_file(&path) {
+                    Ok(text) => Ok(add(program, module, name, text)),
+                    Err(error) => Err((name.clone(), error.to_string())),
+                };
+                known.entry(normalise(&path)).or_insert_with_key(read).clone()
+            };
+            let found = found.into_iter().map(&mut read).collect();
+            program.templates.patterns.insert((module, pattern), found);
+        }
     }
 }
 
@@ -130,12 +138,12 @@ fn add(program: &mut Program, module: ModuleId, path: &std::path::Path, text: St
 
 /// Which patterns to look for. Names are not resolved yet: whatever ends like a provider with such settings counts, and
 /// what turns out to be something else is never asked for.
-fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
+fn wanted(program: &Program) -> BTreeMap<ModuleId, BTreeSet<String>> {
     static BUILT_IN: OnceLock<Settings<'static>> = OnceLock::new();
     let built_in = BUILT_IN.get_or_init(|| settings(prelude_files().map(|(_, file)| file)));
     let own = || program.files.iter().filter(|file| file.module != ModuleId::PRELUDE);
     let declared = settings(own());
-    let mut wanted = BTreeSet::new();
+    let mut wanted: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for file in own() {
         for declaration in &file.parse.file.declarations {
             entries(declaration, &mut |provider, entry| {
@@ -146,7 +154,7 @@ fn wanted(program: &Program) -> BTreeSet<(ModuleId, String)> {
                 if names(built_in) || names(&declared) {
                     let mut found = Vec::new();
                     patterns(&entry.value, &mut found);
-                    wanted.extend(found.iter().flat_map(Pattern::globs).map(|glob| (file.module, glob)));
+                    wanted.entry(file.module).or_default().extend(found.iter().flat_map(Pattern::globs));
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! The documents that the client has open, in place of the files on disk.
 
 use gen_lsp_types::Uri;
-use lockstep_compiler::{DiskLoader, Loader};
+use lockstep_compiler::{DiskLoader, FoundFile, Loader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -92,8 +92,12 @@ impl Loader for Documents {
         Ok(files.into_iter().collect())
     }
 
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
-        DiskLoader.read_files(dir, pattern)
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
+        DiskLoader.find_files(dir, patterns)
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        DiskLoader.read_file(path)
     }
 
     fn identity(&self, dir: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Programs from texts, for tests.
 #![allow(dead_code)]
 
-use lockstep_compiler::{Diagnostic, Loader, Program, check, report};
+use lockstep_compiler::{Diagnostic, FoundFile, Loader, Program, check, report};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,20 +27,23 @@ impl Loader for Texts {
         Ok(files)
     }
 
-    fn read_files(&self, dir: &Path, pattern: &str) -> Option<Vec<(PathBuf, io::Result<String>)>> {
+    fn find_files(&self, dir: &Path, patterns: &[String]) -> Option<Vec<Vec<FoundFile>>> {
         // A program of sources only has nothing to say about other files.
         self.0.keys().find(|path| !is_source(path))?;
-        let pattern = glob::Pattern::new(dir.join(pattern).to_str()?).ok()?;
         let whole = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
-        let found = self.0.iter().filter(|(path, _)| pattern.matches_path_with(path, whole));
-        let read = |(path, text): (&PathBuf, &String)| {
-            let text = match path.extension().is_some_and(|extension| extension == "png") {
-                true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
-                false => Ok(text.clone()),
-            };
-            (path.clone(), text)
+        let find = |pattern: &String| {
+            let pattern = glob::Pattern::new(dir.join(pattern).to_str()?).ok()?;
+            let found = self.0.keys().filter(|path| pattern.matches_path_with(path, whole));
+            Some(found.cloned().map(Ok).collect())
         };
-        Some(found.map(read).collect())
+        patterns.iter().map(find).collect()
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        match path.extension().is_some_and(|extension| extension == "png") {
+            true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
+            false => self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into()),
+        }
     }
 }
 
