@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -180,14 +181,22 @@ def write(folder, files, size, name, head, block):
         path.write_text(fill(head(number), block, size))
 
 
-def inputs(folder, files, size):
+def write_lockstep(folder, files, size):
     block = lockstep_block()
-    write(folder / "lockstep", files, size, lambda n: f"m{n}/main.lockstep",
+    write(folder, files, size, lambda n: f"m{n}/main.lockstep",
           lambda n: "//! Everything that the shop runs.\n", lambda n: block.replace("#", str(n)))
-    # What the services name is there: none of the tools has anything to say.
-    for module in (folder / "lockstep").iterdir():
+    add_manifests(folder)
+
+
+def add_manifests(folder):
+    """What the services name lies beside the source, in whichever language that is: none of the tools has anything to say."""
+    for module in folder.iterdir():
         (module / "k8s").mkdir()
         (module / "k8s/shop.yaml").write_text(MANIFEST)
+
+
+def inputs(folder, files, size):
+    write_lockstep(folder / "lockstep", files, size)
     write(folder / "python", files, size, lambda n: f"m{n}/main.py",
           lambda n: '"""Everything that the shop runs."""\n', lambda n: PYTHON.format(n=n))
     write(folder / "toml", files, size, lambda n: f"m{n}/main.toml",
@@ -196,6 +205,21 @@ def inputs(folder, files, size):
           lambda n: f'// Everything that the shop runs.\nsyntax = "proto3";\n\npackage shop.m{n}.v1;\n',
           lambda n: PROTO.format(n=n))
     (folder / "proto/buf.yaml").write_text("version: v2\n")
+    add_manifests(folder / "python")
+    add_manifests(folder / "toml")
+
+
+def written_by_people(folder, files, size):
+    """Python as it is found: files of the standard library, those nearest to that size; and how many bytes that makes."""
+    library = pathlib.Path(sysconfig.get_path("stdlib"))
+    found = [path for path in library.rglob("*.py") if "site-packages" not in path.parts]
+    found.sort(key=lambda path: (abs(path.stat().st_size - size), path))
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, path in enumerate(found[:files]):
+        (folder / f"m{number}").mkdir(parents=True)
+        shutil.copy(path, folder / f"m{number}/main.py")
+    add_manifests(folder)
+    return sum(path.stat().st_size for path in found[:files])
 
 
 def install(folder):
@@ -265,6 +289,14 @@ def main():
         commands = {"dsl check": (check, place / "lockstep")}
         commands |= {name: (command, place / source) for name, (source, command) in tools.items()}
         compare(title, commands, given.runs)
+    if "ruff check" in tools:
+        # As many bytes, with what people write instead of what is alike in both languages. What is found is not printed.
+        place = folder / "people"
+        size = written_by_people(place / "python", 500, 18_000)
+        write_lockstep(place / "lockstep", 500, size // 500)
+        commands = {"dsl check": (check, place / "lockstep"),
+                    "ruff check": (tools["ruff check"][1] + ["--silent"], place / "python")}
+        compare(f"{size / 1e6:.1f} MB in 500 files, Python's own standard library for ruff", commands, given.runs)
     if shutil.which("terraform"):
         # Terraform validates one folder at a time.
         place = folder / "one"
