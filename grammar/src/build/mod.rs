@@ -21,7 +21,7 @@ use crate::matcher::{self, Unreadable};
 use crate::message;
 use crate::repair::Repaired;
 use crate::syntax::{Node, Pair, Pairs, Rule};
-use crate::{Comment, SyntaxError};
+use crate::{Comment, Parse, SyntaxError};
 use compact_str::CompactString;
 
 use member::Muted;
@@ -99,10 +99,30 @@ impl<'s> Build<'s> {
         self.nodes = nodes;
     }
 
-    /// All pieces are read.
-    pub fn finish(&mut self) {
+    /// Reads the next piece of a source that has not been scanned. Whether nothing is wrong with it, and nothing for the scan
+    /// to find.
+    pub fn unscanned(&mut self, range: std::ops::Range<usize>) -> bool {
+        self.text = &self.repaired.text[range.clone()];
+        self.base = range.start;
+        let mut nodes = std::mem::take(&mut self.nodes);
+        let pair = matcher::unscanned(self.text, &mut nodes);
+        let plain = pair.is_some();
+        if let Some(pair) = pair {
+            self.file(pair);
+        }
+        self.nodes = nodes;
+        plain && self.errors.is_empty() && self.damaged.is_empty()
+    }
+
+    /// What the pieces came to.
+    pub fn finish(mut self) -> Parse {
         let docs = std::mem::take(&mut self.pending);
         self.undocumented(docs);
+        let Build { file, errors, mut comments, mut damaged, .. } = self;
+        comments.sort_by_key(|comment| comment.span);
+        damaged.sort();
+        damaged.dedup();
+        Parse { file, errors, comments, damaged }
     }
 
     /// Where a range of the piece stands in the source.

@@ -27,6 +27,9 @@ use std::collections::BTreeSet;
 /// [`crate::build::MAX_DEPTH`]; this bound only keeps the stack small.
 const MAX_DEPTH: u32 = 2 * crate::build::MAX_DEPTH;
 
+/// How deep brackets and quotes may nest before the scan is asked: it counts a `${` between two quotes, too.
+const PLAIN_DEPTH: u32 = crate::build::MAX_DEPTH / 2;
+
 /// A text that cannot be matched: from this offset on it nests too deep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unreadable {
@@ -36,6 +39,17 @@ pub(crate) struct Unreadable {
 /// Reads a file, or a piece of one that ends before a declaration. `nodes` is where the tree goes; what it held is dropped.
 pub(crate) fn file<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Result<Pair<'t>, Unreadable> {
     read(text, nodes, Matcher::file)
+}
+
+/// Reads a piece of a source that has not been scanned. Nothing where there is something that only the scan judges.
+pub(crate) fn unscanned<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Option<Pair<'t>> {
+    let mut plain = true;
+    let pair = read(text, nodes, |matcher| {
+        let matched = matcher.file();
+        plain = matcher.plain;
+        matched
+    });
+    pair.ok().filter(|_| plain)
 }
 
 /// Reads the `${…}` that a text begins with.
@@ -55,6 +69,9 @@ fn read<'t>(
         nodes: std::mem::take(nodes),
         depth: 0,
         too_deep: None,
+        nesting: 0,
+        holes: 0,
+        plain: true,
         failed: BTreeSet::new(),
     };
     matcher.nodes.clear();
@@ -77,6 +94,12 @@ struct Matcher<'t> {
     depth: u32,
     /// Where it was given up.
     too_deep: Option<usize>,
+    /// How many brackets and quotes are open, and how many `${`.
+    nesting: u32,
+    holes: u32,
+    /// Whether nothing was met that matches, but is wrong: brackets and quotes that nest too deep, a text with a newline in it,
+    /// a comment in a text.
+    plain: bool,
     /// Brackets and quotes that close nowhere, which only text that was not repaired has: as which rule, each is tried once.
     failed: BTreeSet<(usize, u8)>,
 }
@@ -185,7 +208,10 @@ impl Matcher<'_> {
         if !self.failed.is_empty() && self.failed.contains(&key) {
             return false;
         }
+        self.nesting += 1;
+        self.plain &= self.nesting <= PLAIN_DEPTH;
         let matched = read(self);
+        self.nesting -= 1;
         if !matched {
             self.failed.insert(key);
         }

@@ -80,6 +80,16 @@ fn agree_on(source: &str) -> Result<(), String> {
     agree(Rule::file, &Repaired::new(source, &scan(source).edits).text)
 }
 
+/// Compares what a source comes to with a scan and without one.
+fn same_without_scan(source: &str) -> Result<(), String> {
+    match crate::unscanned(source) {
+        Some(parse) if parse != crate::scanned(source) => {
+            Err(format!("{source:?} without a scan:\n{parse:?}\nwith one:\n{:?}", crate::scanned(source)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Every text file below some directories of the project.
 fn texts() -> Vec<String> {
     fn read(path: &Path, found: &mut Vec<String>) {
@@ -122,6 +132,48 @@ fn letters_are_letters() {
 fn whatever_the_project_holds() {
     for text in texts() {
         agree_on(&text).unwrap();
+        same_without_scan(&text).unwrap();
+    }
+}
+
+#[test]
+fn what_is_right_needs_no_scan() {
+    let right = |source: &String| crate::scanned(source).errors.is_empty();
+    let sources: Vec<String> = sources().into_iter().filter(right).collect();
+    assert!(sources.len() > 30, "{} sources are right", sources.len());
+    for source in sources {
+        assert!(crate::unscanned(&source).is_some(), "{source}");
+    }
+}
+
+/// What matches, but is wrong all the same.
+#[test]
+fn what_only_the_scan_judges() {
+    let deep = format!("{}1{}", "(".repeat(200), ")".repeat(200));
+    let holes = format!("{}1{}", "\"${".repeat(100), "}\"".repeat(100));
+    for value in [
+        "\"a\nb\"",
+        "\"a\\\nb\"",
+        "\"${a\n}\"",
+        "\"${\"\"\"\n\"\"\"}\"",
+        "\"\"\"${a // b\n}\"\"\"",
+        "\"\"\"${f(a // b\n)}\"\"\"",
+        "\"a\0b\"",
+        "\u{B}1",
+        "\u{1F} 1",
+        "\u{A0}1",
+        "'a'",
+        "<<A\nb\nA\n",
+        "|\n  a\n",
+        "1;",
+        "1 # one",
+        "1 /* one */",
+        &deep,
+        &holes,
+    ] {
+        let source = format!("group g {{ members = {value}\n}}\n");
+        assert_eq!(crate::unscanned(&source), None, "{source:?}");
+        assert!(!crate::scanned(&source).errors.is_empty(), "{source:?}");
     }
 }
 
@@ -137,6 +189,7 @@ fn every_line_and_quoted_text_of_the_tests() {
     for text in &texts {
         for quoted in text.split("r#\"").skip(1).filter_map(|rest| rest.split("\"#").next()) {
             agree_on(quoted).unwrap();
+            same_without_scan(quoted).unwrap();
         }
     }
     let quoted: BTreeSet<&str> = texts.iter().flat_map(|text| text.split('"')).collect();
@@ -258,6 +311,19 @@ const INSERTED: &[&str] = &[
     "\"x${ a }y\"",
     "\"\"\"\n  x ${a}\n  \"\"\"",
     "workflow w {",
+    "\"a\nb\"",
+    "\"${a\n}\"",
+    "\"\"\"${a // b\n}\"\"\"",
+    "'a'",
+    "“a”",
+    "\u{200B}",
+    "# a",
+    "/* a */",
+    ";",
+    "=>",
+    "<<A\na\nA\n",
+    "= |\n",
+    "((((((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))))))))",
     "\nworkflow w {\n",
     "\npipeline p {\n",
     "\nprovider p {\n",
@@ -359,6 +425,7 @@ fn run(cases: u32, seconds: Option<u64>) {
         let result = runner.run(&strategy, |(piece, changes)| {
             let source = changed(&piece, &changes);
             agree_on(&source).map_err(TestCaseError::fail)?;
+            same_without_scan(&source).map_err(TestCaseError::fail)?;
             // A template's `${…}` is not repaired.
             let line = source.lines().next().unwrap_or_default();
             agree(Rule::hole, &format!("${{{line}}}")).map_err(TestCaseError::fail)

@@ -10,9 +10,12 @@ impl Matcher<'_> {
         if self.byte() != b'"' || self.starts(b"\"\"\"") {
             return false;
         }
-        self.closed(Rule::text, |matcher| {
+        let start = self.at;
+        let matched = self.closed(Rule::text, |matcher| {
             matcher.node(Rule::text, |matcher| matcher.pieces(Rule::chunk, b"\""))
-        })
+        });
+        self.plain &= memchr::memchr(b'\n', self.bytes.get(start..self.at).unwrap_or_default()).is_none();
+        matched
     }
 
     /// `"""…"""`
@@ -76,10 +79,13 @@ impl Matcher<'_> {
     pub(super) fn hole(&mut self) -> bool {
         self.starts(b"${")
             && self.deeper(|matcher| {
-                matcher.node(Rule::hole, |matcher| {
+                matcher.holes += 1;
+                let matched = matcher.node(Rule::hole, |matcher| {
                     matcher.at += 2;
                     matcher.enclosed(b'}')
-                })
+                });
+                matcher.holes -= 1;
+                matched
             })
     }
 

@@ -55,6 +55,7 @@ impl<'t> Matcher<'t> {
     pub(super) fn comment(&mut self) -> bool {
         let found = self.at_comment();
         if found {
+            self.plain &= self.holes == 0;
             let rest = &self.bytes[self.at..];
             let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             self.leaf_to(Rule::comment, self.at + length);

@@ -147,6 +147,22 @@ pub(crate) fn scan(source: &str) -> Found {
     found
 }
 
+/// Where declarations begin in a source in which brackets and quotes balance, and no text holds what looks like one; nothing
+/// where it holds characters that may not stand everywhere.
+pub(crate) fn declarations(source: &str) -> Option<impl Iterator<Item = usize>> {
+    let bytes = source.as_bytes();
+    let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
+    // Looking at whole chunks is several bytes at a time.
+    let odd = |chunk: &[u8]| chunk.iter().fold(false, |odd, byte| odd | control(byte));
+    if bytes.chunks(64).any(odd) {
+        return None;
+    }
+    let lines = std::iter::once(0).chain(memchr::memchr_iter(b'\n', bytes).map(|newline| newline + 1));
+    Some(lines.filter(|line| {
+        bytes.get(*line).is_some_and(u8::is_ascii_lowercase) && declared_name(&source[*line..]).is_some()
+    }))
+}
+
 /// If a declaration begins a text, with its keyword and a name: the text from the name on.
 pub(crate) fn declared_name(text: &str) -> Option<&str> {
     let rest = DECLARATIONS.iter().find_map(|word| text.strip_prefix(word))?;
