@@ -47,7 +47,8 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for item in judged.items() {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
             let branches = judged.meetings(item, kind);
-            if branches.len() < 2 {
+            // A circle takes two branches that each draw a line.
+            if branches.iter().filter(|branch| branch.len() > 1).count() < 2 {
                 continue;
             }
             let branches: Vec<Vec<&Meeting>> = branches.iter().map(|branch| once_only(branch)).collect();

@@ -61,7 +61,7 @@ pub fn together(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             (in_lanes.as_ref().unwrap_or(&union).find(number(stage)), union.find(number(stage)))
         };
         // Nobody waits for a stage that stands alone.
-        if stages.len() > 1 {
+        if pipeline_conflict::is_crowded(judged, item) {
             let held = held.get_or_init(|| pipeline_conflict::held(judged));
             targets(judged, item, held, (&stages, &component), sink);
         }

@@ -4,7 +4,7 @@ use super::Judged;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::program::ModuleId;
 use crate::rules::Rule;
-use lockstep_plan::{Concurrency, Expr, Part, Plan, StageId, Target, Value};
+use lockstep_plan::{Concurrency, Expr, ItemId, Part, Plan, Role, Stage, StageId, Target, Value};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ pub const RULE: Rule = Rule {
 /// Looks at the branches of every group.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    for item in plan.items.iter().filter(|item| item.branches.len() > 1) {
+    for id in judged.items().filter(|id| is_crowded(judged, *id)) {
+        let item = &plan.items[id.index()];
         let changed = changes(judged);
         let mut first: BTreeMap<Change<'_>, (usize, StageId)> = BTreeMap::new();
         let mut reported: BTreeSet<(StageId, StageId)> = BTreeSet::new();
@@ -68,6 +69,7 @@ pub struct Change<'a> {
 pub struct Works<'a> {
     /// For each target the number of its place: two names of one place have one number. None where that is not known yet.
     places: OnceCell<Vec<Option<usize>>>,
+    crowded: OnceCell<Vec<bool>>,
     changed: OnceCell<Changes<'a>>,
 }
 
@@ -84,7 +86,7 @@ fn changed<'a>(judged: &Judged<'a, '_>) -> Changes<'a> {
     let places = places(judged);
     let mut all: BTreeMap<StageId, BTreeSet<Change<'a>>> = BTreeMap::new();
     let mut names: BTreeMap<(usize, &str), &str> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| step.changes && step.role == lockstep_plan::Role::Forward) {
+    for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
         let stage = &plan.stages[step.stage.index()];
         if never(plan, &stage.when) || never(plan, &step.when) {
             continue;
@@ -110,6 +112,25 @@ fn places<'j>(judged: &'j Judged<'_, '_>) -> &'j [Option<usize>] {
     })
 }
 
+/// Whether several branches of an item work at one place. Only there they can be in each other's way.
+pub fn is_crowded(judged: &Judged<'_, '_>, item: ItemId) -> bool {
+    let crowded = judged.works.crowded.get_or_init(|| {
+        let plan = &judged.lowered.plan;
+        let places = places(judged);
+        let mut crowded = vec![false; plan.items.len()];
+        // By place: who was the last to work there. The steps of an item stand together.
+        let mut last: Vec<Option<(ItemId, u32)>> = vec![None; places.len()];
+        for step in plan.steps.iter().filter(|step| step.role == Role::Forward) {
+            let Some(place) = step.action.target.and_then(|target| places[target.index()]) else { continue };
+            let Stage { item, branch, .. } = plan.stages[step.stage.index()];
+            let before = last[place].replace((item, branch));
+            crowded[item.index()] |= before.is_some_and(|(of, other)| of == item && other != branch);
+        }
+        crowded
+    });
+    crowded[item.index()]
+}
+
 /// The places that each stage holds while it runs, and what they are called: those that its steps work on. Where the
 /// `release` of a target is left empty, services go beside each other: such a place is each service's own.
 pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize, &'a str>> {
@@ -127,7 +148,7 @@ pub fn held<'a>(judged: &'a Judged<'_, '_>) -> BTreeMap<StageId, BTreeMap<usize,
         general.push((name, found));
         found
     };
-    for step in plan.steps.iter().filter(|step| step.role == lockstep_plan::Role::Forward) {
+    for step in plan.steps.iter().filter(|step| step.role == Role::Forward) {
         let stage = &plan.stages[step.stage.index()];
         if is_general(&step.action.provider)
             || stage.concurrency == Concurrency::None

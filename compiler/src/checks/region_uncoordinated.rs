@@ -1,9 +1,10 @@
 //! `region/uncoordinated`: one service goes to several places at once, and nothing joins them.
 
+use super::order::Meeting;
 use super::{Judged, barrier_alone};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::{BarrierKind, Part, Role, StageId};
+use lockstep_plan::{BarrierKind, ItemId, Part, Role, StageId};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -19,6 +20,10 @@ type Deployments<'a> = BTreeMap<&'a str, BTreeMap<u32, (StageId, BTreeSet<u32>)>
 /// Looks at every group.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
+    let apart: Vec<ItemId> = judged.items().filter(|item| may_be_apart(judged, *item)).collect();
+    if apart.is_empty() {
+        return;
+    }
     // For each item the branches by the service that they deploy.
     let mut deployments: Vec<Deployments<'_>> = vec![BTreeMap::new(); plan.items.len()];
     for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
@@ -28,14 +33,8 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         let branches = services.entry(plan.services[service.index()].name.as_str()).or_default();
         branches.entry(stage.branch).or_insert((step.stage, BTreeSet::new())).1.insert(target.0);
     }
-    for id in judged.items().filter(|item| !judged.is_damaged(*item)) {
+    for id in apart {
         let item = &plan.items[id.index()];
-        if deployments[id.index()].is_empty()
-            || item.branches.len() < 2
-            || item.group.is_none_or(|group| group.all_or_nothing)
-        {
-            continue;
-        }
         let meetings = judged.meetings(id, BarrierKind::Forward);
         let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (branch, met) in (0_u32..).zip(meetings) {
@@ -69,4 +68,19 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             sink.push(diagnostic);
         }
     }
+}
+
+/// Whether an item has several branches that neither a promise nor one barrier joins.
+fn may_be_apart(judged: &Judged<'_, '_>, id: ItemId) -> bool {
+    let plan = &judged.lowered.plan;
+    let item = &plan.items[id.index()];
+    if item.branches.len() < 2 || item.group.is_none_or(|it| it.all_or_nothing) || judged.is_damaged(id) {
+        return false;
+    }
+    let met = judged.by_barrier(id, BarrierKind::Forward);
+    let branch = |meeting: &Meeting| plan.stages[meeting.stage.index()].branch;
+    let joins_all = |meetings: &[&Meeting]| {
+        meetings.chunk_by(|one, two| branch(one) == branch(two)).count() == item.branches.len()
+    };
+    !met.chunk_by(|one, two| one.barrier == two.barrier).any(joins_all)
 }
