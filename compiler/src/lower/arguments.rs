@@ -234,6 +234,7 @@ pub fn parse_duration(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::rc::Rc;
 
     #[test]
     fn durations_have_descending_units() {
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn texts_become_values_of_their_type() {
-        let list = Ty::List(Box::new(Ty::String));
+        let list = Ty::List(Rc::new(Ty::String));
         let text = |text: &str| Value::Text(text.into());
         assert_eq!(data("2.0.0", &Ty::String), Ok(text("2.0.0")));
         assert_eq!(data("20%", &Ty::Percent), Ok(Value::Percent(20)));
@@ -264,15 +265,15 @@ mod tests {
     #[test]
     fn quotes_and_brackets_keep_together_what_commas_would_part() {
         let text = |text: &str| Value::Text(text.into());
-        let list = Ty::List(Box::new(Ty::String));
+        let list = Ty::List(Rc::new(Ty::String));
         assert_eq!(
             data(r#"["a, b", "say \"c\"", d\e, 5" disk]"#, &list),
             Ok(Value::List(vec![text("a, b"), text("say \"c\""), text("d\\e"), text("5\" disk")]))
         );
-        let nested = Ty::List(Box::new(list));
+        let nested = Ty::List(Rc::new(list));
         let rows = vec![Value::List(vec![text("a"), text("b")]), Value::List(vec![text("c")])];
         assert_eq!(data("[[a, b], [\"c\"]]", &nested), Ok(Value::List(rows)));
-        let map = Ty::Map(Box::new(Ty::String));
+        let map = Ty::Map(Rc::new(Ty::String));
         let entries = [("a=b", "c=d"), ("e", "f,g")];
         let entries = entries.map(|(key, value)| (key.to_string(), text(value)));
         assert_eq!(data(r#"{"a=b" = c=d, e = "f,g"}"#, &map), Ok(Value::Map(entries.into())));

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// How deep what is read may nest, and so may what comes of it: parameters nest in each other by their defaults.
 const DEEPEST: usize = 256;
 
+/// Where any type will do.
+const ANY: &Ty = &Ty::Error;
+
 /// Finding a name among so many more costs as much as anything else.
 const VARS: usize = 16;
 
@@ -49,7 +52,6 @@ impl<'p> Lowerer<'_, 'p> {
 
     fn eval_one(&mut self, expr: &'p ast::Expr, ty: &Ty, frame: &Frame<'p>) -> Val {
         self.charge(1);
-        let any = Ty::Error;
         let folded = match &expr.kind {
             ExprKind::Bool(value) => return Val::constant(Value::Bool(*value)),
             ExprKind::Int(value) => return Val::constant(Value::Int(*value)),
@@ -70,7 +72,7 @@ impl<'p> Lowerer<'_, 'p> {
                         .iter()
                         .map(|part| match part {
                             TextPart::Literal(text) => Expr::Value(Value::Text(text.as_str().to_owned())),
-                            TextPart::Expr(expr) => self.data(expr, &any, frame),
+                            TextPart::Expr(expr) => self.data(expr, ANY, frame),
                         })
                         .collect(),
                 )
@@ -78,7 +80,7 @@ impl<'p> Lowerer<'_, 'p> {
             ExprKind::List(items) => {
                 let element = match ty.required() {
                     Ty::List(element) => element,
-                    _ => &any,
+                    _ => ANY,
                 };
                 let items: Vec<Val> = items.iter().map(|item| self.eval(item, element, frame)).collect();
                 if items.iter().all(|item| item.as_value().is_some()) {
@@ -96,7 +98,7 @@ impl<'p> Lowerer<'_, 'p> {
             ExprKind::Record(record) => {
                 let element = match ty.required() {
                     Ty::Map(element) => element,
-                    _ => &any,
+                    _ => ANY,
                 };
                 let entries = record.entries.iter();
                 Expr::Map(
@@ -108,13 +110,13 @@ impl<'p> Lowerer<'_, 'p> {
                 )
             }
             ExprKind::Call { name, arguments } => return self.call(expr, name, arguments, frame),
-            ExprKind::Not(inner) => Expr::Not(Box::new(self.data(inner, &any, frame))),
+            ExprKind::Not(inner) => Expr::Not(Box::new(self.data(inner, ANY, frame))),
             ExprKind::Binary { operator, left, right, .. } => {
-                let (left, right) = (self.data(left, &any, frame), self.data(right, &any, frame));
+                let (left, right) = (self.data(left, ANY, frame), self.data(right, ANY, frame));
                 Expr::Binary(lower_operator(*operator), Box::new(left), Box::new(right))
             }
             ExprKind::If { condition, then, otherwise } => {
-                let condition = self.data(condition, &any, frame);
+                let condition = self.data(condition, ANY, frame);
                 if let Some(Value::Bool(decided)) = condition.as_value() {
                     return self.eval(if *decided { then } else { otherwise }, ty, frame);
                 }

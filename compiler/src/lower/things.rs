@@ -8,6 +8,7 @@ use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
 use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
 use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value, fields};
+use std::rc::Rc;
 
 impl<'p> Lowerer<'_, 'p> {
     /// What a declaration and the names after it mean.
@@ -91,7 +92,7 @@ impl<'p> Lowerer<'_, 'p> {
         if let DeclarationKind::Group(record) = &self.model.decl(id).kind
             && !self.plan.groups.contains_key(&name)
         {
-            let members = self.entry(record, "members", &Ty::List(Box::new(Ty::String)), &Frame::of(id.file));
+            let members = self.entry(record, "members", &Ty::List(Rc::new(Ty::String)), &Frame::of(id.file));
             let members = match members {
                 Some(Val::Data(Expr::Value(Value::List(items)))) => {
                     items.iter().map(Value::to_string).collect()
@@ -357,7 +358,7 @@ impl<'p> Lowerer<'_, 'p> {
         let environment = self.plan_name(id);
         for deed in Deed::ALL {
             let Some(said) = setting(settings, deed.setting()) else { continue };
-            let value = self.eval(&said.value, &Ty::List(Box::new(Ty::Group)), &Frame::of(id.file));
+            let value = self.eval(&said.value, &Ty::List(Rc::new(Ty::Group)), &Frame::of(id.file));
             let groups = match value.as_value() {
                 Some(Value::List(groups)) => groups.iter().map(Value::to_string).collect(),
                 _ => Vec::new(),

@@ -49,7 +49,7 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
         DeclarationKind::Secret(value) => typer.source(value, "secret", "secret source"),
         DeclarationKind::Channel(value) => typer.source(value, "channel", "channel kind"),
         DeclarationKind::Group(record) => {
-            typer.settings_record(declaration, record, &[("members", Ty::List(Box::new(Ty::String)), true)]);
+            typer.settings_record(declaration, record, &[("members", Ty::List(Rc::new(Ty::String)), true)]);
         }
         DeclarationKind::Resource(record) => {
             typer.settings_record(declaration, record, &[("capacity", Ty::Int, true)]);
@@ -168,7 +168,7 @@ impl<'p> Typer<'_, 'p> {
             match setting.name.text.as_str() {
                 "kind" => self.word(setting, &["production", "non_production"]),
                 name if SETTINGS.contains(&name) => {
-                    self.expect(&setting.value, &Ty::List(Box::new(Ty::Group)), &None);
+                    self.expect(&setting.value, &Ty::List(Rc::new(Ty::Group)), &None);
                 }
                 name => {
                     let what = format!("environment `{}`", declaration.name.text);

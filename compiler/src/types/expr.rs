@@ -15,6 +15,7 @@ use lockstep_grammar::ast::{
 };
 use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 
 /// What is read somewhere: places of parameters and loop variables, and imports by module and name.
 #[derive(Debug, Default)]
@@ -271,7 +272,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                         self.fit(item.span, &found, &element, &because);
                     }
                 }
-                Ty::List(Box::new(element))
+                Ty::List(Rc::new(element))
             }
             ExprKind::Record(record) => {
                 self.keys_once(record);
@@ -284,7 +285,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                         self.fit(entry.value.span, &found, &element, &None);
                     }
                 }
-                Ty::Map(Box::new(element))
+                Ty::Map(Rc::new(element))
             }
             ExprKind::Path(path) => self.path(path),
             ExprKind::Star(path) => self.star(path),
@@ -473,7 +474,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                 let fine =
                     matches!(&list, Ty::Error) || matches!(&list, Ty::List(element) if element.is_textual());
                 if !fine {
-                    self.fit(arguments[0].span, &list, &Ty::List(Box::new(Ty::String)), &None);
+                    self.fit(arguments[0].span, &list, &Ty::List(Rc::new(Ty::String)), &None);
                 }
                 self.expect(&arguments[1], &Ty::String, &None);
                 Ty::String

@@ -23,8 +23,9 @@ pub use workflow::STRATEGIES;
 use crate::model::{DeclId, Model};
 use foldhash::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
-/// A type.
+/// A type. What reads it mostly keeps a copy, so copies share what they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ty {
     /// Not known because of an error that is reported elsewhere: fits everything.
@@ -39,11 +40,11 @@ pub enum Ty {
     Group,
     Channel,
     Environment,
-    List(Box<Ty>),
-    Map(Box<Ty>),
-    Optional(Box<Ty>),
-    Service(ServiceTy),
-    Infra(InfraTy),
+    List(Rc<Ty>),
+    Map(Rc<Ty>),
+    Optional(Rc<Ty>),
+    Service(Rc<ServiceTy>),
+    Infra(Rc<InfraTy>),
 }
 
 /// `service<P | Q, A | B>`; empty lists restrict nothing.
@@ -79,14 +80,14 @@ impl Ty {
     /// For services and infrastructure, or lists of them: the type that both are of.
     pub fn join(&self, other: &Ty) -> Option<Ty> {
         match (self, other) {
-            (Ty::Service(one), Ty::Service(two)) => Some(Ty::Service(ServiceTy {
+            (Ty::Service(one), Ty::Service(two)) => Some(Ty::Service(Rc::new(ServiceTy {
                 providers: union(&one.providers, &two.providers),
                 artifacts: union(&one.artifacts, &two.artifacts),
-            })),
+            }))),
             (Ty::Infra(one), Ty::Infra(two)) => {
-                Some(Ty::Infra(InfraTy { providers: union(&one.providers, &two.providers) }))
+                Some(Ty::Infra(Rc::new(InfraTy { providers: union(&one.providers, &two.providers) })))
             }
-            (Ty::List(one), Ty::List(two)) => Some(Ty::List(Box::new(one.join(two)?))),
+            (Ty::List(one), Ty::List(two)) => Some(Ty::List(Rc::new(one.join(two)?))),
             _ => None,
         }
     }
@@ -169,21 +170,19 @@ impl Ty {
 }
 
 /// Of names in order those that were given before: each with the index of the first one.
-pub fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
+pub fn repeated<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<(usize, usize)> {
+    /// Up to this many names are compared one by one.
     const FEW: usize = 16;
     let mut repeated = Vec::new();
-    // The first names, compared one by one.
-    let mut few = [""; FEW];
     let mut seen: HashMap<&str, usize> = HashMap::default();
-    for (index, name) in names.enumerate() {
+    for (index, name) in names.clone().enumerate() {
         if index < FEW {
-            let first = few[..index].iter().position(|earlier| *earlier == name);
+            let first = names.clone().take(index).position(|earlier| earlier == name);
             repeated.extend(first.map(|first| (first, index)));
-            few[index] = name;
             continue;
         }
         if index == FEW {
-            for (index, name) in few.into_iter().enumerate() {
+            for (index, name) in names.clone().take(FEW).enumerate() {
                 seen.entry(name).or_insert(index);
             }
         }

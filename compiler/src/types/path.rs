@@ -18,7 +18,7 @@ impl<'p> Typer<'_, 'p> {
         if let Some(var) = self.variable(path) {
             let ty = self.fields(var.1, &path.names[1..], path);
             return match ty {
-                Ty::Environment | Ty::Error => Ty::List(Box::new(Ty::Infra(InfraTy::default()))),
+                Ty::Environment | Ty::Error => Ty::List(Rc::new(Ty::Infra(Rc::default()))),
                 other => {
                     let at = self.at(path.span);
                     let found = other.show(self.model);
@@ -43,7 +43,7 @@ impl<'p> Typer<'_, 'p> {
                 providers.push(found.decl);
             }
         }
-        Ty::List(Box::new(Ty::Infra(InfraTy { providers })))
+        Ty::List(Rc::new(Ty::Infra(Rc::new(InfraTy { providers }))))
     }
 
     pub(super) fn variable(&mut self, path: &Path) -> Option<(Location, Ty)> {
@@ -275,8 +275,9 @@ impl<'p> Typer<'_, 'p> {
                     if let Some(infrastructure) = found {
                         let module = self.model.module(id.file);
                         let provider = self.model.find_provider(module, &infrastructure.value.path);
-                        let ty = provider
-                            .map_or(Ty::Error, |found| Ty::Infra(InfraTy { providers: vec![found.decl] }));
+                        let ty = provider.map_or(Ty::Error, |found| {
+                            Ty::Infra(Rc::new(InfraTy { providers: vec![found.decl] }))
+                        });
                         return self.fields(ty, rest, path);
                     }
                     if matches!(name.text.as_str(), "kind" | "name") && rest.is_empty() {
@@ -425,7 +426,7 @@ pub fn service_type(model: &Model<'_>, id: DeclId) -> Ty {
         }
         _ => Vec::new(),
     };
-    Ty::Service(ServiceTy { providers: vec![found.decl], artifacts })
+    Ty::Service(Rc::new(ServiceTy { providers: vec![found.decl], artifacts }))
 }
 
 /// What can be asked for by kind.

@@ -62,7 +62,7 @@ impl<'p> Typer<'_, 'p> {
         passed: &mut checks::template_conflicting_values::Passed<'p>,
     ) {
         let ty = match self.infer(&it.list) {
-            Ty::List(element) => *element,
+            Ty::List(element) => Ty::clone(&element),
             Ty::Error => Ty::Error,
             other => {
                 let at = self.at(it.list.span);

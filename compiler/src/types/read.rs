@@ -6,6 +6,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::model::Model;
 use crate::program::FileId;
 use lockstep_grammar::ast::{Expr, ExprKind, Param, TextPart, Type, Within};
+use std::rc::Rc;
 
 /// A parameter or a field with its type resolved.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ fn plain(name: &str) -> Option<Ty> {
 
 fn read(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
     let inner = read_required(model, file, ty, sink);
-    if ty.optional.is_some() && inner != Ty::Error { Ty::Optional(Box::new(inner)) } else { inner }
+    if ty.optional.is_some() && inner != Ty::Error { Ty::Optional(Rc::new(inner)) } else { inner }
 }
 
 fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diagnostic>) -> Ty {
@@ -114,7 +115,7 @@ fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diag
                 sink.push(checks::type_mismatch::type_arguments(at, name, 1));
                 return Ty::Error;
             };
-            let element = Box::new(read(model, file, element, sink));
+            let element = Rc::new(read(model, file, element, sink));
             if name == "list" { Ty::List(element) } else { Ty::Map(element) }
         }
         "service" => {
@@ -134,14 +135,15 @@ fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diag
                 }
                 artifacts.push(name.to_string());
             }
-            Ty::Service(ServiceTy { providers, artifacts })
+            Ty::Service(Rc::new(ServiceTy { providers, artifacts }))
         }
         "infrastructure" => {
             if ty.arguments.len() > 1 {
                 sink.push(checks::type_mismatch::type_arguments(at, name, 1));
                 return Ty::Error;
             }
-            providers(model, file, ty, sink).map_or(Ty::Error, |providers| Ty::Infra(InfraTy { providers }))
+            providers(model, file, ty, sink)
+                .map_or(Ty::Error, |providers| Ty::Infra(Rc::new(InfraTy { providers })))
         }
         _ => {
             let known = PLAIN.into_iter().chain(["list", "map", "service", "infrastructure"]);

@@ -6,7 +6,7 @@ use crate::checks;
 use crate::model::{self, DeclId};
 use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
 
-/// Entries that every step takes.
+/// Entries that every step takes, `timeout` first.
 pub const COMMON: [&str; 4] = ["timeout", "changes", "undone_by", "irreversible"];
 
 /// The default timeout that a signature declares, in milliseconds.
@@ -52,10 +52,12 @@ impl<'p> Typer<'_, 'p> {
         let before = self.sink.len();
         let infos = self.model.params(provider.file, &signature.params.items);
         let what = What("step", self.model.program.text(self.file, step.path.span));
-        let mut others: Vec<&str> = COMMON.to_vec();
         // A signature may declare the timeout itself, to give it another default.
-        others.retain(|name| *name != "timeout" || !infos.iter().any(|info| info.name() == "timeout"));
-        self.record(&step.arguments, &infos, step.path.span, what, &others);
+        let others = match infos.iter().any(|info| info.name() == "timeout") {
+            true => &COMMON[1..],
+            false => &COMMON,
+        };
+        self.record(&step.arguments, &infos, step.path.span, what, others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
                 && let Some(value) = checks::type_not_allowed_value::constant(&entry.value)
@@ -67,7 +69,7 @@ impl<'p> Typer<'_, 'p> {
         self.one_of(signature, &step.arguments, step.path.span, what);
         checks::shell_injection::step(self, step, before);
         self.template_files(provider, &step.arguments);
-        self.common(step, signature, rollback, &others);
+        self.common(step, signature, rollback, others);
     }
 
     fn unknown_step(&mut self, step: &'p Step) {

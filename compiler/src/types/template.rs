@@ -1,6 +1,6 @@
 //! Services and infrastructure: their fields, and what to say when one does not match a template.
 
-use super::{InfraTy, ServiceTy, Ty, subset};
+use super::{InfraTy, Ty, subset};
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::{DeclId, Model};
@@ -17,7 +17,7 @@ pub fn mismatch(
     match (found, ty.required()) {
         (Ty::Service(from), Ty::Service(to)) => {
             let wrong_type = !subset(&from.providers, &to.providers);
-            let candidates = services(model, at, to);
+            let candidates = services(model, at, ty.required());
             Some(if wrong_type {
                 checks::template_deployment_type::report(model, at, found, ty, because, &candidates)
             } else {
@@ -34,10 +34,10 @@ pub fn mismatch(
 }
 
 /// Names of services that would fit, as the module at `at` writes them.
-fn services(model: &Model<'_>, at: Location, to: &ServiceTy) -> Vec<String> {
+fn services(model: &Model<'_>, at: Location, to: &Ty) -> Vec<String> {
     visible(model, at)
         .into_iter()
-        .filter(|(_, id)| super::path::service_type(model, *id).fits(&Ty::Service(to.clone())))
+        .filter(|(_, id)| super::path::service_type(model, *id).fits(to))
         .filter(|(_, id)| matches!(model.decl(*id).kind, DeclarationKind::Service { .. }))
         .map(|(name, _)| name)
         .collect()

@@ -12,6 +12,7 @@ use crate::model::{DeclId, words};
 use crate::program::FileId;
 use crate::templates::{SETTING, patterns};
 use lockstep_grammar::ast::Record;
+use std::rc::Rc;
 
 impl<'p> Typer<'_, 'p> {
     /// The files that a service's settings name.
@@ -19,7 +20,7 @@ impl<'p> Typer<'_, 'p> {
         self.in_workflow = true;
         self.standing = Standing {
             service: Some(self.service_type(id)),
-            infra: Some(Ty::Infra(InfraTy { providers: vec![provider] })),
+            infra: Some(Ty::Infra(Rc::new(InfraTy { providers: vec![provider] }))),
             ..Standing::default()
         };
         if !self.template_files(provider, record) {
