@@ -12,16 +12,30 @@ use std::collections::BTreeMap;
 /// they need, which a B-tree is not made for.
 pub type Fields<T> = litemap::LiteMap<String, T>;
 
-/// The fields that these make, in just the memory that they take.
+/// The fields that these make, in just the memory that they take. Of several of one name the last counts.
 pub fn fields<T>(from: impl IntoIterator<Item = (String, T)>) -> Fields<T> {
-    exactly(from.into_iter().collect())
+    // Where they are a list already, it is taken over.
+    let mut all: Vec<(String, T)> = from.into_iter().collect();
+    all.sort_by(|(one, _), (two, _)| one.cmp(two));
+    all.dedup_by(|later, first| {
+        let again = later.0 == first.0;
+        if again {
+            std::mem::swap(later, first);
+        }
+        again
+    });
+    exactly(Fields::from_sorted_store_unchecked(all))
 }
 
 /// Giving back the end of a small piece of memory frees nothing: they move to one of the right size.
 fn exactly<T>(fields: Fields<T>) -> Fields<T> {
-    let mut sorted = Vec::with_capacity(fields.len());
-    sorted.extend(fields.into_tuple_vec());
-    Fields::from_sorted_store_unchecked(sorted)
+    let mut all = fields.into_tuple_vec();
+    if all.capacity() > all.len() {
+        let mut exact = Vec::with_capacity(all.len());
+        exact.append(&mut all);
+        all = exact;
+    }
+    Fields::from_sorted_store_unchecked(all)
 }
 
 /// As they are read, they take more memory than they need.

@@ -135,19 +135,21 @@ impl<'p> Lowerer<'_, 'p> {
     }
 
     /// Whether reading an expression comes to a value, whatever it is, and to nothing else: no report, no service or target that
-    /// the plan does not know yet. It costs what reading it costs.
-    pub fn is_quiet(&mut self, expr: &'p ast::Expr, frame: &Frame<'p>) -> bool {
+    /// the plan does not know yet. With `constant`, also whether that is known by now. It costs what reading it costs.
+    pub fn is_quiet(&mut self, expr: &'p ast::Expr, frame: &Frame<'p>, constant: bool) -> bool {
         self.charge(1);
         match &expr.kind {
             ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Percent(_) | ExprKind::Duration(_) => true,
-            ExprKind::Paren(inner) => self.is_quiet(inner, frame),
+            ExprKind::Paren(inner) => self.is_quiet(inner, frame, constant),
             ExprKind::Text(text) => text.parts.iter().all(|part| match part {
                 TextPart::Literal(_) => true,
-                TextPart::Expr(expr) => self.is_quiet(expr, frame),
+                TextPart::Expr(expr) => self.is_quiet(expr, frame, constant),
             }),
-            ExprKind::List(items) => items.iter().all(|item| self.is_quiet(item, frame)),
-            ExprKind::Record(record) => record.entries.iter().all(|it| self.is_quiet(&it.value, frame)),
-            ExprKind::Path(path) => self.is_bound(path, frame),
+            ExprKind::List(items) => items.iter().all(|item| self.is_quiet(item, frame, constant)),
+            ExprKind::Record(record) => {
+                record.entries.iter().all(|it| self.is_quiet(&it.value, frame, constant))
+            }
+            ExprKind::Path(path) => self.is_bound(path, frame) && (!constant || is_constant(path, frame)),
             _ => false,
         }
     }
@@ -325,6 +327,12 @@ impl<'p> Lowerer<'_, 'p> {
         };
         if path.as_os_str().is_empty() { ".".into() } else { path.display().to_string() }
     }
+}
+
+/// Whether a path is a name that stands for a constant. What a secret holds is none.
+fn is_constant(path: &Path, frame: &Frame<'_>) -> bool {
+    let value = frame.var(path.names[0].text.as_str()).and_then(Val::as_value);
+    path.names.len() == 1 && value.is_some_and(|value| !matches!(value, Value::Secret(_)))
 }
 
 /// The way from a directory to something, by their spelling.

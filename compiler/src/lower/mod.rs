@@ -190,8 +190,8 @@ pub struct Lowerer<'a, 'p> {
     root: ModuleId,
     conditions: HashMap<Expr, ConditionId>,
     targets: HashMap<(DeclId, usize), TargetId>,
-    /// For each target its environment.
-    environments: Vec<DeclId>,
+    /// For each target its environment, and the how manieth target of that it is.
+    environments: Vec<(DeclId, usize)>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
     /// For each service what its parameters mean.
     service_vars: Vec<value::Vars<'p>>,

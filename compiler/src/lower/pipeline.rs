@@ -269,7 +269,7 @@ impl<'p> Lowerer<'_, 'p> {
     pub fn indexed(&mut self, name: &str, index: Option<&'p ast::Expr>, frame: &Frame<'p>) -> String {
         let Some(index) = index else { return name.to_string() };
         let index = self.eval(index, &Ty::Error, frame);
-        format!("{name}[{}]", self.element(index))
+        [name, "[", &self.element(index), "]"].concat()
     }
 
     /// What an element of a loop is called.

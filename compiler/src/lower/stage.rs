@@ -85,6 +85,8 @@ impl<'p> Lowerer<'_, 'p> {
         inner.stage = Some(name.as_str().into());
 
         let first = self.plan.steps.len();
+        let positions = workflow.phases.iter().map(|phase| phase.items.len()).sum();
+        self.plan.steps.reserve(positions);
         let id = StageId(self.plan.stages.len() as u32);
         self.plan.stages.push(Stage {
             name: name.clone(),
@@ -93,7 +95,7 @@ impl<'p> Lowerer<'_, 'p> {
             branch,
             when,
             phases: Vec::with_capacity(workflow.phases.len()),
-            positions: Vec::with_capacity(workflow.phases.iter().map(|phase| phase.items.len()).sum()),
+            positions: Vec::with_capacity(positions),
             rollback: None,
             uses: Vec::new(),
             concurrency: concurrency(&workflow.settings),

@@ -2,6 +2,7 @@
 
 use super::Lowerer;
 use super::stage::Here;
+use super::things::Held;
 use super::value::{Frame, Val};
 use crate::checks;
 use crate::checks::satisfy::substitute;
@@ -95,7 +96,7 @@ impl<'p> Lowerer<'_, 'p> {
             let given = self.plan.steps[of.index()].action.arguments.get(info.name()).cloned();
             let value = match (given, &info.param.default) {
                 (Some(value), _) => Some(value),
-                (None, Some(default)) if !self.open || !self.is_quiet(default, &frame) => {
+                (None, Some(default)) if !self.open || !self.is_quiet(default, &frame, false) => {
                     Some(self.data(default, &info.ty, &frame))
                 }
                 (None, _) => None,
@@ -162,8 +163,11 @@ impl<'p> Lowerer<'_, 'p> {
         };
         let infos = self.model.params(provider.file, &signature.params.items);
         // A plan that is made for checking holds the arguments that checks read, and those that something is to be said about.
-        let all = !self.open || matches!(self.model.name(provider), "wait" | "approval");
-        let mut arguments = self.settings_if(all, &step.arguments, &infos, frame);
+        let held = match self.model.name(provider) {
+            "wait" | "approval" => Held::All,
+            _ => Held::Doubtful,
+        };
+        let mut arguments = self.settings_held(held, &step.arguments, &infos, frame);
         for entry in &step.arguments.entries {
             if let Some(Expr::Value(value)) = arguments.get(entry.name.text.as_str())
                 && let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)

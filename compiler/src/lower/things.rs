@@ -6,9 +6,26 @@ use crate::index::Index;
 use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
-use lockstep_grammar::ast::{Construct, DeclarationKind, ExprKind, Name, Path, Record, Setting};
+use lockstep_grammar::ast::{Construct, DeclarationKind, Entry, ExprKind, Name, Path, Record, Setting};
 use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value, fields};
 use std::rc::Rc;
+
+/// Which settings a plan holds that is made for checking; one that is carried out holds all.
+#[derive(Debug, Clone, Copy)]
+pub enum Held<'n> {
+    /// All of them.
+    All,
+    /// Those that something is to be said about.
+    Doubtful,
+    /// Those of these names, and all that are not constant. [`Lowerer::fields`] finds the others where they are written.
+    Named(&'n [&'n str]),
+}
+
+/// Where the settings of something are written.
+struct Written<'p> {
+    record: &'p Record,
+    infos: Rc<[ParamInfo<'p>]>,
+}
 
 impl<'p> Lowerer<'_, 'p> {
     /// What a declaration and the names after it mean.
@@ -147,13 +164,13 @@ impl<'p> Lowerer<'_, 'p> {
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
     ) -> Fields<Expr> {
-        self.settings_if(true, record, infos, frame)
+        self.settings_held(Held::All, record, infos, frame)
     }
 
-    /// As [`Lowerer::settings`]. Unless all are wanted, those are left out that nothing can be said about.
-    pub fn settings_if(
+    /// As [`Lowerer::settings`]; a plan that is made for checking holds only some of them.
+    pub fn settings_held(
         &mut self,
-        all: bool,
+        held: Held<'_>,
         record: &'p Record,
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
@@ -163,15 +180,11 @@ impl<'p> Lowerer<'_, 'p> {
         let reads = infos.iter().any(|info| !info.plain);
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let mut settings = Vec::new();
-        let all = all || reads;
+        let held = if reads || !self.open { Held::All } else { held };
         for info in infos {
             let given = entries.get(info.name());
-            if !all && !info.is_restricted() {
-                // There is nothing to say about a plain default.
-                self.charge(usize::from(given.is_none()));
-                if given.is_none_or(|entry| self.is_quiet(&entry.value, frame)) {
-                    continue;
-                }
+            if self.leaves_out(held, info, given, frame) {
+                continue;
             }
             let value = match (given, &info.param.default, &mut defaults) {
                 (Some(entry), ..) => {
@@ -186,10 +199,50 @@ impl<'p> Lowerer<'_, 'p> {
                 frame.bind(info.name(), value.clone());
             }
             if value != Val::Absent {
+                if settings.is_empty() {
+                    settings.reserve_exact(infos.len());
+                }
                 settings.push((info.name().to_string(), value.into_expr()));
             }
         }
         fields(settings)
+    }
+
+    /// Whether a setting is one that the plan does without.
+    fn leaves_out(
+        &mut self,
+        held: Held<'_>,
+        info: &ParamInfo<'p>,
+        given: Option<&'p Entry>,
+        frame: &Frame<'p>,
+    ) -> bool {
+        let constant = match held {
+            Held::All => return false,
+            Held::Doubtful => false,
+            Held::Named(names) if names.contains(&info.name()) => return false,
+            Held::Named(_) => true,
+        };
+        if info.is_restricted() {
+            return false;
+        }
+        // There is nothing to say about a plain default.
+        self.charge(usize::from(given.is_none()));
+        given.is_none_or(|entry| self.is_quiet(&entry.value, frame, constant))
+    }
+
+    /// The value of a setting that the plan does without.
+    fn left_out(&mut self, written: Option<Written<'p>>, name: &str, frame: &Frame<'p>) -> Option<Val> {
+        let Written { record, infos } = written.filter(|_| self.open)?;
+        let info = infos.iter().find(|info| info.name() == name)?;
+        let given = record.entries.iter().find(|entry| entry.name.text == name);
+        if infos.iter().any(|info| !info.plain) || !self.leaves_out(Held::Named(&[]), info, given, frame) {
+            return None;
+        }
+        match (given, &info.param.default) {
+            (Some(entry), _) => Some(self.eval(&entry.value, &info.ty, frame)),
+            (None, Some(default)) => Some(self.eval(default, &info.ty, &Frame::of(info.file))),
+            (None, None) => None,
+        }
     }
 
     /// Reports a constant that its parameter does not allow.
@@ -269,22 +322,13 @@ impl<'p> Lowerer<'_, 'p> {
         let Some(provider) = self.model.find_provider(module, &value.path) else {
             return Val::Unknown(self.model.name(id).to_string());
         };
-        let fields = self.model.as_provider(provider.decl).and_then(|it| it.service.as_ref());
-        let infos =
-            fields.map(|fields| self.model.params(provider.decl.file, &fields.items)).unwrap_or_default();
-        let settings = self.settings(&value.record, &infos, &frame);
-        let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
-        let (artifact_type, artifact) = match artifact.map(|entry| &entry.value.kind) {
-            Some(ExprKind::Construct(construct)) => {
-                let name = construct.path.names[0].text.as_str();
-                let infos = self
-                    .model
-                    .artifact(name)
-                    .map(|artifact| self.model.params(id.file, &artifact.fields.items))
-                    .unwrap_or_default();
-                (name.to_string(), self.settings(&construct.record, &infos, &frame))
+        let Written { record, infos } = self.service_written(value, provider.decl);
+        let settings = self.settings_held(Held::Named(&[]), record, &infos, &frame);
+        let (artifact_type, artifact) = match self.artifact_written(id, value) {
+            Some((name, Written { record, infos })) => {
+                (name.to_string(), self.settings_held(Held::Named(&[]), record, &infos, &frame))
             }
-            _ => (String::new(), Fields::new()),
+            None => (String::new(), Fields::new()),
         };
         let service = ServiceId(self.plan.services.len() as u32);
         self.service_vars.push(frame.vars);
@@ -297,6 +341,57 @@ impl<'p> Lowerer<'_, 'p> {
         });
         self.services.insert(key, service);
         Val::Service(service, id)
+    }
+
+    /// The settings of a service.
+    fn service_written(&self, value: &'p Construct, provider: DeclId) -> Written<'p> {
+        let fields = self.model.as_provider(provider).and_then(|it| it.service.as_ref());
+        let infos = fields.map(|fields| self.model.params(provider.file, &fields.items));
+        Written { record: &value.record, infos: infos.unwrap_or_default() }
+    }
+
+    /// The type and the settings of the artifact that a service is made of.
+    fn artifact_written(&self, id: DeclId, value: &'p Construct) -> Option<(&'p str, Written<'p>)> {
+        let entry = value.record.entries.iter().find(|entry| entry.name.text == "artifact")?;
+        let ExprKind::Construct(construct) = &entry.value.kind else { return None };
+        let name = construct.path.names[0].text.as_str();
+        let artifact = self.model.artifact(name);
+        let infos = artifact.map(|artifact| self.model.params(id.file, &artifact.fields.items));
+        Some((name, Written { record: &construct.record, infos: infos.unwrap_or_default() }))
+    }
+
+    /// The settings of a target.
+    fn target_written(&self, value: &'p Construct, provider: Option<DeclId>, own: DeclId) -> Written<'p> {
+        let fields = provider
+            .and_then(|id| self.model.as_provider(id))
+            .and_then(|provider| provider.infrastructure.as_ref());
+        let file = provider.map_or(own.file, |id| id.file);
+        let infos = fields.map(|fields| self.model.params(file, &fields.items));
+        Written { record: &value.record, infos: infos.unwrap_or_default() }
+    }
+
+    /// The value of a setting of a service, or of its artifact, that the plan does without.
+    fn left_out_of_service(&mut self, id: ServiceId, own: DeclId, artifact: bool, name: &str) -> Option<Val> {
+        let DeclarationKind::Service { value, .. } = &self.model.decl(own).kind else { return None };
+        let written = match artifact {
+            true => self.artifact_written(own, value)?.1,
+            false => {
+                let provider = self.model.find_provider(self.model.module(own.file), &value.path)?;
+                self.service_written(value, provider.decl)
+            }
+        };
+        let frame = Frame { vars: self.service_vars[id.index()].clone(), ..Frame::of(own.file) };
+        self.left_out(Some(written), name, &frame)
+    }
+
+    /// The value of a setting of a target that the plan does without.
+    fn left_out_of_target(&mut self, id: TargetId, name: &str) -> Option<Val> {
+        let (own, index) = *self.environments.get(id.index())?;
+        let infrastructure = self.model.as_environment(own)?.infrastructure.get(index)?;
+        let module = self.model.module(own.file);
+        let provider = self.model.find_provider(module, &infrastructure.value.path).map(|found| found.decl);
+        let written = self.target_written(&infrastructure.value, provider, own);
+        self.left_out(Some(written), name, &Frame::of(own.file))
     }
 
     /// The target of an environment with that index.
@@ -319,26 +414,26 @@ impl<'p> Lowerer<'_, 'p> {
         if let (Some(environment), Some(infrastructure)) = (environment, infrastructure) {
             let module = self.model.module(id.file);
             let provider = self.model.find_provider(module, &infrastructure.value.path);
-            let fields = provider
-                .and_then(|found| self.model.as_provider(found.decl))
-                .and_then(|provider| provider.infrastructure.as_ref());
-            let file = provider.map_or(id.file, |found| found.decl.file);
-            let infos = fields.map(|fields| self.model.params(file, &fields.items)).unwrap_or_default();
-            let settings = self.settings(&infrastructure.value.record, &infos, &Frame::of(id.file));
+            let provider = provider.map(|found| found.decl);
+            let Written { record, infos } = self.target_written(&infrastructure.value, provider, id);
             let identity = provider
-                .and_then(|found| self.model.as_provider(found.decl))
+                .and_then(|id| self.model.as_provider(id))
                 .map(|provider| words(&provider.settings, "identity"))
                 .unwrap_or_default();
+            // Without an identity, all settings tell it from others.
+            let read = [identity.as_slice(), &["hosts"]].concat();
+            let held = if identity.is_empty() { Held::All } else { Held::Named(&read) };
+            let settings = self.settings_held(held, record, &infos, &Frame::of(id.file));
             let identity = identity.into_iter().map(str::to_owned).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
                 Some(ExprKind::Path(path)) => path.names[0].text.as_str().to_owned(),
                 _ => "non_production".into(),
             };
-            self.environments.push(id);
+            self.environments.push((id, index));
             self.plan.targets.push(Target {
-                name: format!("{}.{}", self.model.name(id), infrastructure.name.text),
-                provider: provider.map_or("", |found| self.model.name(found.decl)).to_string(),
+                name: [self.model.name(id), ".", &infrastructure.name.text].concat(),
+                provider: provider.map_or("", |id| self.model.name(id)).to_string(),
                 environment: self.model.name(id).to_string(),
                 kind,
                 settings,
@@ -355,6 +450,10 @@ impl<'p> Lowerer<'_, 'p> {
 
     /// `may_run = [deployers]` and its kin.
     fn permissions(&mut self, id: DeclId, settings: &'p [Setting]) {
+        // Another target has led here before.
+        if self.named.contains_key(&id) {
+            return;
+        }
         let environment = self.plan_name(id);
         for deed in Deed::ALL {
             let Some(said) = setting(settings, deed.setting()) else { continue };
@@ -387,7 +486,7 @@ impl<'p> Lowerer<'_, 'p> {
 
     /// The environment that a target belongs to.
     pub fn environment_of(&self, target: TargetId) -> Option<DeclId> {
-        self.environments.get(target.index()).copied()
+        self.environments.get(target.index()).map(|(environment, _)| *environment)
     }
 
     /// Follows the fields of a value.
@@ -398,15 +497,20 @@ impl<'p> Lowerer<'_, 'p> {
         let text = |text: &str| Val::constant(Value::Text(text.to_string()));
         let unknown = |owner: &str| Val::Unknown(format!("{owner}.{field}"));
         let found = match &value {
-            Val::Service(id, _) => {
+            Val::Service(id, own) => {
                 let service = &self.plan.services[id.index()];
                 match (field, rest) {
                     ("name", _) => text(&service.name),
-                    ("artifact", [inner, ..]) => service
-                        .artifact
-                        .get(inner.text.as_str())
-                        .map_or_else(|| unknown(&service.name), |value| Val::Data(value.clone())),
-                    _ => service.settings.get(field).map_or(Val::Absent, |value| Val::Data(value.clone())),
+                    ("artifact", [inner, ..]) => {
+                        let held = service.artifact.get(inner.text.as_str()).cloned().map(Val::Data);
+                        held.or_else(|| self.left_out_of_service(*id, *own, true, &inner.text))
+                            .unwrap_or_else(|| unknown(&self.plan.services[id.index()].name))
+                    }
+                    _ => {
+                        let held = service.settings.get(field).cloned().map(Val::Data);
+                        held.or_else(|| self.left_out_of_service(*id, *own, false, field))
+                            .unwrap_or(Val::Absent)
+                    }
                 }
             }
             Val::Target(id) => match field {
@@ -414,10 +518,10 @@ impl<'p> Lowerer<'_, 'p> {
                 "environment" => {
                     self.environment_of(*id).map_or_else(|| unknown("environment"), Val::Environment)
                 }
-                _ => self.plan.targets[id.index()]
-                    .settings
-                    .get(field)
-                    .map_or(Val::Absent, |value| Val::Data(value.clone())),
+                _ => {
+                    let held = self.plan.targets[id.index()].settings.get(field).cloned().map(Val::Data);
+                    held.or_else(|| self.left_out_of_target(*id, field)).unwrap_or(Val::Absent)
+                }
             },
             Val::Environment(id) => match field {
                 "name" => text(self.model.name(*id)),
@@ -448,4 +552,66 @@ impl<'p> Lowerer<'_, 'p> {
 /// `region1` of `production.region1`
 pub fn short_name(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, short)| short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Budget, lower_open};
+    use crate::model::Model;
+    use crate::program::{Loader, Program};
+    use lockstep_plan::{Expr, Value};
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    struct Text(&'static str);
+
+    impl Loader for Text {
+        fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+            Ok(vec![(dir.join("main.lockstep"), self.0.to_owned())])
+        }
+    }
+
+    #[test]
+    fn settings_that_a_plan_for_checking_does_without_are_read_all_the_same() {
+        let program = Program::load(
+            &Text(
+                r#"
+service shop(tier: string = "gold") = kubernetes {
+  artifact  = docker_image { image = "shop-${tier}" }
+  manifests = ["${tier}.yaml", "other.yaml"]
+}
+environment test {
+  infrastructure here = kubernetes { namespace = "a" }
+}
+workflow deploy(service: service<kubernetes>, infra: infrastructure<kubernetes>) {
+  phase p {
+    step a = kubernetes.rolling { skip if service.artifact.tag == "latest" }
+    step b = kubernetes.rolling { skip if service.artifact.image == "shop-gold" }
+    step c = kubernetes.rolling { skip if contains(service.manifests, "gold.yaml") }
+    step d = kubernetes.rolling { skip if len(infra.cluster_kinds) == 0 }
+    step e = kubernetes.rolling { skip if infra.keep_releases == 2 || infra.context != "" }
+  }
+}
+pipeline release() {
+  stage one = deploy { service = shop, infra = test.here }
+}
+"#,
+            ),
+            &["m".into()],
+        )
+        .expect("it is there");
+        let model = Model::new(&program);
+        let pipeline = model.declarations().find(|id| model.name(*id) == "release").expect("a pipeline");
+        let (mut budget, mut found) = (Budget::of(&program), Vec::new());
+        let lowered = lower_open(&model, pipeline, &mut budget, &mut found).expect("it is small");
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(lowered.plan.conditions, [Expr::Value(Value::Bool(false))]);
+        let skipped = |name: &str| {
+            let of_name = |step: &&lockstep_plan::Step| step.name == format!("one.p.{name}");
+            lowered.plan.steps.iter().find(of_name).map(|step| !step.when.is_empty())
+        };
+        assert_eq!(["a", "b", "c", "d", "e"].map(skipped), [true, true, true, true, false].map(Some));
+        let service = &lowered.plan.services[0];
+        assert!(service.settings.is_empty() && service.artifact.is_empty(), "{service:?}");
+    }
 }
