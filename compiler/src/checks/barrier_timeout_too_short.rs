@@ -370,21 +370,21 @@ impl<'a> Rules<'a> {
 /// The rules that a failure of the step can lead to: for each kind the first that covers it, and those that cover only a
 /// share of the hosts on the way to it.
 fn reached<'a>(plan: &'a Plan, step: &Step) -> Vec<&'a Rule> {
-    let rules = || step.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules);
+    let possible = |kind: &FailureKind| match kind {
+        FailureKind::Barrier => false,
+        FailureKind::ApprovalRejected => step.action.provider == "approval",
+        _ => true,
+    };
+    // The kinds that no rule has caught yet.
+    let mut open: Vec<FailureKind> = FailureKind::ALL.into_iter().filter(possible).collect();
     let mut reached: Vec<&Rule> = Vec::new();
-    for kind in FailureKind::ALL {
-        let possible = match kind {
-            FailureKind::Barrier => false,
-            FailureKind::ApprovalRejected => step.action.provider == "approval",
-            _ => true,
-        };
-        for rule in rules().filter(|rule| possible && (rule.kinds.is_empty() || rule.kinds.contains(&kind))) {
-            if !reached.iter().any(|known| std::ptr::eq(*known, rule)) {
-                reached.push(rule);
-            }
-            if rule.under.is_none() {
-                break;
-            }
+    for rule in step.scopes.iter().flat_map(|scope| &plan.scopes[scope.index()].rules) {
+        let covers = |kind: &FailureKind| rule.kinds.is_empty() || rule.kinds.contains(kind);
+        if open.iter().any(covers) {
+            reached.push(rule);
+        }
+        if rule.under.is_none() {
+            open.retain(|kind| !covers(kind));
         }
     }
     reached
