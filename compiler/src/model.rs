@@ -1,5 +1,6 @@
 //! Who is called what: an index from names to declarations, over all modules of a program.
 
+use crate::checks::walk::Walked;
 use crate::diagnostic::Location;
 use crate::program::{FileId, ModuleId, Program, SourceFile, prelude_files};
 use crate::types::{ParamInfo, params};
@@ -74,6 +75,8 @@ pub struct Model<'p> {
     looks: Cell<usize>,
     /// Imports through which providers were found.
     through: RefCell<HashSet<(ModuleId, String)>>,
+    /// What several checks go through.
+    pub(crate) walked: Walked<'p>,
 }
 
 /// The steps that paths name, by where these begin.
@@ -156,8 +159,9 @@ impl<'p> Model<'p> {
 
     /// A model with an index that others use, too.
     pub fn sharing(program: &'p Program, index: &Arc<Index<'p>>) -> Self {
-        let (params, steps, through) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Model { program, index: Arc::clone(index), params, steps, looks: Cell::new(MOST_LOOKS), through }
+        let (params, steps, through, walked) = Default::default();
+        let (index, looks) = (Arc::clone(index), Cell::new(MOST_LOOKS));
+        Model { program, index, params, steps, looks, through, walked }
     }
 
     pub fn names(&self, module: ModuleId) -> &Names<'p> {
@@ -226,8 +230,7 @@ impl<'p> Model<'p> {
     /// The provider that a name means: the module's own, one of an imported module (`common.edge`, or by its own name), or a
     /// built-in one.
     pub fn provider_named(&self, module: ModuleId, name: &str) -> Option<DeclId> {
-        let is_provider = |id: &DeclId| self.as_provider(*id).is_some();
-        let of = |module: ModuleId, name: &str| self.names(module).get(name).filter(is_provider);
+        let of = |module: ModuleId, name: &str| self.provider_of(module, name);
         let imports = &self.names(module).imports;
         let through = |alias: &str, name: &str| {
             let found = of(imports.get(alias)?.module?, name)?;
@@ -240,6 +243,16 @@ impl<'p> Model<'p> {
         of(module, name)
             .or_else(|| imports.keys().find_map(|alias| through(alias, name)))
             .or_else(|| of(ModuleId::PRELUDE, name))
+    }
+
+    /// The provider that a module declares by that name.
+    fn provider_of(&self, module: ModuleId, name: &str) -> Option<DeclId> {
+        let names = self.names(module);
+        // Few modules declare any.
+        if names.providers.is_empty() {
+            return None;
+        }
+        names.get(name).filter(|id| self.as_provider(*id).is_some())
     }
 
     /// The imports through which providers were found.
@@ -257,10 +270,8 @@ impl<'p> Model<'p> {
     pub fn find_provider(&self, module: ModuleId, path: &Path) -> Option<Found> {
         if self.names(module).imports.is_empty() {
             // Only the module's own and the built-in ones are in sight.
-            let named = |module: ModuleId| self.names(module).get(&path.names[0].text);
-            let is_provider = |id: &DeclId| self.as_provider(*id).is_some();
-            let decl =
-                named(module).filter(is_provider).or_else(|| named(ModuleId::PRELUDE).filter(is_provider))?;
+            let named = |module: ModuleId| self.provider_of(module, &path.names[0].text);
+            let decl = named(module).or_else(|| named(ModuleId::PRELUDE))?;
             return Some(Found { decl, taken: 1 });
         }
         if let Ok(found) = self.find(module, path)

@@ -188,8 +188,7 @@ impl Source {
         let (data, origins) = (&judged.lowered.plan.steps[step.index()], &judged.lowered.origins);
         let phase = *origins.phases[data.stage.index()].get(data.phase? as usize)?;
         let at = origins.steps[step.index()];
-        let mut workflows =
-            walk::workflows(judged.model).into_iter().filter(|(file, _, _)| *file == phase.file);
+        let mut workflows = walk::workflows(judged.model).filter(|(file, _, _)| *file == phase.file);
         let (block, step) = workflows.find_map(|(_, _, workflow)| {
             let phase = workflow.phases.iter().find(|it| it.name.span == phase.span)?;
             let block = workflow.rollbacks.first().or(phase.rollbacks.first())?;

@@ -202,8 +202,7 @@ fn run_with(program: &Program, keeps_errors: bool) -> Vec<Diagnostic> {
     let (mut used, mut later) = (Used::default(), Vec::new());
     for (module, types, own, plans) in judged {
         found.extend(types);
-        used.names.extend(own.names);
-        used.imports.extend(own.imports);
+        used.absorb(own);
         later.push((module, plans));
     }
     name_unused::check(&model, &used, &mut found);

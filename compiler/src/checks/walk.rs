@@ -4,6 +4,7 @@ use crate::model::Model;
 use crate::program::FileId;
 use crate::types::steps_of;
 use lockstep_grammar::ast::{Barrier, DeclarationKind, Failure, Item, Name, Rollback, Step, Workflow};
+use std::cell::OnceCell;
 
 /// Where a list of failure rules stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +17,37 @@ pub enum RuleScope {
     RollbackStep,
 }
 
+/// What several checks go through, found once.
+#[derive(Debug, Default)]
+pub struct Walked<'p> {
+    workflows: OnceCell<Vec<Declared<'p>>>,
+    failures: OnceCell<Failures<'p>>,
+}
+
+/// A workflow, with its name.
+type Declared<'p> = (FileId, &'p Name, &'p Workflow);
+
+/// Lists of failure rules.
+type Failures<'p> = Vec<(FileId, RuleScope, &'p [Failure])>;
+
 /// Every workflow outside the prelude.
-pub fn workflows<'p>(model: &Model<'p>) -> Vec<(FileId, &'p Name, &'p Workflow)> {
+pub fn workflows<'m, 'p>(model: &'m Model<'p>) -> impl Iterator<Item = Declared<'p>> + use<'m, 'p> {
     let of = |id| match &model.decl(id).kind {
         DeclarationKind::Workflow(workflow) => Some((id.file, &model.decl(id).name, workflow)),
         _ => None,
     };
-    model.declarations().filter_map(of).collect()
+    let found = model.walked.workflows.get_or_init(|| model.declarations().filter_map(of).collect());
+    found.iter().copied()
 }
 
 /// Every list of failure rules.
-pub fn failures<'p>(model: &Model<'p>) -> Vec<(FileId, RuleScope, &'p [Failure])> {
+pub fn failures<'m, 'p>(
+    model: &'m Model<'p>,
+) -> impl Iterator<Item = (FileId, RuleScope, &'p [Failure])> + use<'m, 'p> {
+    model.walked.failures.get_or_init(|| find_failures(model)).iter().copied()
+}
+
+fn find_failures<'p>(model: &Model<'p>) -> Failures<'p> {
     let mut all = Vec::new();
     for id in model.declarations() {
         match &model.decl(id).kind {
@@ -48,8 +69,6 @@ pub fn failures<'p>(model: &Model<'p>) -> Vec<(FileId, RuleScope, &'p [Failure])
     all.retain(|(_, _, failures)| !failures.is_empty());
     all
 }
-
-type Failures<'p> = Vec<(FileId, RuleScope, &'p [Failure])>;
 
 fn of_blocks<'p>(blocks: &'p [Rollback], file: FileId, all: &mut Failures<'p>) {
     for block in blocks {

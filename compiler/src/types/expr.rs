@@ -24,6 +24,18 @@ pub struct Used {
     pub imports: HashSet<(ModuleId, String)>,
 }
 
+impl Used {
+    /// Takes in what is read elsewhere.
+    pub fn absorb(&mut self, other: Used) {
+        if self.names.is_empty() {
+            self.names = other.names;
+        } else {
+            self.names.extend(other.names);
+        }
+        self.imports.extend(other.imports);
+    }
+}
+
 /// More answers than this are not tried out in one declaration.
 const MOST_TRIES: usize = 1 << 20;
 
@@ -71,8 +83,8 @@ pub struct Typer<'a, 'p> {
     pub used: &'a mut Used,
     pub vars: Vec<Var<'p>>,
     pub steps: Vec<StepInfo<'p>>,
-    /// Indexes of the steps of a name.
-    pub step_names: HashMap<&'p str, Vec<usize>>,
+    /// Indexes of the first and of the second step of a name.
+    pub step_names: HashMap<&'p str, (usize, Option<usize>)>,
     pub standing: Standing,
     /// Conditions by what they say, numbered.
     pub numbers: HashMap<(bool, &'p str), u32>,

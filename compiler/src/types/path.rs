@@ -176,14 +176,14 @@ impl<'p> Typer<'_, 'p> {
     pub(super) fn output(&mut self, path: &'p Path) -> Ty {
         let head = &path.names[0];
         let at = self.at(path.span);
-        let index = match self.step_names.get(head.text.as_str()).map(Vec::as_slice) {
-            Some([only]) => *only,
-            Some([first, second, ..]) => {
+        let index = match self.step_names.get(head.text.as_str()) {
+            Some((only, None)) => *only,
+            Some((first, Some(second))) => {
                 let places = [*first, *second].map(|index| self.at(self.steps[index].step.name.span));
                 self.sink.push(checks::type_output_unavailable::ambiguous(at, &head.text, places));
                 return Ty::Error;
             }
-            Some([]) | None => return Ty::Error,
+            None => return Ty::Error,
         };
         let info = &self.steps[index];
         let Some(signature) = info.signature else { return Ty::Error };

@@ -33,8 +33,10 @@ impl<'p> Typer<'_, 'p> {
             }
         }
         self.steps = self.collect_steps(workflow);
+        self.step_names.reserve(self.steps.len());
         for (index, info) in self.steps.iter().enumerate() {
-            self.step_names.entry(info.step.name.text.as_str()).or_default().push(index);
+            let known = self.step_names.entry(info.step.name.text.as_str());
+            known.and_modify(|(_, second)| *second = second.or(Some(index))).or_insert((index, None));
         }
         self.names_once(workflow.phases.iter().map(|phase| &phase.name), "phase");
         let mut position = 0;
