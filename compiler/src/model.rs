@@ -1,7 +1,7 @@
 //! Who is called what: an index from names to declarations, over all modules of a program.
 
 use crate::checks::walk::Walked;
-use crate::diagnostic::Location;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::program::{FileId, ModuleId, Program, SourceFile, prelude_files};
 use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
@@ -317,8 +317,19 @@ impl<'p> Model<'p> {
         if let Some(known) = self.params.borrow().get(&key) {
             return Rc::clone(known);
         }
-        let infos: Rc<[ParamInfo<'p>]> = params(self, file, items, &mut Vec::new()).into();
-        self.params.borrow_mut().insert(key, Rc::clone(&infos));
+        self.read_params(file, items, &mut Vec::new())
+    }
+
+    /// As [`Model::params`], where it stands: its own problems go to `sink`.
+    pub fn read_params(
+        &self,
+        file: FileId,
+        items: &'p [Param],
+        sink: &mut Vec<Diagnostic>,
+    ) -> Rc<[ParamInfo<'p>]> {
+        let Some(first) = items.first() else { return Rc::default() };
+        let infos: Rc<[ParamInfo<'p>]> = params(self, file, items, sink).into();
+        self.params.borrow_mut().insert((file, first.span.start), Rc::clone(&infos));
         infos
     }
 

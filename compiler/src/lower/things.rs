@@ -222,12 +222,14 @@ impl<'p> Lowerer<'_, 'p> {
             Held::Named(names) if names.contains(&info.name()) => return false,
             Held::Named(_) => true,
         };
-        if info.is_restricted() {
-            return false;
+        match given {
+            Some(entry) => !info.is_restricted() && self.is_quiet(&entry.value, frame, constant),
+            // There is nothing to say about a plain default.
+            None => {
+                self.charge(1);
+                true
+            }
         }
-        // There is nothing to say about a plain default.
-        self.charge(usize::from(given.is_none()));
-        given.is_none_or(|entry| self.is_quiet(&entry.value, frame, constant))
     }
 
     /// The value of a setting that the plan does without.

@@ -1,7 +1,7 @@
 //! The types of expressions.
 
 use super::scope::{Standing, StepInfo, Var};
-use super::{ParamInfo, Ty, params};
+use super::{ParamInfo, Ty};
 use crate::checks;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::index::Index;
@@ -138,8 +138,8 @@ impl<'a, 'p> Typer<'a, 'p> {
     }
 
     /// Resolves parameters, checks their defaults, and brings them into scope one after another.
-    pub fn declare_params(&mut self, items: &'p [Param]) -> Vec<ParamInfo<'p>> {
-        let infos = params(self.model, self.file, items, self.sink);
+    pub fn declare_params(&mut self, items: &'p [Param]) -> Rc<[ParamInfo<'p>]> {
+        let infos = self.model.read_params(self.file, items, self.sink);
         for (first, again) in super::repeated(infos.iter().map(|info| info.name())) {
             let (first, again) = (&infos[first].param.name, &infos[again].param.name);
             let diagnostic = checks::name_duplicate::report(
@@ -150,7 +150,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             );
             self.sink.push(diagnostic);
         }
-        for info in &infos {
+        for info in infos.iter() {
             if let Some(default) = &info.param.default {
                 let because = Some((info.location(), Why::Declared(info.name().into())));
                 self.expect(default, &info.ty, &because);
@@ -164,7 +164,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             self.vars.push(Var { name: info.name(), ty: info.ty.clone(), at: self.at(info.param.name.span) });
         }
         // A restriction may name a parameter that is declared later.
-        for info in &infos {
+        for info in infos.iter() {
             if let Some(lockstep_grammar::ast::Within::Name(name)) = info.within() {
                 self.read_environment_param(name);
             }
