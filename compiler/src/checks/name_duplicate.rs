@@ -6,6 +6,7 @@ use crate::program::ModuleId;
 use crate::rules::Rule;
 use foldhash::HashMap;
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 
 pub const RULE: Rule = Rule {
     name: "name/duplicate",
@@ -45,14 +46,15 @@ pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             }
         }
         for (file, source) in model.program.module_files(module) {
+            seen.reserve(source.parse.file.declarations.len());
             for index in 0..source.parse.file.declarations.len() as u32 {
                 let id = DeclId { file, index };
                 let at = model.location(id);
                 let name = model.name(id);
-                match seen.get(name) {
-                    Some((first, _)) => sink.push(report(at, *first, "name", name)),
-                    None => {
-                        seen.insert(Cow::Borrowed(name), (at, None));
+                match seen.entry(Cow::Borrowed(name)) {
+                    Entry::Occupied(first) => sink.push(report(at, first.get().0, "name", name)),
+                    Entry::Vacant(entry) => {
+                        entry.insert((at, None));
                     }
                 }
             }
