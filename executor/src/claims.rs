@@ -72,18 +72,18 @@ pub(crate) fn call(plan: &Plan, held: Held) -> Option<Call> {
         target.settings.iter().map(|(name, value)| Some((name.clone(), value.eval(&NoFacts).ok()?)));
     let service = held.service.map(|service| &plan.services[service.index()]).map(|service| CallService {
         name: service.name.clone(),
-        artifact_type: service.artifact_type.clone(),
+        artifact_type: service.artifact_type.to_string(),
         artifact: BTreeMap::new(),
         settings: BTreeMap::new(),
         files: Vec::new(),
     });
     Some(Call {
-        provider: target.provider.clone(),
+        provider: target.provider.to_string(),
         step: String::new(),
         arguments: BTreeMap::new(),
         target: Some(CallTarget {
             name: target.name.clone(),
-            provider: target.provider.clone(),
+            provider: target.provider.to_string(),
             settings: settings.collect::<Option<_>>()?,
         }),
         service,

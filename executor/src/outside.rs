@@ -78,7 +78,7 @@ impl Outside {
             }
             known.push(held);
             if let Some(call) = claims::call(&self.plan, held) {
-                let provider = self.plan.targets[held.target.index()].provider.clone();
+                let provider = self.plan.targets[held.target.index()].provider.to_string();
                 let (whats, calls) = wanted.entry(provider).or_default();
                 whats.push(claims::what(&self.plan, held));
                 calls.push(call);

@@ -12,7 +12,7 @@ impl Call {
         let target = match action.target.map(|target| &plan.targets[target.index()]) {
             Some(target) => Some(CallTarget {
                 name: target.name.clone(),
-                provider: target.provider.clone(),
+                provider: target.provider.to_string(),
                 settings: evaluate(&target.settings, facts)?,
             }),
             None => None,
@@ -20,7 +20,7 @@ impl Call {
         let service = match action.service.map(|service| &plan.services[service.index()]) {
             Some(service) => Some(CallService {
                 name: service.name.clone(),
-                artifact_type: service.artifact_type.clone(),
+                artifact_type: service.artifact_type.to_string(),
                 artifact: evaluate(&service.artifact, facts)?,
                 settings: evaluate(&service.settings, facts)?,
                 files: fill_in(plan, &action.service_files, facts)?,
@@ -28,8 +28,8 @@ impl Call {
             None => None,
         };
         Ok(Call {
-            provider: action.provider.clone(),
-            step: action.step.clone(),
+            provider: action.provider.to_string(),
+            step: action.step.to_string(),
             arguments: evaluate(&action.arguments, facts)?,
             target,
             service,

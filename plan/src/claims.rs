@@ -357,7 +357,7 @@ impl crate::Target {
     /// The settings that tell it from others of its provider, with their values.
     pub fn identity(&self) -> impl Iterator<Item = (&str, Option<&Expr>)> {
         let all = self.identity.is_empty();
-        let named = self.identity.iter().map(|name| (name.as_str(), self.settings.get(name)));
+        let named = self.identity.iter().map(|name| (name.as_str(), self.settings.get(name.as_str())));
         let every =
             self.settings.iter().filter(move |_| all).map(|(name, value)| (name.as_str(), Some(value)));
         named.chain(every)

@@ -167,7 +167,7 @@ impl Builder<'_> {
             id: data.name.clone(),
             kind: if data.role == Role::Forward { NodeKind::Step } else { NodeKind::Rollback },
             stage: Some(stage.name.clone()),
-            phase: data.phase.map(|phase| stage.phases[phase as usize].name.clone()),
+            phase: data.phase.map(|phase| stage.phases[phase as usize].name.to_string()),
         });
         self.steps[step.index()] = Some(node);
         node
@@ -180,7 +180,7 @@ impl Builder<'_> {
             id: data.name.clone(),
             kind: NodeKind::Barrier,
             stage: stage.map(|stage| stage.name.clone()),
-            phase: stage.zip(phase).map(|(stage, phase)| stage.phases[phase as usize].name.clone()),
+            phase: stage.zip(phase).map(|(stage, phase)| stage.phases[phase as usize].name.to_string()),
         });
         self.places[place.index()] = Some(node);
         node

@@ -5,6 +5,7 @@
 //! is said by [`crate::machine`] alone.
 
 use crate::{Expr, Kind, Value, ValueType};
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -287,7 +288,7 @@ pub struct Stage {
     /// `region1`, `deploy[us-east]`
     pub name: String,
     /// The workflow it is an instance of.
-    pub workflow: String,
+    pub workflow: CompactString,
     /// The item it belongs to.
     pub item: ItemId,
     /// The branch of that item.
@@ -338,7 +339,7 @@ pub enum Concurrency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
     /// Its name.
-    pub name: String,
+    pub name: CompactString,
     /// How many conditions it has: they come first in [`Position::when`], before those of a section.
     #[serde(default)]
     pub conditions: u32,
@@ -357,7 +358,7 @@ pub struct Position {
     /// Index into [`Stage::phases`].
     pub phase: u32,
     /// Names of the sections around it, outermost first.
-    pub sections: Vec<String>,
+    pub sections: Vec<CompactString>,
     /// The position is skipped unless these hold.
     pub when: Vec<ConditionId>,
     /// What stands there.
@@ -475,9 +476,9 @@ impl Undo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// The provider that declares the step: `local`, `shell`, `http`.
-    pub provider: String,
+    pub provider: CompactString,
     /// The step: `deploy`, `shell`, `check`.
-    pub step: String,
+    pub step: CompactString,
     /// Arguments, defaults included, optional ones that were not given missing.
     #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub arguments: Fields<Expr>,
@@ -517,17 +518,17 @@ pub struct Target {
     /// `production.region1`
     pub name: String,
     /// Its deployment type.
-    pub provider: String,
+    pub provider: CompactString,
     /// The environment's name.
-    pub environment: String,
+    pub environment: CompactString,
     /// The environment's `kind`.
-    pub kind: String,
+    pub kind: CompactString,
     /// Settings, defaults included.
     #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub settings: Fields<Expr>,
     /// The settings that tell it from other targets of its provider; none: all of them.
     #[serde(default)]
-    pub identity: Vec<String>,
+    pub identity: Vec<CompactString>,
 }
 
 /// What is deployed.
@@ -536,9 +537,9 @@ pub struct Service {
     /// `checkout`
     pub name: String,
     /// Its deployment type.
-    pub provider: String,
+    pub provider: CompactString,
     /// `docker_image`, `jar`, …
-    pub artifact_type: String,
+    pub artifact_type: CompactString,
     /// Settings of the artifact, defaults included.
     #[serde(serialize_with = "as_map", deserialize_with = "read_exactly")]
     pub artifact: Fields<Expr>,

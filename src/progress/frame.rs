@@ -75,11 +75,12 @@ fn pad(text: &str, width: usize) -> String {
 
 impl<'a> Frame<'a> {
     fn new(plan: &'a Plan, model: &'a Model, view: View) -> Frame<'a> {
-        let widest = |names: &mut dyn Iterator<Item = &'a String>, most: usize| {
-            names.map(|name| measure_text_width(name)).max().unwrap_or(0).min(most)
+        let widest = |names: &mut dyn Iterator<Item = &'a str>, most: usize| {
+            names.map(measure_text_width).max().unwrap_or(0).min(most)
         };
-        let stage = widest(&mut plan.stages.iter().map(|stage| &stage.name), view.width / 4);
-        let phases = &mut plan.stages.iter().flat_map(|stage| stage.phases.iter().map(|phase| &phase.name));
+        let stage = widest(&mut plan.stages.iter().map(|stage| stage.name.as_str()), view.width / 4);
+        let phases = plan.stages.iter().flat_map(|stage| &stage.phases);
+        let phases = &mut phases.map(|phase| phase.name.as_str());
         let phase = if view.width < NARROW { 0 } else { widest(phases, 14) };
         let mut frame = Frame { plan, model, view, stage, phase, columns: Vec::new() };
         frame.columns = frame.choose_columns();

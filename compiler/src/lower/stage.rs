@@ -9,6 +9,7 @@ use crate::index::Index;
 use crate::model::{DeclId, setting};
 use crate::program::FileId;
 use crate::types::{Implicit, ParamInfo, Ty, implicit};
+use compact_str::CompactString;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{
     self, ActionKind, Condition, DeclarationKind, ExprKind, Failure, Item, Rollback, Setting, Within,
@@ -35,8 +36,8 @@ pub struct Here {
     pub item: ItemId,
     pub branch: u32,
     pub phase: Option<u32>,
-    pub phase_name: String,
-    pub sections: Vec<String>,
+    pub phase_name: CompactString,
+    pub sections: Vec<CompactString>,
     /// Conditions of phase and section.
     pub when: Vec<ConditionId>,
     /// Failure rules of section, phase and workflow, innermost first.
@@ -90,7 +91,7 @@ impl<'p> Lowerer<'_, 'p> {
         let id = StageId(self.plan.stages.len() as u32);
         self.plan.stages.push(Stage {
             name: name.clone(),
-            workflow: self.model.name(found.decl).to_string(),
+            workflow: self.model.name(found.decl).into(),
             item,
             branch,
             when,
@@ -121,7 +122,7 @@ impl<'p> Lowerer<'_, 'p> {
             item,
             branch,
             phase: None,
-            phase_name: String::new(),
+            phase_name: CompactString::default(),
             sections: Vec::new(),
             when: Vec::new(),
             scopes: scopes.into_iter().collect(),
@@ -235,7 +236,7 @@ impl<'p> Lowerer<'_, 'p> {
         inner.outputs = Outputs::default(); // Not shared while the phase adds to them.
         let mut here = here.clone();
         here.settled = self.settle(&frame, &phase.settings, infos, stage, outer);
-        here.phase_name = phase.name.text.as_str().to_owned();
+        here.phase_name = phase.name.text.clone();
         here.when = self.conditions(&phase.conditions, &frame);
         if let Some(scope) = self.scope(("phase", phase.name.text.as_str()), &phase.failures, &frame) {
             here.scopes.insert(0, scope);
@@ -244,7 +245,7 @@ impl<'p> Lowerer<'_, 'p> {
         let uses = self.uses(&phase.uses, &frame);
         let at = frame.at(phase.name.span);
         self.plan.stages[here.stage.index()].phases.push(Phase {
-            name: phase.name.text.as_str().to_owned(),
+            name: phase.name.text.clone(),
             conditions: here.when.len() as u32,
             rollback: None,
             uses,
@@ -270,7 +271,7 @@ impl<'p> Lowerer<'_, 'p> {
             let work = match item {
                 Item::Section(section) => {
                     let mut here = here.clone();
-                    here.sections.push(section.name.text.as_str().to_owned());
+                    here.sections.push(section.name.text.clone());
                     here.when.extend(self.conditions(&section.conditions, frame));
                     let scope = self.scope(("section", section.name.text.as_str()), &section.failures, frame);
                     here.scopes.splice(0..0, scope);

@@ -8,6 +8,7 @@ use crate::checks;
 use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::types::{Ty, step_timeout_default};
+use compact_str::CompactString;
 use lockstep_grammar::ast::{self, ExprKind, Signature};
 use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType, fields};
 
@@ -114,7 +115,7 @@ impl<'p> Lowerer<'_, 'p> {
             role: Role::Undo(of),
             action: Action {
                 provider: forward.action.provider.clone(),
-                step: signature.name.text.as_str().to_owned(),
+                step: signature.name.text.clone(),
                 arguments,
                 target: forward.action.target,
                 service: forward.action.service,
@@ -152,8 +153,8 @@ impl<'p> Lowerer<'_, 'p> {
         let Some((provider, signature)) = found else {
             let text = self.model.program.text(frame.file, step.path.span);
             return Action {
-                provider: text.to_string(),
-                step: String::new(),
+                provider: text.into(),
+                step: CompactString::default(),
                 arguments: Fields::new(),
                 target,
                 service,
@@ -184,8 +185,8 @@ impl<'p> Lowerer<'_, 'p> {
         let files = self.files(provider, &step.arguments, frame);
         let service_files = self.service_files(provider, frame);
         Action {
-            provider: self.model.name(provider).to_string(),
-            step: signature.name.text.as_str().to_owned(),
+            provider: self.model.name(provider).into(),
+            step: signature.name.text.clone(),
             arguments,
             target,
             service,

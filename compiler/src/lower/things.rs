@@ -6,6 +6,7 @@ use crate::index::Index;
 use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
 use crate::types::{ParamInfo, Ty};
+use compact_str::CompactString;
 use lockstep_grammar::ast::{Construct, DeclarationKind, Entry, ExprKind, Name, Path, Record, Setting};
 use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value, fields};
 use std::rc::Rc;
@@ -328,16 +329,16 @@ impl<'p> Lowerer<'_, 'p> {
         let settings = self.settings_held(Held::Named(&[]), record, &infos, &frame);
         let (artifact_type, artifact) = match self.artifact_written(id, value) {
             Some((name, Written { record, infos })) => {
-                (name.to_string(), self.settings_held(Held::Named(&[]), record, &infos, &frame))
+                (name, self.settings_held(Held::Named(&[]), record, &infos, &frame))
             }
-            None => (String::new(), Fields::new()),
+            None => ("", Fields::new()),
         };
         let service = ServiceId(self.plan.services.len() as u32);
         self.service_vars.push(frame.vars);
         self.plan.services.push(Service {
             name: self.model.name(id).to_string(),
-            provider: self.model.name(provider.decl).to_string(),
-            artifact_type,
+            provider: self.model.name(provider.decl).into(),
+            artifact_type: artifact_type.into(),
             artifact,
             settings,
         });
@@ -426,17 +427,17 @@ impl<'p> Lowerer<'_, 'p> {
             let read = [identity.as_slice(), &["hosts"]].concat();
             let held = if identity.is_empty() { Held::All } else { Held::Named(&read) };
             let settings = self.settings_held(held, record, &infos, &Frame::of(id.file));
-            let identity = identity.into_iter().map(str::to_owned).collect();
+            let identity = identity.into_iter().map(CompactString::from).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
-                Some(ExprKind::Path(path)) => path.names[0].text.as_str().to_owned(),
+                Some(ExprKind::Path(path)) => path.names[0].text.clone(),
                 _ => "non_production".into(),
             };
             self.environments.push((id, index));
             self.plan.targets.push(Target {
                 name: [self.model.name(id), ".", &infrastructure.name.text].concat(),
-                provider: provider.map_or("", |id| self.model.name(id)).to_string(),
-                environment: self.model.name(id).to_string(),
+                provider: provider.map_or("", |id| self.model.name(id)).into(),
+                environment: self.model.name(id).into(),
                 kind,
                 settings,
                 identity,

@@ -83,10 +83,10 @@ fn plan_stage(plan: &Plan, id: StageId) -> PlanStage {
     let item = &plan.items[stage.item.index()];
     PlanStage {
         name: stage.name.clone(),
-        workflow: stage.workflow.clone(),
+        workflow: stage.workflow.to_string(),
         group: item.group.map(|group| group.number),
         lane: item.branches[stage.branch as usize].lane.clone(),
-        phases: stage.phases.iter().map(|phase| phase.name.clone()).collect(),
+        phases: stage.phases.iter().map(|phase| phase.name.to_string()).collect(),
         targets: plan
             .targets_of(id)
             .into_iter()
@@ -186,7 +186,7 @@ impl crate::Action {
     /// As the language writes it: `local.deploy`, `shell`.
     pub fn name(&self) -> String {
         if self.provider == self.step {
-            self.step.clone()
+            self.step.to_string()
         } else {
             format!("{}.{}", self.provider, self.step)
         }

@@ -1,6 +1,7 @@
 //! Plans as text for people.
 
 use crate::{Barrier, BarrierKind, Part, PlaceId, Plan, StageId, StepId, Undo, Value, Work, format_duration};
+use compact_str::CompactString;
 use std::fmt::Write;
 
 /// A plan as an indented list.
@@ -57,7 +58,7 @@ fn stage_text(out: &mut String, plan: &Plan, id: StageId, depth: usize) {
         &format!("stage {} = {}{targets}{}", stage.name, stage.workflow, condition(plan, &stage.when)),
     );
     let mut phase = None;
-    let mut sections: &[String] = &[];
+    let mut sections: &[CompactString] = &[];
     for position in &stage.positions {
         if phase != Some(position.phase) {
             phase = Some(position.phase);

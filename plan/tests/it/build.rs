@@ -119,7 +119,13 @@ impl Builder {
         }
         self.plan.stages[id.index()].phases = phases
             .into_iter()
-            .map(|name| Phase { name, conditions: 0, rollback: None, uses: Vec::new(), claim: None })
+            .map(|name| Phase {
+                name: name.into(),
+                conditions: 0,
+                rollback: None,
+                uses: Vec::new(),
+                claim: None,
+            })
             .collect();
         id
     }
