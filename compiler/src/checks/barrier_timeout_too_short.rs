@@ -237,18 +237,22 @@ fn kinds<'a>(
     claiming: Option<&'a Plan>,
     limited: bool,
 ) -> Vec<Alike<'a>> {
-    let mut met: HashMap<BarrierId, usize> = HashMap::default();
-    for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
-        *met.entry(meeting.barrier).or_default() += 1;
-    }
-    let shared = met.into_iter().filter(|(_, count)| *count > 1).map(|(barrier, _)| barrier).collect();
+    /// Up to so many different ones are compared one by one.
+    const FEW: usize = 8;
+    let met = judged.by_barrier(item, BarrierKind::Forward);
+    let several = met.chunk_by(|one, two| one.barrier == two.barrier).filter(|all| all.len() > 1);
+    let shared: Vec<BarrierId> = several.map(|all| all[0].barrier).collect();
     let mut known: HashMap<Course<'a>, usize> = HashMap::default();
     let mut kinds: Vec<Alike<'a>> = Vec::new();
     for branch in 0..judged.lowered.plan.items[item.index()].branches.len() {
         let (mut course, places) = arrive(judged, item, branch, &shared, claiming);
         course.busy = if limited { course.busy } else { 0 };
         let next = kinds.len();
-        let number = *known.entry(course.clone()).or_insert(next);
+        let number = match kinds.iter().take(FEW).position(|kind| kind.course == course) {
+            Some(number) => number,
+            None if next < FEW => next,
+            None => *known.entry(course.clone()).or_insert(next),
+        };
         if number == next {
             // Twice in one branch is the matter of `barrier/sequential`.
             let index =
@@ -268,7 +272,7 @@ fn arrive<'a>(
     judged: &Judged<'_, '_>,
     item: ItemId,
     branch: usize,
-    shared: &BTreeSet<BarrierId>,
+    shared: &[BarrierId],
     claiming: Option<&'a Plan>,
 ) -> (Course<'a>, Vec<PlaceId>) {
     let plan = &judged.lowered.plan;
@@ -317,7 +321,7 @@ fn arrive<'a>(
                     course.arrivals.push(Arrival { barrier, least, most, busy, timeout });
                     places.push(*place);
                     // One that nobody else comes to is crossed at once.
-                    if shared.contains(&it.barrier) {
+                    if shared.binary_search(&it.barrier).is_ok() {
                         most = most.saturating_add(it.timeout.unwrap_or(0));
                     }
                 }
