@@ -9,25 +9,27 @@ const FEW: usize = 16;
 pub struct Index<'a, T, F> {
     items: &'a [T],
     name: F,
-    by_name: HashMap<&'a str, &'a T>,
+    /// Where there are more than a few.
+    by_name: Option<HashMap<&'a str, &'a T>>,
 }
 
 impl<'a, T, F: Fn(&'a T) -> &'a str> Index<'a, T, F> {
     pub fn new(items: &'a [T], name: F) -> Self {
-        let mut by_name = HashMap::default();
-        if items.len() > FEW {
+        let by_name = (items.len() > FEW).then(|| {
+            let mut by_name = HashMap::default();
             for item in items {
                 by_name.entry(name(item)).or_insert(item);
             }
-        }
+            by_name
+        });
         Index { items, name, by_name }
     }
 
     /// The first item of that name.
     pub fn get(&self, name: &str) -> Option<&'a T> {
-        if self.items.len() > FEW {
-            return self.by_name.get(name).copied();
+        match &self.by_name {
+            Some(by_name) => by_name.get(name).copied(),
+            None => self.items.iter().find(|item| (self.name)(item) == name),
         }
-        self.items.iter().find(|item| (self.name)(item) == name)
     }
 }

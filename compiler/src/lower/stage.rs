@@ -32,11 +32,11 @@ const BARRIER: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Here {
     pub stage: StageId,
+    /// The names of the stage and, within one, of the phase: `region1.deploy`.
     pub name: String,
     pub item: ItemId,
     pub branch: u32,
     pub phase: Option<u32>,
-    pub phase_name: CompactString,
     pub sections: Vec<CompactString>,
     /// Conditions of phase and section.
     pub when: Vec<ConditionId>,
@@ -51,19 +51,12 @@ pub struct Here {
 impl Here {
     /// The full name of a step or barrier that stands here.
     pub fn element(&self, name: &str, in_block: bool) -> String {
-        match (in_block, self.phase) {
-            (true, Some(_)) => [&self.name, ".", &self.phase_name, ".rollback.", name].concat(),
-            (true, None) => [&self.name, ".rollback.", name].concat(),
-            _ => [&self.name, ".", &self.phase_name, ".", name].concat(),
-        }
+        [self.name.as_str(), if in_block { ".rollback." } else { "." }, name].concat()
     }
 
     /// What every element that stands here takes over, in the units of the budget.
     pub fn weight(&self) -> usize {
-        self.when.len()
-            + self.scopes.len()
-            + self.sections.len()
-            + (self.name.len() + self.phase_name.len()) / 32
+        self.when.len() + self.scopes.len() + self.sections.len() + self.name.len() / 32
     }
 }
 
@@ -122,7 +115,6 @@ impl<'p> Lowerer<'_, 'p> {
             item,
             branch,
             phase: None,
-            phase_name: CompactString::default(),
             sections: Vec::new(),
             when: Vec::new(),
             scopes: scopes.into_iter().collect(),
@@ -236,7 +228,7 @@ impl<'p> Lowerer<'_, 'p> {
         inner.outputs = Outputs::default(); // Not shared while the phase adds to them.
         let mut here = here.clone();
         here.settled = self.settle(&frame, &phase.settings, infos, stage, outer);
-        here.phase_name = phase.name.text.clone();
+        here.name = [&here.name, ".", &phase.name.text].concat();
         here.when = self.conditions(&phase.conditions, &frame);
         if let Some(scope) = self.scope(("phase", phase.name.text.as_str()), &phase.failures, &frame) {
             here.scopes.insert(0, scope);

@@ -176,7 +176,7 @@ impl<'p> Lowerer<'_, 'p> {
         infos: &[ParamInfo<'p>],
         frame: &Frame<'p>,
     ) -> Fields<Expr> {
-        let mut defaults = infos.first().map(|info| Frame::of(info.file));
+        let mut defaults: Option<Frame<'p>> = None;
         // A default may read what stands before it; most are plain.
         let reads = infos.iter().any(|info| !info.plain);
         let entries = Index::new(&record.entries, |entry| entry.name.text.as_str());
@@ -187,16 +187,20 @@ impl<'p> Lowerer<'_, 'p> {
             if self.leaves_out(held, info, given, frame) {
                 continue;
             }
-            let value = match (given, &info.param.default, &mut defaults) {
-                (Some(entry), ..) => {
+            let value = match (given, &info.param.default) {
+                (Some(entry), _) => {
                     let value = self.eval(&entry.value, &info.ty, frame);
                     self.restricted(&value, info, frame.at(entry.value.span));
                     value
                 }
-                (None, Some(default), Some(frame)) => self.eval(default, &info.ty, frame),
-                _ => Val::Absent,
+                (None, Some(default)) => {
+                    let frame = defaults.get_or_insert_with(|| Frame::of(info.file));
+                    self.eval(default, &info.ty, frame)
+                }
+                (None, None) => Val::Absent,
             };
-            if let Some(frame) = defaults.as_mut().filter(|_| reads) {
+            if reads {
+                let frame = defaults.get_or_insert_with(|| Frame::of(info.file));
                 frame.bind(info.name(), value.clone());
             }
             if value != Val::Absent {

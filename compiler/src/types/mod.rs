@@ -174,18 +174,16 @@ pub fn repeated<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<(usize,
     /// Up to this many names are compared one by one.
     const FEW: usize = 16;
     let mut repeated = Vec::new();
-    let mut seen: HashMap<&str, usize> = HashMap::default();
-    for (index, name) in names.clone().enumerate() {
-        if index < FEW {
-            let first = names.clone().take(index).position(|earlier| earlier == name);
-            repeated.extend(first.map(|first| (first, index)));
-            continue;
-        }
-        if index == FEW {
-            for (index, name) in names.clone().take(FEW).enumerate() {
-                seen.entry(name).or_insert(index);
+    if names.clone().count() <= FEW {
+        for (index, name) in names.clone().enumerate() {
+            if let Some(first) = names.clone().take(index).position(|earlier| earlier == name) {
+                repeated.push((first, index));
             }
         }
+        return repeated;
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::default();
+    for (index, name) in names.enumerate() {
         match seen.entry(name) {
             Entry::Occupied(first) => repeated.push((*first.get(), index)),
             Entry::Vacant(entry) => {
