@@ -192,7 +192,7 @@ impl Source {
         let (block, step) = workflows.find_map(|(_, _, workflow)| {
             let phase = workflow.phases.iter().find(|it| it.name.span == phase.span)?;
             let block = workflow.rollbacks.first().or(phase.rollbacks.first())?;
-            Some((block, steps_of(&phase.items).into_iter().find(|it| it.name.span == at.span)?))
+            Some((block, steps_of(&phase.items).find(|it| it.name.span == at.span)?))
         })?;
         let (_, provider) = step.path.names.split_last()?;
         let provider: Vec<&str> = provider.iter().map(|name| name.text.as_str()).collect();

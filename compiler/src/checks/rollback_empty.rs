@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, _, workflow) in walk::workflows(model) {
         let blocks = workflow.phases.iter().flat_map(|phase| &phase.rollbacks).chain(&workflow.rollbacks);
-        for block in blocks.filter(|block| crate::types::steps_of(&block.items).is_empty()) {
+        for block in blocks.filter(|block| crate::types::steps_of(&block.items).next().is_none()) {
             if model.program.is_damaged(file, block.span) {
                 continue;
             }

@@ -24,7 +24,7 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
         for phase in &workflow.phases {
             // The workflow's block replaces the phases' ones. Of one that undoes nothing `rollback/empty` tells.
             let block = workflow.rollbacks.first().or(phase.rollbacks.first());
-            let block = block.filter(|block| !steps_of(&block.items).is_empty());
+            let block = block.filter(|block| steps_of(&block.items).next().is_some());
             for step in steps_of(&phase.items) {
                 let Some((provider, signature)) = model.find_step(file, &step.path) else {
                     continue;
@@ -84,7 +84,7 @@ fn undone_by(step: &Step) -> Option<&str> {
 
 /// Whether the block that counts has the step of that name. One that no block has is judged where names are.
 fn named(name: &str, phase: &Phase, block: Option<&Rollback>) -> bool {
-    let has = |block: &Rollback| steps_of(&block.items).iter().any(|step| step.name.text == name);
+    let has = |block: &Rollback| steps_of(&block.items).any(|step| step.name.text == name);
     block.is_none_or(has) || !phase.rollbacks.iter().any(has)
 }
 
@@ -98,7 +98,7 @@ fn derived(
 ) -> bool {
     let Some(undo) = &signature.undone_by else { return false };
     let Some(block) = block else { return true };
-    steps_of(&block.items).into_iter().any(|it| {
+    steps_of(&block.items).any(|it| {
         let found = model.find_step(file, &it.path);
         found.is_some_and(|(id, signature)| id == provider && signature.name.text == undo.text)
     })

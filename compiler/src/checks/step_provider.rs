@@ -62,7 +62,7 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
     let (model, file) = (typer.model, typer.file);
     let deploys = || {
         let found = |step: &Step| model.find_step(file, &step.path);
-        let mut providers = steps_of(&phase.items).into_iter().filter_map(found);
+        let mut providers = steps_of(&phase.items).filter_map(found);
         providers.any(|(provider, _)| model.is_deployment_type(provider))
     };
     type IsOne = fn(&Ty) -> bool;

@@ -110,18 +110,17 @@ pub fn covered<'p>(model: &Model<'p>) -> Vec<Covered<'p>> {
             all.push((file, of_phases, workflow.failures.as_slice()));
         }
         for phase in &workflow.phases {
-            let steps = steps_of(&phase.items);
             for item in &phase.items {
                 if let Item::Section(section) = item
                     && !section.failures.is_empty()
                 {
-                    all.push((file, steps_of(&section.items), section.failures.as_slice()));
+                    all.push((file, steps_of(&section.items).collect(), section.failures.as_slice()));
                 }
             }
             let blocks = phase.rollbacks.iter().flat_map(|block| steps_of(&block.items));
-            all.extend(steps.iter().copied().chain(blocks).filter_map(|step| own(file, step)));
+            all.extend(steps_of(&phase.items).chain(blocks).filter_map(|step| own(file, step)));
             if !phase.failures.is_empty() {
-                all.push((file, steps, phase.failures.as_slice()));
+                all.push((file, steps_of(&phase.items).collect(), phase.failures.as_slice()));
             }
         }
         let blocks = workflow.rollbacks.iter().flat_map(|block| steps_of(&block.items));

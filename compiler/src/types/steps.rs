@@ -5,6 +5,7 @@ use super::expr::{Typer, What};
 use crate::checks;
 use crate::model::{self, DeclId};
 use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
+use std::slice;
 
 /// Entries that every step takes, `timeout` first.
 pub const COMMON: [&str; 4] = ["timeout", "changes", "undone_by", "irreversible"];
@@ -60,6 +61,7 @@ impl<'p> Typer<'_, 'p> {
         self.record(&step.arguments, &infos, step.path.span, what, others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
+                && *info.ty.required() == Ty::Percent
                 && let Some(value) = checks::type_not_allowed_value::constant(&entry.value)
             {
                 let at = self.at(entry.value.span);
@@ -214,20 +216,39 @@ impl<'p> Typer<'_, 'p> {
 }
 
 /// Every step among these items, those of sections and parallel blocks included, in order.
-pub fn steps_of(items: &[Item]) -> Vec<&Step> {
-    fn collect<'p>(items: &'p [Item], steps: &mut Vec<&'p Step>) {
-        for item in items {
-            match item {
-                Item::Step(step) => steps.push(step),
-                Item::Steps(parallel) => steps.extend(&parallel.steps),
-                Item::Section(section) => collect(&section.items, steps),
-                Item::Barrier(_) => {}
+pub fn steps_of(items: &[Item]) -> Steps<'_> {
+    Steps { items: items.iter(), parallel: [].iter(), around: Vec::new() }
+}
+
+/// See [`steps_of`].
+#[derive(Debug, Clone)]
+pub struct Steps<'p> {
+    items: slice::Iter<'p, Item>,
+    /// What is left of a parallel block.
+    parallel: slice::Iter<'p, Step>,
+    /// What follows the sections that the items are in, outermost first.
+    around: Vec<slice::Iter<'p, Item>>,
+}
+
+impl<'p> Iterator for Steps<'p> {
+    type Item = &'p Step;
+
+    fn next(&mut self) -> Option<&'p Step> {
+        loop {
+            if let Some(step) = self.parallel.next() {
+                return Some(step);
+            }
+            match self.items.next() {
+                Some(Item::Step(step)) => return Some(step),
+                Some(Item::Steps(parallel)) => self.parallel = parallel.steps.iter(),
+                Some(Item::Section(section)) => {
+                    self.around.push(std::mem::replace(&mut self.items, section.items.iter()));
+                }
+                Some(Item::Barrier(_)) => {}
+                None => self.items = self.around.pop()?,
             }
         }
     }
-    let mut steps = Vec::with_capacity(items.len());
-    collect(items, &mut steps);
-    steps
 }
 
 /// Whether a phase works on that provider's services and targets.

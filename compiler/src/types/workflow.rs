@@ -154,14 +154,14 @@ impl<'p> Typer<'_, 'p> {
         self.standing.own = false;
         let service = implicit(settings, "service", infos, |ty| matches!(ty, Ty::Service(_)));
         let infra = implicit(settings, "infra", infos, |ty| matches!(ty, Ty::Infra(_)));
-        let service_ty = self.thing(service, infos, &Ty::Service(Default::default()));
-        let infra_ty = self.thing(infra, infos, &Ty::Infra(Default::default()));
+        let service_ty = self.thing(service, infos, || Ty::Service(Default::default()));
+        let infra_ty = self.thing(infra, infos, || Ty::Infra(Default::default()));
         self.standing.service = service_ty;
         self.standing.infra = infra_ty;
         self.standing.own = before || !settings.is_empty();
     }
 
-    fn thing(&mut self, implicit: Implicit<'p>, infos: &[ParamInfo<'p>], kind: &Ty) -> Option<Ty> {
+    fn thing(&mut self, implicit: Implicit<'p>, infos: &[ParamInfo<'p>], kind: fn() -> Ty) -> Option<Ty> {
         match implicit {
             Implicit::None | Implicit::Ambiguous(..) => None,
             Implicit::Param(index) => {
@@ -171,8 +171,8 @@ impl<'p> Typer<'_, 'p> {
             }
             Implicit::Entry(setting) => {
                 let ty = self.infer(&setting.value);
-                if !ty.same_kind(kind) {
-                    self.fit(setting.value.span, &ty, kind, &None);
+                if !ty.same_kind(&kind()) {
+                    self.fit(setting.value.span, &ty, &kind(), &None);
                     return Some(Ty::Error);
                 }
                 Some(ty)
