@@ -104,6 +104,7 @@ fn scanned(source: &str) -> Parse {
     let scanned = found.errors.len();
     build.errors = found.errors;
     build.damaged = found.damaged;
+    build.file.declarations.reserve_exact(found.declarations.len());
     let mut start = 0;
     for end in found.declarations.iter().map(|at| repaired.offset(*at)).chain([repaired.text.len()]) {
         build.piece(start..end);

@@ -28,7 +28,7 @@ impl<'s> Build<'s> {
     }
 
     fn pipeline_items(&mut self, body: Pair<'_>, place: Place) -> Vec<PipelineItem> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(body.into_inner().count());
         let mut members = self.members(body, place);
         while let Some(member) = self.member(&mut members) {
             items.extend(self.pipeline_item(member.pair, member.docs, place));
@@ -70,6 +70,7 @@ impl<'s> Build<'s> {
         let mut arguments = Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() };
         if let Some(body) = body {
             arguments.span = self.span(&body);
+            arguments.entries.reserve_exact(body.into_inner().count());
             let mut members = self.members(body, Place::Stage);
             while let Some(member) = self.member(&mut members) {
                 self.undocumented(member.docs);

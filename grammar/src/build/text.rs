@@ -29,7 +29,7 @@ impl<'s> Build<'s> {
             let parts = if literal.is_empty() { Vec::new() } else { vec![TextPart::Literal(literal.into())] };
             return Text { multiline, parts };
         }
-        let mut pieces = Vec::with_capacity(1);
+        let mut pieces = Vec::with_capacity(pair.into_inner().count());
         for pair in pair.into_inner() {
             match pair.as_rule() {
                 Rule::escape => pieces.push(Piece::Escaped(self.escape(&pair))),

@@ -22,7 +22,7 @@ impl<'s> Build<'s> {
     }
 
     fn param_list(&mut self, pair: Pair<'_>, place: Place) -> Vec<Param> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(pair.into_inner().count());
         let mut members = self.members(pair, place);
         while let Some(member) = self.member(&mut members) {
             match member.pair.as_rule() {
@@ -95,10 +95,10 @@ impl<'s> Build<'s> {
         let start = pair.start() + 1;
         let mut nodes = self.children(pair);
         nodes.end = start;
-        let mut arguments = Some(Vec::new());
+        let mut arguments = Some(Vec::with_capacity(1));
         while let Some(pair) = self.take(&mut nodes, Rule::alternatives) {
             let mut inner = self.children(pair);
-            let mut types = Vec::new();
+            let mut types = Vec::with_capacity(1);
             while let Some(pair) = self.next(&mut inner) {
                 match self.ty(pair) {
                     Some(ty) => types.push(ty),

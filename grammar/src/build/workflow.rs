@@ -69,16 +69,15 @@ impl<'s> Build<'s> {
             uses: Vec::new(),
         };
         if let Some(body) = self.body(&mut nodes, Rule::phase_body) {
+            phase.items.reserve_exact(body.into_inner().filter(|pair| is_item(pair.as_rule())).count());
             let mut members = self.members(body, Place::Phase);
             while let Some(member) = self.member(&mut members) {
                 let pair = member.pair;
-                match pair.as_rule() {
-                    Rule::step | Rule::steps | Rule::section | Rule::barrier => {
-                        phase.items.extend(self.item(pair, member.docs));
-                        continue;
-                    }
-                    _ => self.undocumented(member.docs),
+                if is_item(pair.as_rule()) {
+                    phase.items.extend(self.item(pair, member.docs));
+                    continue;
                 }
+                self.undocumented(member.docs);
                 match pair.as_rule() {
                     Rule::condition => phase.conditions.extend(self.condition(pair)),
                     Rule::setting => phase.settings.extend(self.setting(pair, Place::Phase)),
@@ -162,6 +161,7 @@ impl<'s> Build<'s> {
         let mut arguments = Record { span: self.place(nodes.end, nodes.end), entries: Vec::new() };
         if let Some(body) = body {
             arguments.span = self.span(&body);
+            arguments.entries.reserve_exact(body.into_inner().count());
             let mut members = self.members(body, Place::Step);
             while let Some(member) = self.member(&mut members) {
                 self.undocumented(member.docs);
@@ -271,7 +271,7 @@ impl<'s> Build<'s> {
             return None;
         };
         let mut inner = self.children(pair);
-        let mut names = Vec::with_capacity(1);
+        let mut names = Vec::with_capacity(pair.into_inner().count());
         while let Some(pair) = self.next(&mut inner) {
             names.push(self.dotted(&pair));
         }
@@ -300,6 +300,11 @@ impl<'s> Build<'s> {
         }
         Some(Use { span, resource: resource?, record })
     }
+}
+
+/// Whether a member of a phase is one of its items.
+fn is_item(rule: Rule) -> bool {
+    matches!(rule, Rule::step | Rule::steps | Rule::section | Rule::barrier)
 }
 
 /// Where the keyword of a construct stands.
