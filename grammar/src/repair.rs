@@ -52,10 +52,15 @@ impl<'s> Repaired<'s> {
     }
 
     /// Where a range of the parsed text stands in the source.
+    #[inline]
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
-        if let Cow::Borrowed(_) = self.text {
-            return Span::new(start, end);
+        match self.text {
+            Cow::Borrowed(_) => Span::new(start, end),
+            Cow::Owned(_) => self.source_span(start, end),
         }
+    }
+
+    fn source_span(&self, start: usize, end: usize) -> Span {
         // A quote of several bytes was replaced by one of one byte and spaces: whole characters are meant.
         let (mut start, mut end) = (self.source_offset(start), self.source_offset(end));
         while !self.source.is_char_boundary(start) {

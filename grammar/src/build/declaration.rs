@@ -241,6 +241,7 @@ impl<'s> Build<'s> {
     }
 
     /// A word that can never be a name stands where one should.
+    #[cold]
     pub(super) fn reserved(&mut self, span: Span, word: &str) {
         self.report(
             message::unexpected(span, format!("`{word}` is a reserved word"), "cannot be a name")

@@ -209,16 +209,22 @@ impl<'s> Build<'s> {
     }
 
     /// Reports what the grammar lets pass as a name and is none.
+    #[inline]
     fn check_name(&mut self, text: &str, span: Span) {
         if message::is_reserved(text) {
             self.reserved(span, text);
         } else if text.as_bytes().last() == Some(&b'-') {
-            self.report(
-                message::unexpected(span, format!("the name `{text}` ends in `-`"), "not a name")
-                    .help("`-` may only stand between letters, digits and `_`"),
-            );
-            self.damage();
+            self.ends_in_dash(span, text);
         }
+    }
+
+    #[cold]
+    fn ends_in_dash(&mut self, span: Span, name: &str) {
+        self.report(
+            message::unexpected(span, format!("the name `{name}` ends in `-`"), "not a name")
+                .help("`-` may only stand between letters, digits and `_`"),
+        );
+        self.damage();
     }
 
     /// A name where one of another module may stand, `common.sre`: its text holds the dot.
@@ -235,16 +241,19 @@ impl<'s> Build<'s> {
 
     /// The names of a pair of rule `path`.
     fn path(&mut self, pair: &Pair<'_>) -> Path {
-        let dots = pair.as_str().bytes().filter(|byte| *byte == b'.').count();
-        let mut names = Vec::with_capacity(1 + dots);
-        let mut rest = Some((pair.as_str(), pair.start()));
-        while let Some((text, start)) = rest {
-            let (first, after) = first_name(text);
-            let end = start + first.len();
+        let (mut text, mut rest) = first_name(pair.as_str());
+        // Most paths are a single name.
+        let others = rest.map_or(0, |rest| 1 + rest.bytes().filter(|byte| *byte == b'.').count());
+        let mut names = Vec::with_capacity(1 + others);
+        let mut start = pair.start();
+        loop {
+            let end = start + text.len();
             let span = self.place(start, end);
-            self.check_name(first, span);
-            names.push(Name { text: first.into(), span });
-            rest = after.map(|after| (after, end + 1));
+            self.check_name(text, span);
+            names.push(Name { text: text.into(), span });
+            let Some(after) = rest else { break };
+            (text, rest) = first_name(after);
+            start = end + 1;
         }
         Path { names, span: self.span(pair) }
     }
