@@ -73,6 +73,7 @@ impl<'t> Matcher<'t> {
     }
 
     /// The length of the letter of several bytes at an offset, or 0.
+    #[cold]
     fn letter(&self, at: usize) -> usize {
         let character = self.text.get(at..).and_then(|rest| rest.chars().next());
         character.filter(|character| class::is_letter(*character)).map_or(0, char::len_utf8)
@@ -80,6 +81,15 @@ impl<'t> Matcher<'t> {
 
     /// Where what belongs to a name ends, from an offset on.
     fn more_from(&self, mut at: usize) -> usize {
+        while class::is(self.byte_at(at), MORE) {
+            at += 1;
+        }
+        if self.byte_at(at) < 0x80 { at } else { self.more_letters(at) }
+    }
+
+    /// The same, where a character of several bytes stands at the offset.
+    #[cold]
+    fn more_letters(&self, mut at: usize) -> usize {
         loop {
             at += match self.byte_at(at) {
                 byte if class::is(byte, MORE) => 1,
