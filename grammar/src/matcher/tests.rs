@@ -146,6 +146,13 @@ fn what_is_right_needs_no_scan() {
     }
 }
 
+#[test]
+fn what_a_comment_ends_in_means_nothing() {
+    let source = "group g {\n  // in YAML a: |\n    x = 1\n}\n";
+    assert_eq!(crate::scanned(source).errors, []);
+    assert_eq!(crate::unscanned(source), Some(crate::scanned(source)));
+}
+
 /// What matches, but is wrong all the same.
 #[test]
 fn what_only_the_scan_judges() {

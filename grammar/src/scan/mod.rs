@@ -302,7 +302,8 @@ impl Scan<'_> {
         if let Some(first) = self.outer_text() {
             return self.broken_text(first);
         }
-        if matches!(self.last_mark(), b'|' | b'>' | b'-' | b'+') && self.block_text() {
+        // What a comment ends in means nothing.
+        if !self.code_noted && matches!(self.last_mark(), b'|' | b'>' | b'-' | b'+') && self.block_text() {
             return;
         }
         self.note_code_end();
