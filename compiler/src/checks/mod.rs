@@ -295,6 +295,11 @@ fn hide(found: &mut Vec<Diagnostic>) {
     };
     found.retain(|it| it.rule != type_mismatch::RULE.name || !within(it.primary));
     found.retain(|it| it.rule != rollback_missing::RULE.name || !told.contains(&it.primary));
+    // Which of two steps is meant needs no answer where they may not be called the same.
+    let twice = |at: &Location| all.contains(&(name_duplicate::RULE.name, *at));
+    found.retain(|it| {
+        it.rule != type_output_unavailable::RULE.name || !it.labels.iter().any(|(at, _)| twice(at))
+    });
     found.retain(|it| {
         !HIDES.iter().any(|(winner, loser)| *loser == it.rule && all.contains(&(*winner, it.primary)))
     });

@@ -249,6 +249,9 @@ impl<'p> Lowerer<'_, 'p> {
             Some(first) if *first != at && !name.contains('[') => {}
             Some(first) => {
                 let help = match what {
+                    "stage" if name.contains('[') => {
+                        "the index has to differ for each element of the loop, and the elements from each other"
+                    }
                     "stage" => "stages of a loop need an index that tells them apart: `stage deploy[x] = …`",
                     _ => "the elements of the loop have to differ: each gives its name to an approval",
                 };

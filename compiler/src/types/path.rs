@@ -78,23 +78,21 @@ impl<'p> Typer<'_, 'p> {
                 if self.may_be_lost(lost.module, &name.text) {
                     return None;
                 }
+                // Where one kind of thing is asked for, others would not help.
+                let any = !KINDS.contains(&what);
                 let others = (lost.at == 0).then(|| {
+                    let vars = self.vars.iter().filter(move |var| any || is_kind(&var.ty, what));
                     let imports = self.model.names(module).imports.keys().map(|name| name.as_str());
+                    let imports = imports.filter(move |_| any || path.names.len() > 1);
                     let things = ["service", "infra"].into_iter().filter(|it| self.phase_thing(it).is_some());
                     let facts = ["stage", "run"].into_iter().filter(|_| self.in_workflow);
                     let steps = self.steps.iter().map(|info| info.step.name.text.as_str());
-                    self.vars
-                        .iter()
-                        .map(|var| var.name)
-                        .chain(imports)
-                        .chain(things)
-                        .chain(facts)
-                        .chain(steps)
+                    let own = things.chain(facts).chain(steps).filter(move |_| any);
+                    vars.map(|var| var.name).chain(imports).chain(own)
                 });
                 let declared = self.model.declared(lost.module);
                 let kind = |id: &DeclId| kind_name(&self.model.decl(*id).kind);
-                // Where one kind of declaration is asked for, others would not help.
-                let asked = |id: &DeclId| !KINDS.contains(&what) || kind(id) == what;
+                let asked = |id: &DeclId| any || kind(id) == what;
                 let declared = declared.iter().filter(|(_, id)| asked(id)).map(|(name, _)| *name);
                 let known = self.model.candidates(declared.chain(others.into_iter().flatten()));
                 let at = self.at(name.span);
@@ -431,6 +429,11 @@ pub fn service_type(model: &Model<'_>, id: DeclId) -> Ty {
 
 /// What can be asked for by kind.
 const KINDS: [&str; 6] = ["service", "environment", "channel", "group", "resource", "workflow"];
+
+/// Whether a parameter of that type can stand where that kind is asked for.
+fn is_kind(ty: &Ty, what: &str) -> bool {
+    matches!((what, ty), ("channel", Ty::Channel) | ("group", Ty::Group) | ("environment", Ty::Environment))
+}
 
 /// The word that declares it.
 pub fn kind_name(kind: &DeclarationKind) -> &'static str {

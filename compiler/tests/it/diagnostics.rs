@@ -198,6 +198,17 @@ fn an_unknown_artifact_of_a_provider_is_told_the_near_one() {
     insta::assert_snapshot!(rendered(&program, &check(&program)));
 }
 
+#[test]
+fn what_is_asked_for_by_kind_is_looked_for_among_its_kind() {
+    let source = "resource rnu { capacity = 1 }\ngroup rin { members = [] }\n\
+         workflow w(rum: int) {\n  phase p {\n    use stage { permits = 1 }\n    use rvn\n\
+         step rim = shell { script = \"true\" }\n  }\n}\n";
+    let program = single(source);
+    let unknown = check(&program).into_iter().filter(|it| it.rule == "name/unknown");
+    let helps: Vec<_> = unknown.filter_map(|it| it.help).collect();
+    assert_eq!(helps, ["the only resource here is `rnu`", "did you mean `rnu`?"]);
+}
+
 /// What is said at a place besides the main one.
 fn labels(source: &str, rule: &str) -> Vec<String> {
     let program = single(source);

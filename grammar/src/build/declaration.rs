@@ -163,6 +163,16 @@ impl<'s> Build<'s> {
         if name.is_none() && self.headless {
             // Where even the name is missing, that is all there is to say.
             self.errors.truncate(reported);
+        } else if name.is_none() {
+            // What else is wrong with the head is the same mistake: `service: web = …`.
+            let start = (keyword.end as usize).min(self.repaired.source.len());
+            let head =
+                self.repaired.source[start..].find(['{', '\n']).map_or(usize::MAX, |length| start + length);
+            let mut at = 0;
+            self.errors.retain(|error| {
+                at += 1;
+                at <= reported || error.span.start as usize > head
+            });
         }
         let Some((name, kind)) = name.zip(kind) else {
             self.damage();

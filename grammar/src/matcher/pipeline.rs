@@ -63,7 +63,7 @@ impl Matcher<'_> {
     }
 
     fn parallel(&mut self, word: Word<'_>) -> bool {
-        self.keyword(Rule::parallel, word, |matcher| {
+        self.nameless(Rule::parallel, word, |matcher| {
             while matcher.attempt(|matcher| {
                 matcher.blanks();
                 matcher.max() || matcher.word(Rule::all_or_nothing, b"all_or_nothing")

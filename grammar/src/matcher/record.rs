@@ -211,7 +211,7 @@ impl Matcher<'_> {
 
     /// A construct of the shape `KEYWORD { … }`.
     pub(super) fn headless(&mut self, rule: Rule, word: Word<'_>, body: impl Fn(&mut Self) -> bool) -> bool {
-        self.keyword(rule, word, |matcher| {
+        self.nameless(rule, word, |matcher| {
             matcher.head_rest();
             matcher.body(body);
         })

@@ -262,11 +262,39 @@ impl<'t> Matcher<'t> {
         }
     }
 
+    /// The same for a block that never has a name: its brace may stand on the next line, which is reported.
+    fn after_nameless(&mut self) -> bool {
+        let start = self.mark();
+        if self.after() {
+            return true;
+        }
+        self.back(start);
+        self.space();
+        let found = self.byte() == b'{';
+        self.back(start);
+        found
+    }
+
     /// A construct that begins with a keyword, which has been seen: `rest` reads what stands after it.
     pub(super) fn keyword(&mut self, rule: Rule, word: Word<'_>, rest: impl FnOnce(&mut Self)) -> bool {
+        self.begun(rule, word, Self::after, rest)
+    }
+
+    /// The same for one without a name.
+    pub(super) fn nameless(&mut self, rule: Rule, word: Word<'_>, rest: impl FnOnce(&mut Self)) -> bool {
+        self.begun(rule, word, Self::after_nameless, rest)
+    }
+
+    fn begun(
+        &mut self,
+        rule: Rule,
+        word: Word<'_>,
+        after: impl FnOnce(&mut Self) -> bool,
+        rest: impl FnOnce(&mut Self),
+    ) -> bool {
         let node = self.open(rule);
         self.at = word.end;
-        if !self.after() {
+        if !after(self) {
             return self.undo(node);
         }
         rest(self);

@@ -262,6 +262,9 @@ impl Scan<'_> {
             // Parameters may have swallowed the body; then they end before it, and nobody knows where.
             let guess = unclosed.iter().any(|open| self.is_parameters(*open))
                 && self.source[last.at..end].ends_with('}');
+            if guess {
+                self.found.unreliable.push(Span::new(last.at, end));
+            }
             self.report(if guess { error } else { error.replace(fix, at, text) });
         } else {
             self.report(message::unclosed(span, message, "never closed"));

@@ -18,6 +18,43 @@ macro_rules! errors {
 }
 
 errors! {
+    braces_below: r#"
+workflow w {
+  phase p {
+    parallel
+    {
+      step s = shell { script = "true" }
+    }
+    rollback // of what was done
+    {
+      step u = shell { script = "true" }
+    }
+  }
+  parallel
+
+  {
+    phase q { }
+  }
+}
+pipeline r {
+  parallel
+  {
+    stage s = w { }
+  }
+}
+"#;
+    heads: r#"
+service: web = kubernetes {
+  artifact = 1 1
+}
+service "web", = kubernetes { }
+workflow i(a: string {
+  phase p {
+    step s = shell { script = "true" }
+  }
+}
+group g { members = [] }
+"#;
     declarations: r#"
 import
 import "../${x}"
