@@ -375,7 +375,8 @@ impl<'p> Model<'p> {
         let lost = self.index.asked[module.0 as usize].lost.get_or_init(|| {
             let files = self.program.module_files(module);
             let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
-            damaged.flat_map(|(_, file)| names_after(&file.text, &KINDS)).collect()
+            let names = |text: &'p str| names_after(text, &KINDS).into_iter().chain(imported_names(text));
+            damaged.flat_map(|(_, file)| names(&file.text)).collect()
         });
         lost.contains(name) || self.program.is_incomplete(module)
     }
@@ -446,6 +447,12 @@ pub fn names_after<'t>(text: &'t str, words: &[&str]) -> Vec<&'t str> {
             .collect::<Vec<_>>()
     };
     words.iter().flat_map(after).collect()
+}
+
+/// What lines that begin with `import` may bring in, whether they can be read or not.
+fn imported_names(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("import"));
+    lines.flat_map(|line| line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')))
 }
 
 /// The name that a text begins with; may be empty.

@@ -209,6 +209,16 @@ fn what_is_asked_for_by_kind_is_looked_for_among_its_kind() {
     assert_eq!(helps, ["the only resource here is `rnu`", "did you mean `rnu`?"]);
 }
 
+#[test]
+fn an_import_whose_quotes_do_not_close_is_one_report() {
+    for import in ["import \"../common", "import ../common\"", "import '../common", "import \"../common as c"]
+    {
+        let source = format!("{import}\n\npipeline p {{\n  stage s = common.w {{ n = common.n }}\n}}\n");
+        let found = check(&single(&source));
+        assert_eq!(found.len(), 1, "{import}: {found:?}");
+    }
+}
+
 /// What is said at a place besides the main one.
 fn labels(source: &str, rule: &str) -> Vec<String> {
     let program = single(source);

@@ -95,6 +95,12 @@ impl<'s> Build<'s> {
             self.damage();
             return None;
         };
+        // A path whose quotes do not close was made blank, and has been reported.
+        let written = &self.repaired.source[path_span.start as usize..path_span.end as usize];
+        if text.trim().is_empty() && !written.trim_matches(['"', ' ']).is_empty() {
+            self.damage();
+            return None;
+        }
         Some(Import { span, path: text, path_span, alias })
     }
 
