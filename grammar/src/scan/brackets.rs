@@ -269,7 +269,9 @@ impl Scan<'_> {
         } else {
             self.report(message::unclosed(span, message, "never closed"));
         }
-        let line_end = self.line_end(end);
+        // A brace below what is closed here would stand on its line if somebody had closed it.
+        let brace = if self.byte(next) == b'{' { next + 1 } else { end };
+        let line_end = self.line_end(end).max(brace);
         self.found.unreliable.push(Span::new(end, line_end));
         self.found.damaged.extend(unclosed.iter().map(|open| Span::new(open.at, end)));
         if !closing.is_empty() {

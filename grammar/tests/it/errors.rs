@@ -53,6 +53,14 @@ workflow i(a: string {
     step s = shell { script = "true" }
   }
 }
+workflow j(
+  a: string,
+{
+  phase p { }
+}
+pipeline k(a: bool = false {
+  parallel { }
+}
 group g { members = [] }
 "#;
     declarations: r#"
