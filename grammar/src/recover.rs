@@ -404,8 +404,11 @@ fn keywords(place: Place) -> impl Iterator<Item = &'static str> {
 pub(crate) fn similar<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let lower = word.to_lowercase();
     let limit = if word.chars().count() < 5 { 1 } else { 2 };
+    let length = lower.chars().count();
     known
         .into_iter()
+        // A difference in length is a distance.
+        .filter(|known| known.chars().count().abs_diff(length) <= limit)
         .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
