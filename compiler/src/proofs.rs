@@ -73,7 +73,8 @@ pub fn proofs(program: &Program, clock: &dyn Fn() -> Duration) -> Vec<PipelinePr
         }
         let Some(lowered) = lower_open(&model, id, &mut budget, &mut Vec::new()) else { continue };
         let before = clock();
-        let proofs = all_or_nothing_violated::proofs(&lowered.plan, &|| Domains::of(&model, id));
+        let proofs =
+            all_or_nothing_violated::proofs(&lowered.plan, &|| Domains::of(&model, id), &mut budget.proofs);
         let took = clock().saturating_sub(before);
         let promise = |proof: &Proof| PromiseProof {
             at: lowered.origins.items[proof.item.index()],

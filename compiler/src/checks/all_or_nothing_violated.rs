@@ -13,8 +13,8 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::types::steps_of;
 use lockstep_plan::proof::{
-    Counterexample, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words, may_be_passed_over,
-    prove,
+    Counterexample, Effort, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words,
+    may_be_passed_over, prove,
 };
 use lockstep_plan::{
     BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Position, StageOutcome, StepId, Undo, Verdict,
@@ -33,8 +33,8 @@ pub const RULE: Rule = Rule {
 const MOST_NAMES: usize = 3;
 
 /// Proves the promise of every group.
-pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
-    for proof in proofs(&judged.lowered.plan, &|| Domains::of(judged.model, judged.pipeline)) {
+pub fn check(judged: &Judged<'_, '_>, effort: &mut Effort, sink: &mut Vec<Diagnostic>) {
+    for proof in proofs(&judged.lowered.plan, &|| Domains::of(judged.model, judged.pipeline), effort) {
         if judged.is_damaged(proof.item) {
             continue;
         }
@@ -47,9 +47,9 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 }
 
 /// What is known of the promises of a plan, of whose parameters that is known: asked where conditions matter.
-pub fn proofs(plan: &Plan, domains: &dyn Fn() -> Domains) -> Vec<Proof> {
+pub fn proofs(plan: &Plan, domains: &dyn Fn() -> Domains, effort: &mut Effort) -> Vec<Proof> {
     let ask: &Worlds<'_> = &|open| Some(world(plan, &domains(), open));
-    prove(plan, ask)
+    prove(plan, ask, effort)
 }
 
 fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Diagnostic {

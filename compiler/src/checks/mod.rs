@@ -65,6 +65,7 @@ use crate::rules::Rule;
 use crate::types::{self, Used};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::DeclarationKind;
+use lockstep_plan::proof::Effort;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -233,7 +234,7 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
         }
         let mut own = Vec::new();
         if let Some(lowered) = lower_open(model, id, budget, &mut own) {
-            judge(model, id, &lowered, &before, &mut own);
+            judge(model, id, &lowered, &before, &mut budget.proofs, &mut own);
         }
         for it in own {
             // What pipelines share is said once; the places in the story of a broken promise all count.
@@ -250,12 +251,13 @@ fn plans(model: &Model<'_>, module: ModuleId, budget: &mut Budget) -> Vec<Diagno
     found
 }
 
-/// Runs the checks of one plan.
+/// Runs the checks of one plan; its proofs take no more than that effort.
 pub fn judge(
     model: &Model<'_>,
     pipeline: DeclId,
     lowered: &Lowered,
     told: &Told,
+    effort: &mut Effort,
     sink: &mut Vec<Diagnostic>,
 ) {
     let judged = Judged::new(model, pipeline, lowered, told);
@@ -265,7 +267,7 @@ pub fn judge(
     }
     // A group that cannot even go well has nothing to promise.
     if sink[known..].iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
-        all_or_nothing_violated::check(&judged, sink);
+        all_or_nothing_violated::check(&judged, effort, sink);
     }
 }
 

@@ -49,7 +49,7 @@ impl<'p> Lowerer<'_, 'p> {
     /// How much has been made up to now.
     pub(super) fn extent(&self) -> Extent {
         let (steps, places, scopes) = (self.plan.steps.len(), self.plan.places.len(), self.plan.scopes.len());
-        Extent { steps, places, scopes, reports: self.sink.len(), left: self.budget.0 }
+        Extent { steps, places, scopes, reports: self.sink.len(), left: self.budget.plans }
     }
 
     /// Remembers what was made of a workflow for a stage since then, unless it depends on the stage, or there was something to

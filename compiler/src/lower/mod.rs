@@ -20,6 +20,7 @@ use crate::model::{DeclId, Model};
 use crate::program::{FileId, ModuleId, Program};
 use foldhash::HashMap;
 use lockstep_grammar::ast::DeclarationKind;
+use lockstep_plan::proof::Effort;
 use lockstep_plan::{
     BarrierId, BarrierKind, ConditionId, Expr, ItemId, Plan, ServiceId, TargetId, TemplateId, Value,
 };
@@ -114,7 +115,7 @@ pub fn lower_for(
     let Lowerer { plan, origins, mut sink, .. } = lowerer;
     let mut lowered = Lowered { plan, origins };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
-        checks::judge(&model, id, &lowered, &checks::Told::default(), &mut sink);
+        checks::judge(&model, id, &lowered, &checks::Told::default(), &mut budget.proofs, &mut sink);
         undoing::check(&lowered, &mut sink);
     }
     checks::finish(program, &mut sink);
@@ -222,33 +223,42 @@ pub struct Lowerer<'a, 'p> {
 /// What the plans of a program may come to, in steps, barriers, arguments and the like: loops and texts that double
 /// themselves make very much of a small source.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget(usize);
+pub struct Budget {
+    plans: usize,
+    /// What the proofs of promises may cost.
+    pub proofs: Effort,
+}
 
 impl Budget {
     /// So much for every program, and more for a large one: the work stays in proportion to the source.
     pub fn of(program: &Program) -> Self {
         const LEAST: usize = 500_000;
         const EACH_BYTE: usize = 4;
+        const EVENTS: usize = 96_000;
+        const BYTES_OF_AN_EVENT: usize = 4;
         let bytes: usize = program.files().map(|(_, file)| file.text.len()).sum();
-        Budget(LEAST + EACH_BYTE * bytes)
+        let proofs = Effort::new(EVENTS + bytes / BYTES_OF_AN_EVENT);
+        Budget { plans: LEAST + EACH_BYTE * bytes, proofs }
     }
 
     /// As much for one pipeline that somebody asks for by name, which may well be large: hundreds of thousands of steps.
     pub fn of_one(program: &Program) -> Self {
         const LEAST: usize = 10_000_000;
-        Budget(LEAST.max(Budget::of(program).0))
+        let usual = Budget::of(program);
+        Budget { plans: LEAST.max(usual.plans), ..usual }
     }
 
     /// The share that a module of so many bytes may take without asking what others took.
     pub fn share(self, bytes: usize) -> Self {
         const LEAST: usize = 4_000;
         const EACH_BYTE: usize = 16;
-        Budget(self.0.min(LEAST + EACH_BYTE * bytes))
+        const EVENTS: usize = 2_000;
+        Budget { plans: self.plans.min(LEAST + EACH_BYTE * bytes), proofs: self.proofs.at_most(EVENTS) }
     }
 
     /// Whether no more may be done.
     pub fn is_spent(self) -> bool {
-        self.0 == 0
+        self.plans == 0 || self.proofs.is_spent()
     }
 }
 
@@ -284,14 +294,14 @@ impl<'a, 'p> Lowerer<'a, 'p> {
 
     /// Takes some of the budget; what is cut off is reported where the stage at hand stands.
     fn charge(&mut self, work: usize) {
-        if work >= self.budget.0 && self.cut.is_none() {
+        if work >= self.budget.plans && self.cut.is_none() {
             self.cut = self.origins.stages.last().copied().or(self.origins.items.last().copied());
         }
-        self.budget.0 = self.budget.0.saturating_sub(work);
+        self.budget.plans = self.budget.plans.saturating_sub(work);
     }
 
     /// Whether no more may be done.
     fn is_spent(&self) -> bool {
-        self.budget.0 == 0
+        self.budget.plans == 0
     }
 }

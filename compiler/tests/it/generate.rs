@@ -276,6 +276,26 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                     "pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{given}}}\nstage b = v {{\n{given}}} }} }}\n"
                 )
         }),
+        ("promise_under_conditions", {
+            let params = many(half / 8, |n| format!("a{n}: bool\n"));
+            let count = params.lines().count();
+            let given: String = (0..count).map(|n| format!("a{n}\n")).collect();
+            let steps: String = (0..count)
+                .map(|n| {
+                    format!(
+                        "step l{n} = shell {{ script = \"x\" }}\nstep c{n} = shell {{ skip if a{n} && l{n}.stdout == \"v\", script = \"x\", changes = true, undone_by = u{n} }}\n"
+                    )
+                })
+                .collect();
+            let undo: String = (0..count)
+                .map(|n| {
+                    format!("step u{n} = shell {{ skip if a{n} && default(l{n}.stdout, \"\") == \"v\", script = \"x\" }}\n")
+                })
+                .collect();
+            format!(
+                "workflow w(\n{params}) {{ phase p {{\n{steps}barrier b {{ timeout = 9h }}\nstep z = shell {{ script = \"x\" }}\nrollback {{\n{undo}}} }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
+            )
+        }),
         ("comparisons_and_circles", {
             let one = |name: &str, turned: bool| {
                 let mut lines: Vec<String> =

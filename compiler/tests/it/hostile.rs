@@ -5,6 +5,7 @@ use crate::support::{rules_of, single};
 use lockstep_compiler::{Diagnostic, Severity, check, lower};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Enough for a hundred names of each kind; `cargo bench` takes thirty times as much.
 const SIZE: usize = 2 * 1024;
@@ -39,6 +40,58 @@ fn what_expands_without_end_is_told_and_not_looked_at() {
             assert!(told(&refused).contains(&Severity::Error), "{name}");
         }
     }
+}
+
+/// As many branches as that, each with a rollback that asks what its own step put out.
+fn asking(branches: usize) -> String {
+    let targets: String =
+        (0..branches).map(|n| format!("  infrastructure i{n} = local {{ root = \"i{n}\" }}\n")).collect();
+    format!(
+        "environment e {{\n  kind = non_production\n{targets}}}\n{}",
+        r#"service s = local { artifact = other { path = "s" } }
+workflow w(service: service<local>, infra: infrastructure<local>) {
+  phase p {
+    step deploy = local.deploy {}
+    step look = shell { script = "which schema?" }
+    barrier ready { timeout = 9h }
+    step old_way = shell { only if look.stdout == "v1", script = "t", changes = true, undone_by = undo_old }
+    step new_way = shell { skip if look.stdout == "v1", script = "t", changes = true, undone_by = undo_new }
+    rollback {
+      step undo_new = shell { skip if default(look.stdout, "") == "v1", script = "t" }
+      step undo_old = shell { only if default(look.stdout, "") == "v1", script = "t" }
+      step undo = local.rollback {}
+    }
+  }
+}
+pipeline q {
+  parallel all_or_nothing {
+    for i in e.* {
+      stage w[i] = w { service = s, infra = i }
+    }
+  }
+}
+"#
+    )
+}
+
+#[test]
+fn a_promise_that_hangs_on_very_many_answers_is_not_looked_at_without_end() {
+    let covered = |source: &str| -> u64 {
+        let proofs = lockstep_compiler::proofs(&single(source), &|| Duration::ZERO);
+        proofs.iter().flat_map(|it| &it.promises).map(|it| it.coverage.worlds + it.coverage.replays).sum()
+    };
+    assert_eq!(rules_of(&asking(50)), Vec::<&str>::new());
+    let large = asking(400);
+    let found = check(&single(&large));
+    let messages: Vec<&str> = found.iter().map(|it| it.message.as_str()).collect();
+    assert!(messages.len() == 1 && messages[0].starts_with("it could not be proved"), "{messages:?}");
+    // The worlds of fifty branches would be as many for each fifty of them.
+    let (few, many) = (covered(&asking(50)), covered(&large));
+    assert!(many < 8 * few, "{few} and {many}");
+    // All the groups of a source share what may be done.
+    let pipeline = &large[large.find("pipeline q").expect("it is there")..];
+    let twice = large.clone() + &pipeline.replace("pipeline q", "pipeline r");
+    assert!(covered(&twice) < many + few, "{} and {many}", covered(&twice));
 }
 
 /// Services that read each other, each through an expression as deep as one may be.

@@ -13,11 +13,13 @@
 //! | `candidates` | the decision procedure, with its argument |
 //! | `worlds` | open conditions: what they come to together |
 //! | `replay` | playing a counterexample on the machine |
+//! | `effort` | how much may be done |
 //! | `exceptions` | what rules may leave changed, in any pipeline |
 
 mod candidates;
 mod causes;
 mod course;
+mod effort;
 mod exceptions;
 mod group;
 mod replay;
@@ -26,6 +28,7 @@ mod worlds;
 
 pub(crate) use course::limits;
 pub use course::{Fault, may_be_passed_over};
+pub use effort::Effort;
 pub use exceptions::{Exception, exceptions};
 pub use standing::{Standing, is_mixed, is_undone, standing};
 pub use worlds::{Known, Staged, World, Worlds};
@@ -47,6 +50,8 @@ use worlds::{nearest, of_undoing, open_conditions, pairs};
 const MOST_REPLAYS: usize = 512;
 /// After so many that a rehearsal cannot show no better one is looked for.
 const MOST_SPARES: usize = 32;
+/// What showing a counterexample takes, for each step.
+const EVENTS_OF_A_REHEARSAL: usize = 8;
 /// More worlds than this are not looked at for all branches at once.
 const MOST_AT_ONCE: usize = 256;
 /// More worlds than this are not looked at for one group.
@@ -131,13 +136,13 @@ pub struct Proof {
     pub coverage: Coverage,
 }
 
-/// Looks at every `all_or_nothing` group of a plan.
-pub fn prove(plan: &Plan, worlds: &Worlds<'_>) -> Vec<Proof> {
+/// Looks at every `all_or_nothing` group of a plan. What would take more work than is left could not be proved.
+pub fn prove(plan: &Plan, worlds: &Worlds<'_>, effort: &mut Effort) -> Vec<Proof> {
     let items = plan.items.iter().enumerate().filter(|(_, item)| item.promises());
-    items.map(|(index, _)| prove_group(plan, ItemId(index as u32), worlds)).collect()
+    items.map(|(index, _)| prove_group(plan, ItemId(index as u32), worlds, effort)).collect()
 }
 
-fn prove_group(plan: &Plan, item: ItemId, open_worlds: &Worlds<'_>) -> Proof {
+fn prove_group(plan: &Plan, item: ItemId, open_worlds: &Worlds<'_>, effort: &mut Effort) -> Proof {
     // First with every condition open: that allows more executions than there are.
     let decided = causes::decided(plan);
     let group = Group::new(plan, item, Truth::new(plan, worlds::known(&plan.conditions), &decided));
@@ -154,9 +159,10 @@ fn prove_group(plan: &Plan, item: ItemId, open_worlds: &Worlds<'_>) -> Proof {
         open.extend(later.flat_map(|item| open_conditions(plan, ItemId(item as u32))));
     }
     let promise = if open.is_empty() {
-        try_out(plan, &group, &found, &mut coverage)
+        try_out(plan, &group, &found, &mut coverage, effort)
     } else if let Some(world) = open_worlds(&open) {
-        let mut search = Search { plan, item, open: &open, decided: &decided, coverage, left: MOST_AT_ONCE };
+        let mut search =
+            Search { plan, item, open: &open, decided: &decided, coverage, left: MOST_AT_ONCE, effort };
         let mut promise = search.look(&*world, Focus::All);
         if promise.is_none() {
             search.left = MOST_WORLDS;
@@ -184,6 +190,7 @@ struct Search<'a> {
     coverage: Coverage,
     /// How many more worlds may be looked at.
     left: usize,
+    effort: &'a mut Effort,
 }
 
 impl<'a> Search<'a> {
@@ -204,14 +211,13 @@ impl<'a> Search<'a> {
         }
         // All that the suspicion hangs on is known.
         let full = world.complete();
-        self.left = self.left.checked_sub(1)?;
-        self.coverage.worlds += 1;
+        self.one_more()?;
         let truth = Truth::new(self.plan, full.known().to_vec(), self.decided);
         let staged = of_undoing(self.plan, self.item).into_iter().filter(|it| self.open.contains(it));
         let staged = staged.filter_map(|condition| Some((condition, full.staged(condition)?)));
         let group = Group::new(self.plan, self.item, truth.with(staged.collect()));
         let found = self.candidates(&group, focus);
-        let tried = try_out(self.plan, &group, &found, &mut self.coverage);
+        let tried = try_out(self.plan, &group, &found, &mut self.coverage, self.effort);
         if matches!(tried, Promise::Broken(_)) {
             return Some(tried);
         }
@@ -235,13 +241,21 @@ impl<'a> Search<'a> {
     }
 
     fn group(&mut self, world: &dyn World) -> Option<Group<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        self.coverage.worlds += 1;
+        self.one_more()?;
         Some(Group::new(self.plan, self.item, Truth::new(self.plan, world.known().to_vec(), self.decided)))
+    }
+
+    /// One more world is looked at, if it may be.
+    fn one_more(&mut self) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        self.effort.take(effort::once(self.plan))?;
+        self.coverage.worlds += 1;
+        Some(())
     }
 
     fn candidates(&mut self, group: &Group<'_>, focus: Focus) -> candidates::Found {
         let found = candidates(group, focus);
+        self.effort.take(found.checked as usize / 16);
         self.coverage.checked += found.checked;
         found
     }
@@ -253,7 +267,13 @@ fn split(world: &dyn World, conditions: &[ConditionId]) -> Option<Vec<Box<dyn Wo
 }
 
 /// Tries candidates on the machine, shortest first. One that a rehearsal can show goes before those that it cannot.
-fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: &mut Coverage) -> Promise {
+fn try_out(
+    plan: &Plan,
+    group: &Group<'_>,
+    found: &candidates::Found,
+    coverage: &mut Coverage,
+    effort: &mut Effort,
+) -> Promise {
     let mut bare: Option<(Option<ConditionId>, Plan)> = None;
     let mut unsure: Option<&Candidate> = None;
     let (mut late, mut taken_back): (Option<&Candidate>, bool) = (None, false);
@@ -264,6 +284,7 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
     for candidate in &found.candidates {
         let undecidable = undecidable(candidate);
         if bare.as_ref().is_none_or(|(of, _)| *of != undecidable) {
+            effort.take(effort::once(plan));
             let plan = skeleton(plan, &group.truth, undecidable);
             messages = replay::messages(&plan);
             bare = Some((undecidable, plan));
@@ -285,7 +306,7 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
             assignments.iter().flat_map(|branches| messages.iter().map(move |message| (branches, message)))
         {
             let orders = orders(group, candidate);
-            if replays >= MOST_REPLAYS || spares >= MOST_SPARES {
+            if replays >= MOST_REPLAYS || spares >= MOST_SPARES || effort.is_spent() {
                 return match spare {
                     Some(found) => Promise::Broken(Box::new(found)),
                     None => suspect(unsure.unwrap_or(candidate)),
@@ -294,9 +315,11 @@ fn try_out(plan: &Plan, group: &Group<'_>, found: &candidates::Found, coverage: 
             for last in orders {
                 replays += 1;
                 coverage.replays += 1;
-                let run = replay(bare, group, candidate, branches, (message, *last));
+                let run = replay(bare, group, candidate, branches, (message, *last), effort);
                 let Some(run) = run else { continue };
                 if is_mixed(bare, &run.state, group.item) && !run.tells_of_silent(group, branches) {
+                    // It is rehearsed as well.
+                    effort.take(EVENTS_OF_A_REHEARSAL * effort::once(bare));
                     let found = counterexample(bare, group, candidate, branches, run);
                     if found.shown == Shown::Plainly {
                         return Promise::Broken(Box::new(found));

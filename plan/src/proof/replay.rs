@@ -7,6 +7,7 @@
 
 use super::candidates::Candidate;
 use super::course::{Fault, Truth, What, may_be_passed_over};
+use super::effort::{self, Effort};
 use super::group::Group;
 use super::worlds::Known;
 use crate::machine::{
@@ -162,8 +163,23 @@ pub(super) fn replay<'a>(
     candidate: &Candidate,
     branches: &[usize],
     (message, last): (&'a str, Last),
+    effort: &mut Effort,
 ) -> Option<Replay<'a>> {
     let mut replay = Replay::begin(plan, message);
+    let most = replay.left;
+    let played = play(&mut replay, group, candidate, branches, last);
+    effort.take(effort::once(plan) / 4 + most - replay.left);
+    played.filter(|()| replay.state.is_finished()).map(|()| replay)
+}
+
+fn play(
+    replay: &mut Replay<'_>,
+    group: &Group<'_>,
+    candidate: &Candidate,
+    branches: &[usize],
+    last: Last,
+) -> Option<()> {
+    let plan = replay.plan;
     let goal = |branch: usize, at: usize| Goal {
         branch: branch as u32,
         place: group.branches[branch].1.elements.get(at).map(|it| (it.part, it.at)),
@@ -209,7 +225,7 @@ pub(super) fn replay<'a>(
         }
     }
     replay.finish();
-    replay.state.is_finished().then_some(replay)
+    Some(())
 }
 
 impl<'a> Replay<'a> {

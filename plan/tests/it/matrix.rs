@@ -6,7 +6,7 @@
 use crate::explore::{Adversary, World};
 use crate::generate::{any_spec, asks_what_has_run, decided, may_fail, open_conditions, spec, worlds};
 use lockstep_plan::machine::StepStatus;
-use lockstep_plan::proof::{self, Promise, prove};
+use lockstep_plan::proof::{self, Effort, Promise, prove};
 use lockstep_plan::*;
 use proptest::prelude::{Strategy, any, prop};
 use proptest::strategy::ValueTree;
@@ -287,7 +287,7 @@ fn proved(plan: &Plan) -> Promise {
     let listed = |_: &[ConditionId]| -> Option<Box<dyn proof::World>> {
         Some(Box::new(crate::generate::Listed::all(plan)))
     };
-    prove(plan, &listed).remove(0).promise
+    prove(plan, &listed, &mut Effort::new(usize::MAX)).remove(0).promise
 }
 
 /// How one failure, or one wait that runs out, breaks the promise, when every event is tried in every order; nothing if it

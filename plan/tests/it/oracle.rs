@@ -8,7 +8,7 @@
 use crate::explore::{Adversary, World};
 use crate::generate::{Listed, Spec, decided, open_conditions, spec, worlds};
 use lockstep_plan::machine::{State, StepStatus};
-use lockstep_plan::proof::{self, Promise, is_mixed, prove};
+use lockstep_plan::proof::{self, Effort, Promise, is_mixed, prove};
 use lockstep_plan::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -178,7 +178,7 @@ fn judge(spec: &Spec, tally: &mut Tally) -> Result<(), TestCaseError> {
         return Ok(());
     };
     let all = |_: &[ConditionId]| -> Option<Box<dyn proof::World>> { Some(Box::new(Listed::all(&plan))) };
-    let proofs = prove(&plan, &all);
+    let proofs = prove(&plan, &all, &mut Effort::new(usize::MAX));
     prop_assert_eq!(proofs.len(), 1);
     if !forced && matches!(proofs[0].promise, Promise::Broken(_)) {
         // It may take more at once than force has tried: waits that run out one after another, and then a failure.
@@ -194,6 +194,14 @@ fn judge(spec: &Spec, tally: &mut Tally) -> Result<(), TestCaseError> {
         let (kept, broken) = tally.features.entry(feature).or_default();
         *(if forced { broken } else { kept }) += 1;
     }
+    // With little to spend it may give up, but says nothing else.
+    let hasty = prove(&plan, &all, &mut Effort::new(200)).remove(0).promise;
+    let agrees = match (&hasty, &proofs[0].promise) {
+        (Promise::Kept, sure) => *sure == Promise::Kept,
+        (Promise::Broken(_), sure) => matches!(sure, Promise::Broken(_)),
+        (Promise::Unproved(_), _) => true,
+    };
+    prop_assert!(agrees, "in haste {:?}", hasty);
     match &proofs[0].promise {
         Promise::Kept => {
             tally.kept += 1;

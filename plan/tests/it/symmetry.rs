@@ -1,7 +1,7 @@
 //! Stages whose undoing asks how they failed are alike for the proof where that comes to the same in all of them.
 
 use crate::build::{Builder, Shape};
-use lockstep_plan::proof::{self, Fault, Promise, Proof, prove};
+use lockstep_plan::proof::{self, Effort, Fault, Promise, Proof, prove};
 use lockstep_plan::*;
 
 const PROMISE: Shape = Shape { max: None, promise: true };
@@ -40,7 +40,7 @@ fn proved(plan: &Plan) -> Proof {
     }
     let asks = || plan.conditions.iter().cloned().map(proof::Known::Asks).collect();
     let world = |_: &[ConditionId]| -> Option<Box<dyn proof::World>> { Some(Box::new(Nothing(asks()))) };
-    prove(plan, &world).remove(0)
+    prove(plan, &world, &mut Effort::new(usize::MAX)).remove(0)
 }
 
 #[test]
