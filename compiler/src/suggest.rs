@@ -9,6 +9,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     closest(name, candidates.into_iter().filter(|candidate| may_be_near(candidate)))
 }
 
+/// Whether one of the given names is a slip of this one, which explains why it seems to be missing.
+pub fn slipped<'a>(name: &str, given: impl IntoIterator<Item = &'a str>) -> bool {
+    given.into_iter().any(|given| nearest(given, [name]).is_some())
+}
+
 /// How many letters a slip changes at most.
 fn limit(name: &str) -> usize {
     match name.chars().count() {

@@ -6,6 +6,7 @@ use crate::checks;
 use crate::diagnostic::Diagnostic;
 use crate::model::{DeclId, Model, names_after, names_before_colon};
 use crate::program::ModuleId;
+use crate::suggest;
 use lockstep_grammar::ast::{
     Construct, Declaration, DeclarationKind, Environment, Expr, ExprKind, Params, Path, Provider, Record,
     Setting, Type,
@@ -117,7 +118,12 @@ impl<'p> Typer<'_, 'p> {
     fn artifact(&mut self, id: DeclId, value: &'p Construct, what: What<'_>) {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
-            if !accepted.is_empty() && !self.model.program.is_damaged(self.file, value.record.span) {
+            let given = value.record.entries.iter().map(|entry| entry.name.text.as_str());
+            let slipped = suggest::slipped("artifact", given);
+            if !accepted.is_empty()
+                && !slipped
+                && !self.model.program.is_damaged(self.file, value.record.span)
+            {
                 let at = self.at(value.path.span);
                 self.sink.push(checks::type_argument_missing::artifact(at, &what.to_string(), &accepted));
             }
@@ -294,10 +300,7 @@ impl<'p> Typer<'_, 'p> {
             .filter(|(name, _, needed)| {
                 *needed && !record.entries.iter().any(|entry| entry.name.text == *name)
             })
-            // A slip in a name explains why the setting seems to be missing.
-            .filter(|(name, ..)| {
-                !unknown.iter().any(|given| crate::suggest::nearest(given, [*name]).is_some())
-            })
+            .filter(|(name, ..)| !suggest::slipped(name, unknown.iter().copied()))
             .map(|(name, _, _)| *name)
             .collect();
         if !missing.is_empty() && !self.model.program.is_damaged(self.file, record.span) {

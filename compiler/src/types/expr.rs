@@ -552,14 +552,9 @@ impl<'a, 'p> Typer<'a, 'p> {
             self.expect(&entry.value, &info.ty, &because);
             checks::type_not_allowed_value::literal(self.model, self.file, &entry.value, info, self.sink);
         }
-        // A slip in a name explains why the argument seems to be missing.
         let model = self.model;
         let slipped = |name: &str| {
-            !unknown.is_empty()
-                && model
-                    .candidates(unknown.iter().copied())
-                    .into_iter()
-                    .any(|given| suggest::nearest(given, [name]).is_some())
+            !unknown.is_empty() && suggest::slipped(name, model.candidates(unknown.iter().copied()))
         };
         let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
         let missing: Vec<&ParamInfo<'_>> = infos

@@ -4,6 +4,7 @@ use super::Ty;
 use super::expr::{Typer, What};
 use crate::checks;
 use crate::model::{self, DeclId};
+use crate::suggest;
 use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
 use std::slice;
 
@@ -108,8 +109,10 @@ impl<'p> Typer<'_, 'p> {
         }
         let given: Vec<_> =
             record.entries.iter().filter(|entry| choices.contains(&entry.name.text.as_str())).collect();
+        let names = record.entries.iter().map(|entry| entry.name.text.as_str());
+        let slipped = || choices.iter().any(|choice| suggest::slipped(choice, names.clone()));
         match given.as_slice() {
-            [] if self.model.program.is_damaged(self.file, record.span) => {}
+            [] if self.model.program.is_damaged(self.file, record.span) || slipped() => {}
             [] => {
                 let at = self.at(owner);
                 self.sink.push(checks::type_argument_missing::one_of(at, &what.to_string(), &choices));
