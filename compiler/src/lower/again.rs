@@ -239,19 +239,8 @@ impl Copied<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Budget, lower_with};
+    use super::super::{Budget, lower_with, of_text};
     use crate::model::Model;
-    use crate::program::{Loader, Program};
-    use std::io;
-    use std::path::{Path, PathBuf};
-
-    struct Text(&'static str);
-
-    impl Loader for Text {
-        fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
-            Ok(vec![(dir.join("main.lockstep"), self.0.to_owned())])
-        }
-    }
 
     const SOURCE: &str = r#"
 group sre { members = ["ada"] }
@@ -329,9 +318,7 @@ pipeline release(version: string, quick: bool = true) {
 
     #[test]
     fn a_copy_is_what_would_have_been_made() {
-        let program = Program::load(&Text(SOURCE), &["m".into()]).expect("it is there");
-        let errors: Vec<_> = program.files().flat_map(|(_, file)| file.parse.errors.clone()).collect();
-        assert_eq!(errors, []);
+        let program = of_text::program(SOURCE);
         let model = Model::new(&program);
         let pipeline = model.declarations().find(|id| model.name(*id) == "release").expect("a pipeline");
         let lower = |copies: bool| {

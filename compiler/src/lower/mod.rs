@@ -4,6 +4,8 @@ mod again;
 mod arguments;
 mod expr;
 mod matching;
+#[cfg(test)]
+mod of_text;
 mod pipeline;
 mod stage;
 mod step;

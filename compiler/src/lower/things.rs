@@ -563,26 +563,14 @@ pub fn short_name(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Budget, lower_open};
+    use super::super::{Budget, lower_open, of_text};
     use crate::model::Model;
-    use crate::program::{Loader, Program};
     use lockstep_plan::{Expr, Value};
-    use std::io;
-    use std::path::{Path, PathBuf};
-
-    struct Text(&'static str);
-
-    impl Loader for Text {
-        fn read_module(&self, dir: &Path) -> io::Result<Vec<(PathBuf, String)>> {
-            Ok(vec![(dir.join("main.lockstep"), self.0.to_owned())])
-        }
-    }
 
     #[test]
     fn settings_that_a_plan_for_checking_does_without_are_read_all_the_same() {
-        let program = Program::load(
-            &Text(
-                r#"
+        let program = of_text::program(
+            r#"
 service shop(tier: string = "gold") = kubernetes {
   artifact  = docker_image { image = "shop-${tier}" }
   manifests = ["${tier}.yaml", "other.yaml"]
@@ -603,10 +591,7 @@ pipeline release() {
   stage one = deploy { service = shop, infra = test.here }
 }
 "#,
-            ),
-            &["m".into()],
-        )
-        .expect("it is there");
+        );
         let model = Model::new(&program);
         let pipeline = model.declarations().find(|id| model.name(*id) == "release").expect("a pipeline");
         let (mut budget, mut found) = (Budget::of(&program), Vec::new());
