@@ -193,7 +193,7 @@ pub struct Lowerer<'a, 'p> {
     root: ModuleId,
     conditions: HashMap<Expr, ConditionId>,
     targets: HashMap<(DeclId, usize), TargetId>,
-    /// For each target its environment, and the how manieth target of that it is.
+    /// For each target its environment, and which of its targets it is, by index.
     environments: Vec<(DeclId, usize)>,
     services: HashMap<(DeclId, Vec<Expr>), ServiceId>,
     /// For each service what its parameters mean.
