@@ -378,16 +378,24 @@ impl Program {
 
     /// Whether something in that range was not understood, so that what is missing there may be a consequence.
     pub(crate) fn is_damaged(&self, id: FileId, span: Span) -> bool {
-        // In source order, so that all before the range can be passed over.
-        let damaged = &self.file(id).parse.damaged;
-        let first = damaged.partition_point(|it| it.start < span.start);
-        damaged[first..].iter().take_while(|it| it.start <= span.end).any(|it| it.end <= span.end)
+        any_within(&self.file(id).parse.damaged, span)
+    }
+
+    /// Whether more than the value of an entry was not understood in that range.
+    pub(crate) fn is_broken(&self, id: FileId, span: Span) -> bool {
+        any_within(&self.file(id).parse.broken, span)
     }
 
     /// The text at that place.
     pub(crate) fn text(&self, id: FileId, span: Span) -> &str {
         self.file(id).text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
+}
+
+/// Whether one of these, which are in source order, lies within that one.
+fn any_within(spans: &[Span], span: Span) -> bool {
+    let first = spans.partition_point(|it| it.start < span.start);
+    spans[first..].iter().take_while(|it| it.start <= span.end).any(|it| it.end <= span.end)
 }
 
 /// Whether a file of that name belongs to its directory's module.

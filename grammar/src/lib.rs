@@ -41,6 +41,8 @@ pub struct Parse {
     /// source order: what is missing there may only have been misunderstood. A declaration without its braces has
     /// an empty span where they should be.
     pub damaged: Vec<Span>,
+    /// Those of them in which more is missing than the value of an entry, which leaves everything around it as it was.
+    pub broken: Vec<Span>,
 }
 
 impl Parse {

@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
 /// Looks at every step that changes something.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, _, workflow) in walk::workflows(model) {
-        if model.program.is_damaged(file, workflow.body) {
+        if model.program.is_broken(file, workflow.body) {
             continue;
         }
         for phase in &workflow.phases {
@@ -33,7 +33,8 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                     Some(name) => named(name, phase, block),
                     None => derived(model, file, provider, signature, block),
                 };
-                if !is_open(step, signature) || covered {
+                let damaged = || model.program.is_damaged(file, step.arguments.span);
+                if !is_open(step, signature) || covered || damaged() {
                     continue;
                 }
                 let name = &step.name.text;

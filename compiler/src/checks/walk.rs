@@ -102,7 +102,7 @@ pub fn covered<'p>(model: &Model<'p>) -> Vec<Covered<'p>> {
     };
     let mut all = Vec::new();
     for (file, _, workflow) in workflows(model) {
-        if model.program.is_damaged(file, workflow.body) {
+        if model.program.is_broken(file, workflow.body) {
             continue;
         }
         if !workflow.failures.is_empty() {

@@ -42,6 +42,8 @@ pub(crate) struct Build<'s> {
     pub errors: Vec<SyntaxError>,
     pub comments: Vec<Comment>,
     pub damaged: Vec<Span>,
+    /// Brackets in which a value was left out.
+    valueless: Vec<Span>,
     /// The brackets that are being read: what is left out now is missing there.
     scope: Span,
     depth: u32,
@@ -75,6 +77,7 @@ impl<'s> Build<'s> {
             errors: Vec::new(),
             comments: Vec::new(),
             damaged: Vec::new(),
+            valueless: Vec::new(),
             scope: repaired.span(0, repaired.text.len()),
             depth: 0,
             mute: None,
@@ -118,11 +121,14 @@ impl<'s> Build<'s> {
     pub fn finish(mut self) -> Parse {
         let docs = std::mem::take(&mut self.pending);
         self.undocumented(docs);
-        let Build { file, errors, mut comments, mut damaged, .. } = self;
+        let Build { file, errors, mut comments, damaged: mut broken, valueless, .. } = self;
         comments.sort_by_key(|comment| comment.span);
-        damaged.sort();
-        damaged.dedup();
-        Parse { file, errors, comments, damaged }
+        let mut damaged = [broken.as_slice(), &valueless].concat();
+        for spans in [&mut damaged, &mut broken] {
+            spans.sort();
+            spans.dedup();
+        }
+        Parse { file, errors, comments, damaged, broken }
     }
 
     /// Where a range of the piece stands in the source.
