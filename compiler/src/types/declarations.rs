@@ -109,17 +109,16 @@ impl<'p> Typer<'_, 'p> {
         };
         let infos = self.fields_of(id, false);
         let what = What("service", self.model.name(own));
-        self.record(&value.record, &infos, value.path.span, what, &["artifact"]);
-        self.artifact(id, value, what);
+        let unknown = self.record(&value.record, &infos, value.path.span, what, &["artifact"]);
+        self.artifact(id, value, what, &unknown);
         self.service_files(own, id, &value.record);
     }
 
     /// The artifact that a service of that provider is made of.
-    fn artifact(&mut self, id: DeclId, value: &'p Construct, what: What<'_>) {
+    fn artifact(&mut self, id: DeclId, value: &'p Construct, what: What<'_>, unknown: &[&str]) {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
-            let given = value.record.entries.iter().map(|entry| entry.name.text.as_str());
-            let slipped = suggest::slipped("artifact", given);
+            let slipped = suggest::slipped("artifact", unknown.iter().copied());
             if !accepted.is_empty()
                 && !slipped
                 && !self.model.program.is_damaged(self.file, value.record.span)
@@ -248,8 +247,8 @@ impl<'p> Typer<'_, 'p> {
             return;
         };
         let infos = self.model.params(id.file, &signature.params.items);
-        self.record(&value.record, &infos, value.path.span, What("", name), &[]);
-        self.one_of(signature, &value.record, value.path.span, What("", name));
+        let unknown = self.record(&value.record, &infos, value.path.span, What("", name), &[]);
+        self.one_of(signature, &value.record, value.path.span, What("", name), &unknown);
     }
 
     /// Settings that the language itself knows: name, type, and whether it must be given.

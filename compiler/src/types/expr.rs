@@ -525,12 +525,12 @@ impl<'a, 'p> Typer<'a, 'p> {
         owner: Span,
         what: What<'_>,
         others: &[&str],
-    ) {
+    ) -> Vec<&'p str> {
         // Values have owners of their own.
         let owner_damaged = std::mem::take(&mut self.owner_damaged);
         self.keys_once(record);
         let declared = Index::new(infos, |info| info.name());
-        let mut unknown: Vec<&str> = Vec::new();
+        let mut unknown: Vec<&'p str> = Vec::new();
         for entry in &record.entries {
             let name = entry.name.text.as_str();
             if others.contains(&name) {
@@ -571,6 +571,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             let what = what.to_string();
             self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));
         }
+        unknown
     }
 
     /// Reads an expression for what it uses, where its own mistakes would only be consequences.

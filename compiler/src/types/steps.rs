@@ -59,7 +59,7 @@ impl<'p> Typer<'_, 'p> {
             true => &COMMON[1..],
             false => &COMMON,
         };
-        self.record(&step.arguments, &infos, step.path.span, what, others);
+        let unknown = self.record(&step.arguments, &infos, step.path.span, what, others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
                 && *info.ty.required() == Ty::Percent
@@ -69,7 +69,7 @@ impl<'p> Typer<'_, 'p> {
                 self.sink.extend(checks::type_not_allowed_value::share(at, &value, info));
             }
         }
-        self.one_of(signature, &step.arguments, step.path.span, what);
+        self.one_of(signature, &step.arguments, step.path.span, what, &unknown);
         checks::shell_injection::step(self, step, before);
         self.template_files(provider, &step.arguments);
         self.common(step, signature, rollback, others);
@@ -101,16 +101,22 @@ impl<'p> Typer<'_, 'p> {
         self.sink.push(diagnostic);
     }
 
-    /// Exactly one of the parameters that `one_of` lists.
-    pub fn one_of(&mut self, signature: &'p Signature, record: &'p Record, owner: Span, what: What<'_>) {
+    /// Exactly one of the parameters that `one_of` lists. Entries that are `unknown` may have been meant for one.
+    pub fn one_of(
+        &mut self,
+        signature: &'p Signature,
+        record: &'p Record,
+        owner: Span,
+        what: What<'_>,
+        unknown: &[&str],
+    ) {
         let choices = model::words(&signature.settings, "one_of");
         if choices.is_empty() {
             return;
         }
         let given: Vec<_> =
             record.entries.iter().filter(|entry| choices.contains(&entry.name.text.as_str())).collect();
-        let names = record.entries.iter().map(|entry| entry.name.text.as_str());
-        let slipped = || choices.iter().any(|choice| suggest::slipped(choice, names.clone()));
+        let slipped = || choices.iter().any(|choice| suggest::slipped(choice, unknown.iter().copied()));
         match given.as_slice() {
             [] if self.model.program.is_damaged(self.file, record.span) || slipped() => {}
             [] => {
