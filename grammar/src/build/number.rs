@@ -68,6 +68,7 @@ impl<'s> Build<'s> {
         let span = unit.as_ref().map_or(start, |unit| start.to(self.span(unit)));
         let damaged = self.damaged.len();
         let Some(number) = self.number(pair, unit) else {
+            // Only a value is missing: what stands around it was understood.
             self.valueless.extend(self.damaged.drain(damaged..));
             return None;
         };

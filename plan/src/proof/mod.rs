@@ -50,8 +50,8 @@ use worlds::{nearest, of_undoing, open_conditions, pairs};
 const MOST_REPLAYS: usize = 512;
 /// After so many that a rehearsal cannot show no better one is looked for.
 const MOST_SPARES: usize = 32;
-/// What showing a counterexample takes, for each step.
-const EVENTS_OF_A_REHEARSAL: usize = 8;
+/// How often showing a counterexample goes through a plan.
+const ROUNDS_OF_A_REHEARSAL: usize = 8;
 /// More worlds than this are not looked at for all branches at once.
 const MOST_AT_ONCE: usize = 256;
 /// More worlds than this are not looked at for one group.
@@ -319,7 +319,7 @@ fn try_out(
                 let Some(run) = run else { continue };
                 if is_mixed(bare, &run.state, group.item) && !run.tells_of_silent(group, branches) {
                     // It is rehearsed as well.
-                    effort.take(EVENTS_OF_A_REHEARSAL * effort::once(bare));
+                    effort.take(ROUNDS_OF_A_REHEARSAL * effort::once(bare));
                     let found = counterexample(bare, group, candidate, branches, run);
                     if found.shown == Shown::Plainly {
                         return Promise::Broken(Box::new(found));

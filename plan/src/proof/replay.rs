@@ -168,10 +168,12 @@ pub(super) fn replay<'a>(
     let mut replay = Replay::begin(plan, message);
     let most = replay.left;
     let played = play(&mut replay, group, candidate, branches, last);
+    // Beginning a run is quicker than reading its plan.
     effort.take(effort::once(plan) / 4 + most - replay.left);
     played.filter(|()| replay.state.is_finished()).map(|()| replay)
 }
 
+/// Plays it, in a run that has begun.
 fn play(
     replay: &mut Replay<'_>,
     group: &Group<'_>,
