@@ -277,7 +277,7 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                 )
         }),
         ("promise_under_conditions", {
-            let params = many(half / 8, |n| format!("a{n}: bool\n"));
+            let params = many(half / 12, |n| format!("a{n}: bool\n"));
             let count = params.lines().count();
             let given: String = (0..count).map(|n| format!("a{n}\n")).collect();
             let steps: String = (0..count)
