@@ -378,12 +378,23 @@ impl Program {
 
     /// Whether something in that range was not understood, so that what is missing there may be a consequence.
     pub(crate) fn is_damaged(&self, id: FileId, span: Span) -> bool {
-        any_within(&self.file(id).parse.damaged, span)
+        within(&self.file(id).parse.damaged, span).next().is_some()
     }
 
-    /// Whether more than the value of an entry was not understood in that range.
+    /// Whether a step, or something else that is more than a detail, may have been left out in that range.
     pub(crate) fn is_broken(&self, id: FileId, span: Span) -> bool {
-        any_within(&self.file(id).parse.broken, span)
+        self.broken(id, span).next().is_some()
+    }
+
+    /// Where in that range that is so.
+    pub(crate) fn broken(&self, id: FileId, span: Span) -> impl Iterator<Item = Span> + '_ {
+        within(&self.file(id).parse.broken, span)
+    }
+
+    /// Brackets in that range in which details were left out.
+    pub(crate) fn without_details(&self, id: FileId, span: Span) -> impl Iterator<Item = Span> + '_ {
+        let parse = &self.file(id).parse;
+        within(&parse.damaged, span).filter(|it| parse.broken.binary_search(it).is_err())
     }
 
     /// The text at that place.
@@ -392,10 +403,14 @@ impl Program {
     }
 }
 
-/// Whether one of these, which are in source order, lies within that one.
-fn any_within(spans: &[Span], span: Span) -> bool {
+/// Those of these spans, which are in source order, that lie within that one.
+fn within(spans: &[Span], span: Span) -> impl Iterator<Item = Span> + '_ {
     let first = spans.partition_point(|it| it.start < span.start);
-    spans[first..].iter().take_while(|it| it.start <= span.end).any(|it| it.end <= span.end)
+    spans[first..]
+        .iter()
+        .copied()
+        .take_while(move |it| it.start <= span.end)
+        .filter(move |it| it.end <= span.end)
 }
 
 /// Whether a file of that name belongs to its directory's module.

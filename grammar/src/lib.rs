@@ -41,7 +41,8 @@ pub struct Parse {
     /// source order: what is missing there may only have been misunderstood. A declaration without its braces has
     /// an empty span where they should be.
     pub damaged: Vec<Span>,
-    /// Those of them in which more is missing than the value of an entry, which leaves everything around it as it was.
+    /// Those of them in which more may be missing than a detail: a value, an argument, a condition, a failure rule. Without
+    /// a detail, the steps, barriers, phases, rollbacks and stages around it are as they were written.
     pub broken: Vec<Span>,
 }
 
@@ -105,7 +106,7 @@ fn scanned(source: &str) -> Parse {
     let mut build = build::Build::new(&repaired);
     let scanned = found.errors.len();
     build.errors = found.errors;
-    build.damaged = found.damaged;
+    build.broken = found.damaged;
     build.file.declarations.reserve_exact(found.declarations.len());
     let mut start = 0;
     for end in found.declarations.iter().map(|at| repaired.offset(*at)).chain([repaired.text.len()]) {

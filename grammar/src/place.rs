@@ -36,6 +36,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Whether nothing that others refer to or wait for stands there: only values, conditions and failure rules.
+    pub(crate) fn holds_details(self) -> bool {
+        use Place::{Arguments, Barrier, List, Record, Stage, Step};
+        matches!(self, Step | Barrier | Stage | Record | List | Arguments)
+    }
+
     /// As in "a step cannot stand in …".
     pub(crate) fn describe(self) -> &'static str {
         match self {

@@ -89,8 +89,13 @@ impl<'s> Build<'s> {
 
     /// A member that is none, or not here.
     pub(crate) fn stray(&mut self, pair: &Pair<'_>, place: Place) {
+        let misplaced = !matches!(pair.as_rule(), Rule::bad | Rule::bad_line);
+        // What can stand in another block was perhaps meant to: this one may have been closed too late.
+        let detail = self.detail;
+        self.detail &= !misplaced;
         self.damage();
-        if pair.as_rule() != Rule::bad && pair.as_rule() != Rule::bad_line {
+        self.detail = detail;
+        if misplaced {
             self.misplaced(pair, place);
         } else {
             self.unknown_member(pair.start(), place);

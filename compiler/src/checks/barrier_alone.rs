@@ -31,7 +31,7 @@ pub fn is_misspelt(judged: &Judged<'_, '_>, item: ItemId) -> bool {
 /// Looks at every barrier of every group. Branches that are constantly skipped do not take part.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
+    for item in judged.items().filter(|item| !judged.is_broken(*item)) {
         for kind in [BarrierKind::Forward, BarrierKind::Rollback] {
             let met = judged.by_barrier(item, kind);
             let met: Vec<&[&Meeting]> = met.chunk_by(|one, two| one.barrier == two.barrier).collect();

@@ -15,7 +15,9 @@ pub const RULE: Rule = Rule {
 /// Looks at every barrier with several participants: one of them with something before it is enough.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    for item in judged.items().filter(|item| !judged.is_damaged(*item)) {
+    // A step may have said `changes = true` in what was not understood of it.
+    let unsure = judged.lost("changes");
+    for item in judged.items().filter(|item| !judged.is_broken(*item)) {
         let met = judged.by_barrier(item, BarrierKind::Forward);
         let before = steps_before(judged, item);
         for meetings in met.chunk_by(|one, two| one.barrier == two.barrier) {
@@ -26,7 +28,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                     found.is_ok_and(|index| which(&before[index].1))
                 })
             };
-            let (fails, changes) = (any(|it| it.fails), any(|it| it.changes));
+            let (fails, changes) = (any(|it| it.fails), unsure[item.index()] || any(|it| it.changes));
             let reason = match (fails, changes) {
                 (true, true) => continue,
                 (false, _) => "nothing before it can fail",

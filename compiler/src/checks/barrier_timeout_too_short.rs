@@ -73,7 +73,9 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 /// `claiming`: the plan in which phases ask for resources, if any do.
 fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnostic>) {
     let plan = &judged.lowered.plan;
-    for item in judged.items() {
+    // What is not known of a wait, or of a step, would be taken for its default.
+    let unsure = judged.lost("timeout");
+    for item in judged.items().filter(|item| !unsure[item.index()]) {
         let (Some(group), count) = (plan.items[item.index()].group, plan.items[item.index()].branches.len())
         else {
             continue;

@@ -148,6 +148,7 @@ pub struct Judged<'a, 'p> {
     told: &'a Told,
     meetings: Vec<order::Meetings>,
     damaged: Vec<bool>,
+    broken: Vec<bool>,
     works: pipeline_conflict::Works<'a>,
 }
 

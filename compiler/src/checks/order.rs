@@ -30,8 +30,8 @@ pub struct Meetings {
 impl<'a, 'p> Judged<'a, 'p> {
     /// Looks once at what several checks want to know.
     pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered, told: &'a Told) -> Self {
-        let (meetings, damaged, works) = Default::default();
-        let mut judged = Judged { model, pipeline, lowered, told, meetings, damaged, works };
+        let (meetings, damaged, broken, works) = Default::default();
+        let mut judged = Judged { model, pipeline, lowered, told, meetings, damaged, broken, works };
         judged.meetings = judged
             .items()
             .map(|item| Meetings {
@@ -39,7 +39,8 @@ impl<'a, 'p> Judged<'a, 'p> {
                 rollback: judged.meet(item, BarrierKind::Rollback),
             })
             .collect();
-        judged.damaged = judged.damage();
+        judged.damaged = judged.any_of(|at| model.program.is_damaged(at.file, at.span));
+        judged.broken = judged.any_of(|at| model.program.is_broken(at.file, at.span));
         judged
     }
 
@@ -125,16 +126,31 @@ impl<'a, 'p> Judged<'a, 'p> {
         self.damaged[item.index()]
     }
 
-    fn damage(&self) -> Vec<bool> {
-        let (plan, program) = (&self.lowered.plan, self.model.program);
-        let own = program.is_damaged(self.pipeline.file, self.model.decl(self.pipeline).span);
-        let mut damaged = vec![own; plan.items.len()];
+    /// Whether more of an item than a detail may not have been understood: a step, a barrier or a stage.
+    pub fn is_broken(&self, item: ItemId) -> bool {
+        self.broken[item.index()]
+    }
+
+    /// For each item, whether something is so of the pipeline or of one of the workflows that run there.
+    fn any_of(&self, is_so: impl Fn(Location) -> bool) -> Vec<bool> {
+        let plan = &self.lowered.plan;
+        let own = Location { file: self.pipeline.file, span: self.model.decl(self.pipeline).span };
+        let mut items = vec![is_so(own); plan.items.len()];
         let mut known: HashMap<Location, bool> = HashMap::default();
         for (stage, at) in plan.stages.iter().zip(&self.lowered.origins.workflows) {
-            damaged[stage.item.index()] |=
-                *known.entry(*at).or_insert_with(|| program.is_damaged(at.file, at.span));
+            items[stage.item.index()] |= *known.entry(*at).or_insert_with(|| is_so(*at));
         }
-        damaged
+        items
+    }
+
+    /// For each item, whether a setting or an argument of that name may be among the details that were not understood.
+    pub fn lost(&self, name: &str) -> Vec<bool> {
+        let program = self.model.program;
+        self.any_of(|at| {
+            program
+                .without_details(at.file, at.span)
+                .any(|brackets| program.text(at.file, brackets).contains(name))
+        })
     }
 
     /// Every item, with its index.

@@ -41,7 +41,16 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             Some(_) => words(&workflow.settings, "strategy").first().copied().unwrap_or_default(),
             None => "basic",
         };
-        if !STRATEGIES.contains(&word) || model.program.is_damaged(file, workflow.body) {
+        // The strategy may be what is missing, or a phase or a step; a canary is judged by arguments, too.
+        let unsure = match word {
+            "canary" => model.program.is_damaged(file, workflow.body),
+            _ => {
+                model.program.is_broken(file, workflow.body)
+                    || strategy.is_none()
+                        && model.program.without_details(file, workflow.body).any(|it| it == workflow.body)
+            }
+        };
+        if !STRATEGIES.contains(&word) || unsure {
             continue;
         }
         let at = |span: Span| Location { file, span };

@@ -74,7 +74,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
 fn may_be_apart(judged: &Judged<'_, '_>, id: ItemId) -> bool {
     let plan = &judged.lowered.plan;
     let item = &plan.items[id.index()];
-    if item.branches.len() < 2 || item.group.is_none_or(|it| it.all_or_nothing) || judged.is_damaged(id) {
+    if item.branches.len() < 2 || item.group.is_none_or(|it| it.all_or_nothing) || judged.is_broken(id) {
         return false;
     }
     let met = judged.by_barrier(id, BarrierKind::Forward);

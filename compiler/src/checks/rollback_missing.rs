@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::program::FileId;
 use crate::rules::Rule;
 use crate::types::steps_of;
-use lockstep_grammar::ast::{ExprKind, Phase, Rollback, Signature, Step};
+use lockstep_grammar::ast::{ExprKind, Phase, Rollback, Signature, Span, Step};
 
 pub const RULE: Rule = Rule {
     name: "rollback/missing",
@@ -18,10 +18,11 @@ pub const RULE: Rule = Rule {
 /// Looks at every step that changes something.
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, _, workflow) in walk::workflows(model) {
-        if model.program.is_broken(file, workflow.body) {
+        let program = model.program;
+        if program.broken(file, workflow.body).any(|it| !is_within(&workflow.phases, it)) {
             continue;
         }
-        for phase in &workflow.phases {
+        for phase in workflow.phases.iter().filter(|phase| !program.is_broken(file, phase.span)) {
             // The workflow's block replaces the phases' ones. Of one that undoes nothing `rollback/empty` tells.
             let block = workflow.rollbacks.first().or(phase.rollbacks.first());
             let block = block.filter(|block| steps_of(&block.items).next().is_some());
@@ -55,6 +56,12 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             }
         }
     }
+}
+
+/// Whether a span lies within one of these phases, which are in source order.
+fn is_within(phases: &[Phase], span: Span) -> bool {
+    let behind = phases.partition_point(|phase| phase.span.start <= span.start);
+    phases[..behind].last().is_some_and(|phase| span.end <= phase.span.end)
 }
 
 fn says(step: &Step, name: &str) -> bool {

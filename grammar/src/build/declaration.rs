@@ -192,7 +192,7 @@ impl<'s> Build<'s> {
         let params = self.params(nodes);
         let junk = nodes.pairs.peek().filter(|pair| pair.as_rule() == Rule::head_junk);
         if junk.is_some_and(|junk| junk.as_str().contains('(')) {
-            self.damaged.push(params.span);
+            self.broken.push(params.span);
         }
         params
     }

@@ -36,14 +36,15 @@ impl<'s> Build<'s> {
         }
         let mut under = None;
         if let Some(pair) = self.take(&mut nodes, Rule::under) {
-            under = self.under(pair);
+            under = self.detail(|build| build.under(pair));
             complete &= under.is_some();
         }
-        let action = self.body(&mut nodes, Rule::action_body).and_then(|pair| self.action_body(pair));
+        let action = self.body(&mut nodes, Rule::action_body);
+        let action = action.and_then(|pair| self.detail(|build| build.action_body(pair)));
         match action {
             Some(action) if complete => Some(Failure { span, kinds, under, action }),
             _ => {
-                self.damage();
+                self.detail(Self::damage);
                 None
             }
         }

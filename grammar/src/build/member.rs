@@ -10,7 +10,8 @@ use crate::syntax::{Pair, Rule};
 pub(crate) struct Members<'t> {
     nodes: Nodes<'t>,
     place: Place,
-    outer: Span,
+    /// The brackets around these, and whether they hold details.
+    outer: (Span, bool),
     /// Documentation that stands before the first one.
     docs: Vec<Span>,
     /// Whether a separator is due before the next one.
@@ -38,7 +39,7 @@ pub(crate) struct Member<'t> {
 impl<'s> Build<'s> {
     /// Starts to read what stands between a pair's brackets.
     pub(super) fn members<'t>(&mut self, pair: Pair<'t>, place: Place) -> Members<'t> {
-        let outer = self.scope;
+        let outer = (self.scope, self.detail);
         let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let mut docs = Vec::new();
@@ -46,6 +47,7 @@ impl<'s> Build<'s> {
             docs = std::mem::take(&mut self.pending);
         } else {
             self.scope = span;
+            self.detail |= place.holds_details();
             // The opening bracket.
             nodes.end += 1;
         }
@@ -58,7 +60,7 @@ impl<'s> Build<'s> {
         loop {
             let before = members.nodes.end;
             let Some(pair) = members.nodes.pairs.next() else {
-                self.scope = members.outer;
+                (self.scope, self.detail) = members.outer;
                 self.undocumented(docs);
                 return None;
             };

@@ -41,11 +41,14 @@ pub(crate) struct Build<'s> {
     pending: Vec<Span>,
     pub errors: Vec<SyntaxError>,
     pub comments: Vec<Comment>,
-    pub damaged: Vec<Span>,
-    /// Brackets in which a value was left out.
-    valueless: Vec<Span>,
+    /// Brackets in which a part of the structure was left out.
+    pub broken: Vec<Span>,
+    /// Brackets in which a detail was left out.
+    incomplete: Vec<Span>,
     /// The brackets that are being read: what is left out now is missing there.
     scope: Span,
+    /// Whether a detail is being read: a value, or all that stands in brackets which hold only such.
+    pub(crate) detail: bool,
     depth: u32,
     /// A block without braces that has just been reported.
     pub(crate) mute: Option<Muted>,
@@ -76,9 +79,10 @@ impl<'s> Build<'s> {
             pending: Vec::new(),
             errors: Vec::new(),
             comments: Vec::new(),
-            damaged: Vec::new(),
-            valueless: Vec::new(),
+            broken: Vec::new(),
+            incomplete: Vec::new(),
             scope: repaired.span(0, repaired.text.len()),
+            detail: false,
             depth: 0,
             mute: None,
             headless: false,
@@ -114,16 +118,16 @@ impl<'s> Build<'s> {
             self.file(pair);
         }
         self.nodes = nodes;
-        plain && self.errors.is_empty() && self.damaged.is_empty()
+        plain && self.errors.is_empty() && self.broken.is_empty()
     }
 
     /// What the pieces came to.
     pub fn finish(mut self) -> Parse {
         let docs = std::mem::take(&mut self.pending);
         self.undocumented(docs);
-        let Build { file, errors, mut comments, damaged: mut broken, valueless, .. } = self;
+        let Build { file, errors, mut comments, mut broken, incomplete, .. } = self;
         comments.sort_by_key(|comment| comment.span);
-        let mut damaged = [broken.as_slice(), &valueless].concat();
+        let mut damaged = [broken.as_slice(), &incomplete].concat();
         for spans in [&mut damaged, &mut broken] {
             spans.sort();
             spans.dedup();
@@ -270,9 +274,18 @@ impl<'s> Build<'s> {
 
     /// Something here was left out of the tree.
     pub(crate) fn damage(&mut self) {
-        if self.damaged.last() != Some(&self.scope) {
-            self.damaged.push(self.scope);
+        let spans = if self.detail { &mut self.incomplete } else { &mut self.broken };
+        if spans.last() != Some(&self.scope) {
+            spans.push(self.scope);
         }
+    }
+
+    /// Reads something that is a detail of what it stands in.
+    fn detail<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.detail, true);
+        let result = read(self);
+        self.detail = outer;
+        result
     }
 
     /// Reads some levels deeper, unless that is too deep.

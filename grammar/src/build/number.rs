@@ -66,13 +66,7 @@ impl<'s> Build<'s> {
     pub(super) fn number_expr(&mut self, pair: &Pair<'_>, unit: Option<Pair<'_>>) -> Option<Expr> {
         let start = self.span(pair);
         let span = unit.as_ref().map_or(start, |unit| start.to(self.span(unit)));
-        let damaged = self.damaged.len();
-        let Some(number) = self.number(pair, unit) else {
-            // Only a value is missing: what stands around it was understood.
-            self.valueless.extend(self.damaged.drain(damaged..));
-            return None;
-        };
-        let kind = match number {
+        let kind = match self.number(pair, unit)? {
             Number::Int(value) => ExprKind::Int(value),
             Number::Percent(value) => ExprKind::Percent(value),
             Number::Duration(value) => ExprKind::Duration(value),

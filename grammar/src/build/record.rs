@@ -134,7 +134,7 @@ impl<'s> Build<'s> {
         }
     }
 
-    /// What follows a key: `=` (or what was written for it), the value, and what is left over.
+    /// What follows a key: a value, unless it is another language's.
     fn value(&mut self, nodes: &mut Nodes<'_>, name: &Name) -> Option<Expr> {
         let colon = nodes.pairs.rule() == Some(Rule::wrong_assign);
         if colon && self.indented_block(nodes, name) {
@@ -145,6 +145,11 @@ impl<'s> Build<'s> {
             self.damage();
             return None;
         }
+        self.detail(|build| build.whole_value(nodes, colon))
+    }
+
+    /// `=` (or what was written for it), the value, and what is left over.
+    fn whole_value(&mut self, nodes: &mut Nodes<'_>, colon: bool) -> Option<Expr> {
         self.assign(nodes);
         let reported = self.errors.len();
         let value = self.assigned(nodes);
@@ -373,7 +378,7 @@ impl<'s> Build<'s> {
                 self.expected(before, &[Rule::opening_brace]);
             }
             self.missing_body(nodes.end, junk.is_some());
-            self.damaged.push(self.place(nodes.end, nodes.end));
+            self.broken.push(self.place(nodes.end, nodes.end));
         }
         body
     }
@@ -393,7 +398,7 @@ impl<'s> Build<'s> {
             self.unseparated(Place::Phase, head, junk.start());
         } else {
             self.junk(junk, &[Rule::opening_brace]);
-            self.damaged.push(self.place(head, head));
+            self.broken.push(self.place(head, head));
         }
         self.take(nodes, Rule::late);
         self.take(nodes, rule);

@@ -209,17 +209,17 @@ impl<'s> Build<'s> {
         let start = pair.start() + 4 + blanks + 2;
         let mut nodes = self.children(pair);
         nodes.end = start;
-        let value = match self.take(&mut nodes, Rule::expr) {
-            Some(pair) => self.expr(pair),
+        let value = self.detail(|build| match build.take(&mut nodes, Rule::expr) {
+            Some(pair) => build.expr(pair),
             None => {
-                self.expected(start, &[Rule::expr]);
-                self.damage();
+                build.expected(start, &[Rule::expr]);
+                build.damage();
                 None
             }
-        };
+        });
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
-            self.damage();
+            self.damaging_junk(&junk);
             return None;
         }
         Some(Condition { span, only, value: value? })
@@ -257,11 +257,22 @@ impl<'s> Build<'s> {
         }
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
-        } else if let (Some(channels), Some(events)) = (channels, events) {
-            return Some(Notify { span, channels, events });
+            self.damaging_junk(&junk);
+            return None;
         }
-        self.damage();
-        None
+        let notify = channels.zip(events).map(|(channels, events)| Notify { span, channels, events });
+        if notify.is_none() {
+            self.detail(Self::damage);
+        }
+        notify
+    }
+
+    /// What is left over behind a detail takes nothing with it, unless it has braces in which steps may stand.
+    fn damaging_junk(&mut self, junk: &Pair<'_>) {
+        match junk.as_str().contains('{') {
+            true => self.damage(),
+            false => self.detail(Self::damage),
+        }
     }
 
     /// Names between commas.
@@ -296,7 +307,7 @@ impl<'s> Build<'s> {
                 None => self.junk(&junk, &[Rule::record, Rule::separator]),
                 Some(_) => self.junk(&junk, &[Rule::separator]),
             }
-            self.damage();
+            self.damaging_junk(&junk);
         }
         Some(Use { span, resource: resource?, record })
     }
