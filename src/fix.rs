@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 /// A fix may make room for another; more rounds than this mean that two of them undo each other.
 const ROUNDS: usize = 10;
 
-/// Of a round that does harm, this many fixes are tried one by one; each costs a check of everything.
-const SINGLES: usize = 64;
+/// Where fixes do harm together, so often at most the ones that do none are looked for in a round: each time costs a check
+/// of everything.
+const TRIALS: usize = 64;
 
 /// What came of fixing.
 pub struct Fixed {
@@ -27,39 +28,77 @@ pub struct Fixed {
 
 /// Applies fixes until none is left. Nothing is written: see [`write`].
 pub fn apply(selection: &Selection, input: &Input) -> Result<Fixed, Failure> {
-    let roots = selection.roots();
-    let mut overlay = Overlay { files: BTreeMap::new(), below: input };
-    let load = |overlay: &Overlay<'_>| {
-        Program::load(overlay, &roots).map_err(|error| Failure::new(error.to_string()))
-    };
-    let mut program = load(&overlay)?;
-    let mut found = lockstep_compiler::check(&program);
+    let mut state = State::of(Overlay { files: BTreeMap::new(), below: input }, selection)?;
     let mut applied = 0;
     for _ in 0..ROUNDS {
-        let fixes: Vec<&Diagnostic> = found.iter().filter(|diagnostic| diagnostic.fix.is_some()).collect();
-        let mut groups = vec![fixes.clone()];
-        // If all of them together do harm, the ones that do none are looked for.
-        groups.extend(fixes.iter().take(SINGLES).map(|fix| vec![*fix]));
-        let mut next = None;
-        for group in groups {
-            let (changed, taken) = edit(&program, &group, selection);
-            if taken.is_empty() {
-                continue;
-            }
-            let files = overlay.files.clone().into_iter().chain(changed).collect();
-            let after = Overlay { files, below: input };
-            let fixed = load(&after)?;
-            let now = lockstep_compiler::check(&fixed);
-            if is_better(&found, &now, &taken) {
-                next = Some((after, fixed, now, taken.len()));
-                break;
+        let fixes: Vec<&Diagnostic> = state.found.iter().filter(|it| it.fix.is_some()).collect();
+        let mut better = state.with(&fixes)?;
+        if better.is_none() {
+            let mut trials = TRIALS;
+            let parts = state.harmless(&fixes, &mut trials)?;
+            better = state.with(&parts.concat())?;
+            // What does no harm in parts may do some together.
+            if better.is_none()
+                && let Some(first) = parts.first()
+            {
+                better = state.with(first)?;
             }
         }
-        let Some((after, fixed, now, count)) = next else { break };
-        (overlay, program, found) = (after, fixed, now);
+        let Some((next, count)) = better else { break };
         applied += count;
+        state = next;
     }
+    let State { overlay, program, found, .. } = state;
     Ok(Fixed { program, found, applied, texts: overlay.files })
+}
+
+/// Where fixing has got to.
+struct State<'s> {
+    selection: &'s Selection,
+    overlay: Overlay<'s>,
+    program: Program,
+    found: Vec<Diagnostic>,
+}
+
+impl<'s> State<'s> {
+    fn of(overlay: Overlay<'s>, selection: &'s Selection) -> Result<Self, Failure> {
+        let program =
+            Program::load(&overlay, &selection.roots()).map_err(|error| Failure::new(error.to_string()))?;
+        let found = lockstep_compiler::check(&program);
+        Ok(State { selection, overlay, program, found })
+    }
+
+    /// What these fixes lead to and how many of them were taken, if that is better.
+    fn with(&self, fixes: &[&Diagnostic]) -> Result<Option<(Self, usize)>, Failure> {
+        let (changed, taken) = edit(&self.program, fixes, self.selection);
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let files = self.overlay.files.clone().into_iter().chain(changed).collect();
+        let state = State::of(Overlay { files, below: self.overlay.below }, self.selection)?;
+        Ok(is_better(&self.found, &state.found, &taken).then_some((state, taken.len())))
+    }
+
+    /// The largest parts of fixes that do harm together which do none.
+    fn harmless<'f>(
+        &self,
+        fixes: &[&'f Diagnostic],
+        trials: &mut usize,
+    ) -> Result<Vec<Vec<&'f Diagnostic>>, Failure> {
+        let mut parts = Vec::new();
+        let (first, second) = fixes.split_at(fixes.len() / 2);
+        for half in [first, second].into_iter().filter(|half| !half.is_empty() && half.len() < fixes.len()) {
+            if *trials == 0 {
+                break;
+            }
+            *trials -= 1;
+            match self.with(half)? {
+                Some(_) => parts.push(half.to_vec()),
+                None => parts.extend(self.harmless(half, trials)?),
+            }
+        }
+        Ok(parts)
+    }
 }
 
 /// Whether fixes did what they say: each of them leaves one finding less of its rule, and no rule has more errors.

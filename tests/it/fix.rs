@@ -131,6 +131,17 @@ fn standard_input_is_fixed_to_standard_output() {
     assert_eq!(told.out, "");
 }
 
+/// With `rollback` written right, `of` is wrong as well: a fix that makes nothing better, which the others do not wait for.
+#[test]
+fn one_fix_that_helps_nothing_keeps_none_of_the_others_back() {
+    let group = |index| format!("group g{index} {{ members: [\"a\"] }}\n");
+    let helpless = "workflow w { phase p { rolback of t { } } }\n";
+    let source = (0..40).map(group).collect::<String>() + helpless + &(40..80).map(group).collect::<String>();
+    let told = fed(dsl().args(["check", "--fix", "-"]), &source).exits(1);
+    assert!(told.err.contains("80 fixed"), "{}", told.err);
+    assert_eq!(told.out, source.replace("members:", "members ="));
+}
+
 /// Where nobody can know what was meant, there is no fix.
 #[test]
 fn what_can_only_be_guessed_is_not_fixed() {

@@ -6,7 +6,7 @@ use crate::model::{Model, import_name};
 use crate::program::ModuleId;
 use crate::rules::Rule;
 use crate::types::Used;
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem};
 
 pub const RULE: Rule = Rule {
@@ -35,12 +35,15 @@ pub fn hide_consequences(found: &mut Vec<Diagnostic>) {
 /// Looks at everything that could be read.
 pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
     for id in model.declarations() {
-        if model.program.is_damaged(id.file, model.decl(id).span) {
-            continue;
-        }
+        let span = model.decl(id).span;
+        let broken = model.program.is_broken(id.file, span);
+        // What was not understood may read whatever is named a second time in the declaration.
+        let damaged = model.program.is_damaged(id.file, span);
+        let named = damaged.then(|| counted_names([model.program.text(id.file, span)]));
         let mut look = |name: &Name, what: &str| {
             let at = Location { file: id.file, span: name.span };
-            if !used.names.contains(&at) {
+            let perhaps = named.as_ref().is_some_and(|it| it.get(name.text.as_str()) != Some(&1));
+            if !used.names.contains(&at) && !perhaps {
                 sink.push(report(at, what, &name.text));
             }
         };
@@ -49,7 +52,10 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             let repeated = crate::types::repeated(params.items.iter().map(|param| param.name.text.as_str()));
             let repeated: HashSet<usize> =
                 repeated.into_iter().flat_map(|(first, again)| [first, again]).collect();
-            for (_, param) in params.items.iter().enumerate().filter(|(index, _)| !repeated.contains(index)) {
+            // What takes part in every step is read without being named.
+            let is_implicit = |ty: &str| matches!(ty, "service" | "infrastructure" | "environment");
+            let params = params.items.iter().enumerate().filter(|(index, _)| !repeated.contains(index));
+            for (_, param) in params.filter(|(_, it)| !broken || !is_implicit(&it.ty.name.text)) {
                 look(&param.name, "parameter");
             }
         };
@@ -58,22 +64,29 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             DeclarationKind::Workflow(it) => params(&it.params, &mut look),
             DeclarationKind::Pipeline(it) => {
                 params(&it.params, &mut look);
-                loops(&it.items, &mut look);
+                // An approval takes its name from a loop without naming the variable.
+                if !broken {
+                    loops(&it.items, &mut look);
+                }
             }
             _ => {}
         }
     }
     for module in (1..model.program.modules.len() as u32).map(ModuleId) {
         let files: Vec<_> = model.program.module_files(module).collect();
-        // What was not understood may be what reads the import.
-        if files.iter().any(|(_, file)| !file.parse.errors.is_empty()) {
-            continue;
-        }
+        // What was not understood may be what reads the import: where its name stands a second time.
+        let wrong = files.iter().any(|(_, file)| !file.parse.errors.is_empty());
+        let texts = files.iter().map(|(_, file)| &*file.text);
+        let named = if wrong { counted_names(texts) } else { HashMap::default() };
         for (file, source) in files {
+            let perhaps = |name: &str, span| {
+                wrong && named.get(name) != counted_names([model.program.text(file, span)]).get(name)
+            };
             for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
                 if found.is_ok()
                     && let Some((name, span)) = import_name(import)
                     && !used.imports.contains(&(module, name.to_string()))
+                    && !perhaps(&name, import.span)
                     // Two things of one name, of which one is never read, are an error of their own.
                     && model.names(module).get(&name).is_none()
                 {
@@ -84,6 +97,18 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             }
         }
     }
+}
+
+/// How often each word of these texts stands there.
+fn counted_names<'t>(texts: impl IntoIterator<Item = &'t str>) -> HashMap<&'t str, usize> {
+    let mut counts = HashMap::default();
+    let words = texts
+        .into_iter()
+        .flat_map(|text| text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')));
+    for word in words {
+        *counts.entry(word).or_default() += 1;
+    }
+    counts
 }
 
 fn loops(items: &[PipelineItem], look: &mut dyn FnMut(&Name, &str)) {

@@ -281,7 +281,7 @@ impl<'p> Typer<'_, 'p> {
                     if matches!(name.text.as_str(), "kind" | "name") && rest.is_empty() {
                         return Ty::String;
                     }
-                    if self.model.program.is_damaged(id.file, self.model.decl(id).span) {
+                    if self.model.program.is_broken(id.file, self.model.decl(id).span) {
                         return Ty::Error;
                     }
                     let targets = environment.infrastructure.iter().map(|it| it.name.text.as_str());
