@@ -107,6 +107,7 @@ fn scanned(source: &str) -> Parse {
     let scanned = found.errors.len();
     build.errors = found.errors;
     build.broken = found.damaged;
+    build.incomplete = found.incomplete;
     build.file.declarations.reserve_exact(found.declarations.len());
     let mut start = 0;
     for end in found.declarations.iter().map(|at| repaired.offset(*at)).chain([repaired.text.len()]) {

@@ -44,7 +44,7 @@ pub(crate) struct Build<'s> {
     /// Brackets in which a part of the structure was left out.
     pub broken: Vec<Span>,
     /// Brackets in which a detail was left out.
-    incomplete: Vec<Span>,
+    pub incomplete: Vec<Span>,
     /// The brackets that are being read: what is left out now is missing there.
     scope: Span,
     /// Whether a detail is being read: a value, or all that stands in brackets which hold only such.

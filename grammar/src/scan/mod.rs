@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub declarations: Vec<usize>,
     /// Brackets whose end had to be guessed, and what lost something.
     pub damaged: Vec<Span>,
+    /// Text that was not understood, while all around it was.
+    pub incomplete: Vec<Span>,
     /// Where the grammar's opinion does not count: what stands there is the consequence of an error of this pass.
     pub unreliable: Vec<Span>,
     /// Closing brackets that close nothing, with their indentation if they begin their line.
@@ -43,6 +45,7 @@ struct Mark {
     errors: usize,
     edits: usize,
     damaged: usize,
+    incomplete: usize,
     unreliable: usize,
     strays: usize,
     declarations: usize,
@@ -363,11 +366,12 @@ impl Scan<'_> {
     }
 
     fn mark(&self) -> Mark {
-        let Found { errors, edits, damaged, unreliable, strays, declarations } = &self.found;
+        let Found { errors, edits, damaged, incomplete, unreliable, strays, declarations } = &self.found;
         Mark {
             errors: errors.len(),
             edits: edits.len(),
             damaged: damaged.len(),
+            incomplete: incomplete.len(),
             unreliable: unreliable.len(),
             strays: strays.len(),
             declarations: declarations.len(),
@@ -378,6 +382,7 @@ impl Scan<'_> {
         self.found.errors.truncate(mark.errors);
         self.found.edits.truncate(mark.edits);
         self.found.damaged.truncate(mark.damaged);
+        self.found.incomplete.truncate(mark.incomplete);
         self.found.unreliable.truncate(mark.unreliable);
         self.found.strays.truncate(mark.strays);
         self.found.declarations.truncate(mark.declarations);

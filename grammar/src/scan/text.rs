@@ -142,7 +142,10 @@ impl Scan<'_> {
             return;
         }
         self.back_to(text.mark);
-        let stop = self.text_end(text.at, end);
+        if let Some(quote) = self.later_quote(end) {
+            return self.text_over_lines(text, end, quote);
+        }
+        let (stop, sure) = self.text_end(text.at, end);
         let span = Span::new(text.at, stop);
         let after = Span::new(stop, stop);
         self.report(
@@ -153,14 +156,47 @@ impl Scan<'_> {
         // Escapes and `${` before the guessed end are read again by the grammar; they have to stay whole.
         self.blank(text.at + 1, stop);
         self.edit(stop, stop, "\"");
-        self.found.damaged.push(Span::new(text.at, stop));
+        let damaged = if sure { &mut self.found.incomplete } else { &mut self.found.damaged };
+        damaged.push(Span::new(text.at, stop));
         // The quotes of this line do not pair, so nobody knows what is text in it.
         self.found.unreliable.push(Span::new(self.line, end));
         self.at = stop;
     }
 
-    /// Where a text without an end probably ends: where the rest of its line closes just what the line has opened.
-    fn text_end(&self, start: usize, line_end: usize) -> usize {
+    /// Where a text ends that was written over several lines: at the first quote below its first line, if nothing but brackets
+    /// that close follows it on its line. Behind a quote that begins a text more would.
+    fn later_quote(&self, line_end: usize) -> Option<usize> {
+        let mut at = line_end;
+        while self.bytes.get(at)? != &b'"' {
+            at += if self.bytes[at] == b'\\' { 2 } else { 1 };
+        }
+        let rest = self.source.get(at + 1..)?.lines().next().unwrap_or_default();
+        let closes = |c: char| matches!(c, '}' | ')' | ']' | ',' | ' ' | '\t' | '\r');
+        let closing = rest.split("//").next().is_some_and(|code| code.chars().all(closes));
+        let declares = |line: &str| super::declared_name(line).is_some();
+        (closing && !self.source[line_end..at].lines().any(declares)).then_some(at)
+    }
+
+    /// One report for a text that ends with a quote on a later line.
+    fn text_over_lines(&mut self, text: Open, line_end: usize, quote: usize) {
+        let first = self.source[text.at..line_end].trim_end().len();
+        self.report(
+            message::text(Span::new(text.at, text.at + first), "a text ends on its line", "this one goes on")
+                .related(Span::new(quote, quote + 1), "and ends here")
+                .help("text over several lines is written with `\"\"\"`"),
+        );
+        // For the grammar it stands on one line.
+        self.edit(text.at + 1, quote, " ".repeat(quote - text.at - 1));
+        self.found.incomplete.push(Span::new(text.at, quote + 1));
+        self.at = quote + 1;
+        self.code_noted = false;
+        self.line = self.source[..quote].rfind('\n').map_or(0, |newline| newline + 1);
+        self.indent = self.bytes[self.line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    }
+
+    /// Where a text without an end probably ends: where the rest of its line closes just what the line has opened. And whether
+    /// that leaves no doubt about what else stands on its line.
+    fn text_end(&self, start: usize, line_end: usize) -> (usize, bool) {
         let line = &self.source[start + 1..line_end];
         let due: Vec<Kind> =
             self.open.iter().filter(|open| open.line == self.line).map(|open| open.kind).collect();
@@ -170,7 +206,7 @@ impl Scan<'_> {
             Some(end) if !due.is_empty() => &line[..end],
             _ => line.trim_end().trim_end_matches(','),
         };
-        start + 1 + text.trim_end().len()
+        (start + 1 + text.trim_end().len(), end.is_some() || due.is_empty())
     }
 
     fn report_hole(&mut self, at: usize) {
@@ -183,7 +219,7 @@ impl Scan<'_> {
     /// A `${` that nothing closes becomes plain text.
     fn literal_hole(&mut self) {
         self.report_hole(self.at);
-        self.found.damaged.push(Span::new(self.at, self.at + 2));
+        self.found.incomplete.push(Span::new(self.at, self.at + 2));
         self.blank(self.at, self.at + 2);
         self.at += 2;
     }

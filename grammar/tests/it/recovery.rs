@@ -106,6 +106,9 @@ fn texts_without_an_end() {
         ("group g {\n  a = \"\"\"x §${y\n  \"\"\"\n}\ngroup last { b = \"\"\"x\"\"\" }", 1),
         ("group g { a = \"x §${f(y\" }\ngroup last { }", 1),
         ("group g { a = \"x §${\"y\n}\ngroup last { }", 2),
+        ("group g {\n  a = §\"x\n  y\n\"\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = [§\"x ${y}\n  z ${v\n  w\\\"\"], // c\n  b = 1\n}\ngroup last { }", 1),
+        ("group g {\n  a = §\"x\n}\ngroup mid { }\ngroup last { b = \"\n}", 2),
     ] {
         let at = source.find('§').unwrap();
         let source = source.replace('§', "");
