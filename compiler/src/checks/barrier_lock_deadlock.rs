@@ -266,7 +266,7 @@ fn above_capacity(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             for it in &phase.uses {
                 let Ok(found) = model.find(model.module(file), &it.resource) else { continue };
                 let DeclarationKind::Resource(resource) = &model.decl(found.decl).kind else { continue };
-                let Some(capacity) = number(resource, "capacity") else { continue };
+                let Some(capacity @ 1..) = number(resource, "capacity") else { continue };
                 let permits = it.record.as_ref().and_then(|record| number(record, "permits")).unwrap_or(1);
                 let before = asked.entry(found.decl).or_default();
                 let fits = *before <= capacity;

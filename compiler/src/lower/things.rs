@@ -130,8 +130,9 @@ impl<'p> Lowerer<'_, 'p> {
         {
             let capacity = self.entry(record, "capacity", &Ty::Int, &Frame::of(id.file));
             let capacity = match capacity.as_ref().and_then(Val::as_value) {
-                Some(Value::Int(capacity)) => u32::try_from(*capacity).unwrap_or(u32::MAX),
-                _ => 1,
+                // Of what is not told, or told wrong, nobody waits for more.
+                Some(Value::Int(capacity @ 1..)) => u32::try_from(*capacity).unwrap_or(u32::MAX),
+                _ => u32::MAX,
             };
             self.plan.resources.insert(name.clone(), capacity);
         }
