@@ -63,6 +63,7 @@ pub fn member<'a>(
     };
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
+    known.dedup();
     let help = match suggest::nearest(name, known.iter().copied()) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if known.is_empty() => None,
@@ -81,6 +82,16 @@ pub fn output(at: Location, step: &str, signature: &str, name: &str, known: Vec<
     Diagnostic::new(&RULE, at, format!("step `{step}` has no output `{name}`"))
         .label("no such output")
         .maybe_help(help)
+}
+
+/// A step is named where a value should be.
+pub fn step_alone<'a>(at: Location, step: &str, outputs: impl Iterator<Item = &'a str>) -> Diagnostic {
+    let outputs: Vec<String> = outputs.map(|output| format!("{step}.{output}")).collect();
+    let help = match outputs.as_slice() {
+        [] => "it gives no outputs".to_string(),
+        outputs => format!("what it gives is {}", suggest::list(outputs)),
+    };
+    Diagnostic::new(&RULE, at, format!("step `{step}` alone is no value")).label("a step").help(help)
 }
 
 /// A provider is named where one of its steps should be.

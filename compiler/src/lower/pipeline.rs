@@ -250,10 +250,12 @@ impl<'p> Lowerer<'_, 'p> {
             Some(first) => {
                 let help = match what {
                     "stage" if name.contains('[') => {
-                        "the index has to differ for each element of the loop, and the elements from each other"
+                        "the index has to differ for each element of the loop, and the elements from each other".into()
                     }
-                    "stage" => "stages of a loop need an index that tells them apart: `stage deploy[x] = …`",
-                    _ => "the elements of the loop have to differ: each gives its name to an approval",
+                    "stage" => format!(
+                        "stages of a loop need an index that tells them apart: `stage {name}[VARIABLE] = …`"
+                    ),
+                    _ => "the elements of the loop have to differ: each gives its name to an approval".to_string(),
                 };
                 let mut diagnostic = checks::name_duplicate::report(at, *first, what, &name).help(help);
                 if *first == at {

@@ -5,7 +5,7 @@ use super::value::{Frame, Val};
 use crate::index::Index;
 use crate::model::{DeclId, setting, words};
 use crate::program::ModuleId;
-use crate::types::{ParamInfo, Ty};
+use crate::types::{ParamInfo, Ty, field, service_type};
 use compact_str::CompactString;
 use lockstep_grammar::ast::{Construct, DeclarationKind, Entry, ExprKind, Name, Path, Record, Setting};
 use lockstep_plan::{Deed, Expr, Fields, Service, ServiceId, Source, Target, TargetId, Value, fields};
@@ -33,6 +33,13 @@ impl<'p> Lowerer<'_, 'p> {
     pub fn declared(&mut self, id: DeclId, rest: &'p [Name]) -> Val {
         match &self.model.decl(id).kind {
             DeclarationKind::Service { .. } => {
+                // Of what is no field of it at all, nothing else is said.
+                let ty = service_type(self.model, id);
+                let known =
+                    |name: &Name| name.text == "artifact" || field(self.model, &ty, &name.text).is_ok();
+                if !rest.first().is_none_or(known) {
+                    return Val::Unknown(self.model.name(id).to_string());
+                }
                 let value = self.instance(id, None);
                 self.fields(value, rest)
             }

@@ -102,8 +102,13 @@ impl<'p> Typer<'_, 'p> {
     fn service(&mut self, own: DeclId, params: &'p Params, value: &'p Construct) {
         self.declare_params(&params.items);
         let Some(id) = self.constructor(&value.path, "service", false) else {
-            for entry in value.record.entries.iter().filter(|entry| entry.name.text != "artifact") {
-                self.infer_quietly(&entry.value);
+            for entry in &value.record.entries {
+                match &entry.value.kind {
+                    ExprKind::Construct(artifact) if entry.name.text == "artifact" => {
+                        self.infer_entries_quietly(&artifact.record);
+                    }
+                    _ => self.infer_quietly(&entry.value),
+                }
             }
             return;
         };
@@ -146,6 +151,7 @@ impl<'p> Typer<'_, 'p> {
         let at = self.at(construct.path.span);
         let Some(artifact) = self.model.artifact(name).filter(|_| construct.path.names.len() == 1) else {
             self.sink.push(checks::name_unknown::report(at, "artifact type", name, accepted));
+            self.infer_entries_quietly(&construct.record);
             return;
         };
         if !accepted.contains(&name) {

@@ -157,7 +157,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                 checks::type_not_allowed_value::literal(self.model, self.file, default, info, self.sink);
             }
             checks::type_mismatch::restriction(self, info);
-            if info.ty == Ty::Error {
+            if info.ty.is_in_doubt() {
                 // What it would be read for cannot be told.
                 self.used.names.insert(self.at(info.param.name.span));
             }
@@ -572,6 +572,13 @@ impl<'a, 'p> Typer<'a, 'p> {
             self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));
         }
         unknown
+    }
+
+    /// The same for every value of a record.
+    pub fn infer_entries_quietly(&mut self, record: &'p Record) {
+        for entry in &record.entries {
+            self.infer_quietly(&entry.value);
+        }
     }
 
     /// Reads an expression for what it uses, where its own mistakes would only be consequences.

@@ -14,10 +14,11 @@ mod workflow;
 
 pub use declarations::check_declarations;
 pub use expr::{Because, Typer, Used, What, Why};
+pub use path::service_type;
 pub use read::{ParamInfo, params};
 pub use scope::{Implicit, implicit};
 pub use steps::{allows, step_timeout_default, steps_of};
-pub use template::targets;
+pub use template::{field, targets};
 pub use workflow::STRATEGIES;
 
 use crate::model::{DeclId, Model};
@@ -61,6 +62,15 @@ pub struct InfraTy {
 }
 
 impl Ty {
+    /// Whether an error keeps it, or what it is made of, from being known.
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Ty::Error => true,
+            Ty::List(of) | Ty::Map(of) | Ty::Optional(of) => of.is_in_doubt(),
+            _ => false,
+        }
+    }
+
     /// Whether a value of this type can stand where `to` is expected.
     pub fn fits(&self, to: &Ty) -> bool {
         match (self, to) {

@@ -8,7 +8,8 @@ use crate::checks;
 use crate::diagnostic::Location;
 use crate::model::{DeclId, Lost, Model};
 use crate::program::ModuleId;
-use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record};
+use crate::suggest;
+use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record, Span};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -94,11 +95,24 @@ impl<'p> Typer<'_, 'p> {
                 let kind = |id: &DeclId| kind_name(&self.model.decl(*id).kind);
                 let asked = |id: &DeclId| any || kind(id) == what;
                 let declared = declared.iter().filter(|(_, id)| asked(id)).map(|(name, _)| *name);
-                let known = self.model.candidates(declared.chain(others.into_iter().flatten()));
+                let known: Vec<&str> = self.model.candidates(declared.chain(others.into_iter().flatten()));
                 let at = self.at(name.span);
+                let near = suggest::nearest(&name.text, known.iter().copied());
+                if let Some(near) = near.filter(|_| lost.at == 0) {
+                    self.meant(near);
+                }
                 self.sink.push(checks::name_unknown::report(at, what, &name.text, known));
                 None
             }
+        }
+    }
+
+    /// A slip of a name reads it all the same.
+    fn meant(&mut self, name: &str) {
+        if let Some(var) = self.vars.iter().rev().find(|var| var.name == name) {
+            self.used.names.insert(var.at);
+        } else if self.model.names(self.module()).imports.contains_key(name) {
+            self.used.imports.insert((self.module(), name.to_string()));
         }
     }
 
@@ -125,8 +139,17 @@ impl<'p> Typer<'_, 'p> {
             if let Some(ty) = self.fact(path) {
                 return ty;
             }
-            if !rest.is_empty() && self.step_names.contains_key(head) {
-                return self.output(path);
+            if let Some((first, _)) = self.step_names.get(head) {
+                if !rest.is_empty() {
+                    return self.output(path);
+                }
+                let (module, info) = (self.module(), &self.steps[*first]);
+                if self.model.names(module).get(head).is_none() {
+                    let outputs = info.outputs.iter().map(|output| output.name());
+                    let at = self.at(path.span);
+                    self.sink.push(checks::name_unknown::step_alone(at, head, outputs));
+                    return Ty::Error;
+                }
             }
         }
         let Some((id, taken)) = self.find(path, "name") else { return Ty::Error };
@@ -199,16 +222,15 @@ impl<'p> Typer<'_, 'p> {
             ));
             return Ty::Error;
         };
-        if let Some(reason) = self.unavailable(info) {
+        if let Some(reason) = self.unavailable(info, path.span) {
             let step = self.at(info.step.name.span);
             self.sink.push(checks::type_output_unavailable::report(at, step, &head.text, &name.text, reason));
-            return Ty::Error;
         }
         self.fields(output.ty.clone(), &path.names[2..], path)
     }
 
-    /// Why a step may not have run where the expression stands.
-    fn unavailable(&self, info: &StepInfo<'p>) -> Option<&'static str> {
+    /// Why a step may not have run where that expression stands.
+    fn unavailable(&self, info: &StepInfo<'p>, expr: Span) -> Option<&'static str> {
         let standing = &self.standing;
         let earlier = match (standing.rollback, standing.position) {
             (Some(Some(phase)), _) => info.phase < phase,
@@ -216,13 +238,18 @@ impl<'p> Typer<'_, 'p> {
             (None, Some(position)) => info.position < position,
             (None, None) => false,
         };
-        let same = standing.rollback.is_none() && standing.position == Some(info.position);
         if !earlier {
             // In a rollback anything may not have run, which `default` can answer.
             if standing.rollback.is_some() {
                 return (!standing.lenient).then_some("a rollback may start before it has run");
             }
-            return Some(if same { "it runs in parallel, or is this step" } else { "it runs later" });
+            let is_in = |it: &StepInfo<'_>| it.step.span.contains(expr.start);
+            let beside = |it: &StepInfo<'_>| it.position == info.position && is_in(it);
+            return Some(match () {
+                () if is_in(info) => "it is this step",
+                () if self.steps.iter().any(beside) => "it runs in parallel",
+                () => "it runs later",
+            });
         }
         let implied = info.conditions.is_subset(&standing.conditions) || self.implied(&info.conditions);
         (!implied && !standing.lenient).then_some("it may be skipped")
@@ -247,8 +274,15 @@ impl<'p> Typer<'_, 'p> {
         let rest = &path.names[taken..];
         match &self.model.decl(id).kind {
             DeclarationKind::Service { params, .. } => {
-                if let Some(missing) =
-                    params.items.iter().find(|param| param.default.is_none() && param.ty.optional.is_none())
+                let before = self.sink.len();
+                let ty = self.service_type(id);
+                let ty = self.fields(ty, rest, path);
+                // Of what is no field of it at all, nothing else is said.
+                if self.sink.len() == before
+                    && let Some(missing) = params
+                        .items
+                        .iter()
+                        .find(|param| param.default.is_none() && param.ty.optional.is_none())
                 {
                     let at = self.at(path.span);
                     let declared = Location { file: id.file, span: missing.span };
@@ -263,8 +297,7 @@ impl<'p> Typer<'_, 'p> {
                         .help(format!("write `{name} {{ {} = … }}`", missing.name.text)),
                     );
                 }
-                let ty = self.service_type(id);
-                self.fields(ty, rest, path)
+                ty
             }
             DeclarationKind::Environment(environment) => match rest {
                 [] => Ty::Environment,
