@@ -23,14 +23,21 @@ pub fn group<'p>(typer: &mut Typer<'_, 'p>, group: &'p Name) {
     typer.named(group, &Ty::Group, "group");
     if typer.sink.len() > before {
         typer.sink.truncate(before);
-        let module = typer.module();
-        let known: Vec<&str> = typer
-            .model
-            .declared(module)
-            .values()
-            .filter(|id| matches!(typer.model.decl(**id).kind, DeclarationKind::Group(_)))
-            .map(|id| typer.model.name(*id))
-            .collect();
+        let model = typer.model;
+        let groups = |module| {
+            let all = model.declared(module).values();
+            all.filter(|id| matches!(model.decl(**id).kind, DeclarationKind::Group(_)))
+                .map(|id| model.name(*id))
+        };
+        let import = group.text.rsplit_once('.').map(|(import, _)| import);
+        let imported = import.and_then(|import| {
+            let module = model.names(typer.module()).imports.get(import)?.module?;
+            Some(groups(module).map(|name| format!("{import}.{name}")).collect::<Vec<_>>())
+        });
+        let known = match &imported {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => groups(typer.module()).collect::<Vec<_>>(),
+        };
         let at = typer.at(group.span);
         typer.sink.push(
             Diagnostic::new(&RULE, at, format!("there is no group `{}` to ask", group.text))
