@@ -147,9 +147,12 @@ impl<'a, 'p> Judged<'a, 'p> {
     pub fn lost(&self, name: &str) -> Vec<bool> {
         let program = self.model.program;
         self.any_of(|at| {
-            program
-                .without_details(at.file, at.span)
-                .any(|brackets| program.text(at.file, brackets).contains(name))
+            let mut end = 0;
+            program.without_details(at.file, at.span).any(|brackets| {
+                // What stands in others has been looked at with them.
+                let inner = brackets.end <= std::mem::replace(&mut end, brackets.end.max(end));
+                !inner && program.text(at.file, brackets).contains(name)
+            })
         })
     }
 

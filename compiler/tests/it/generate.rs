@@ -220,6 +220,26 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                 steps(many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n")))
             ),
         ),
+        (
+            "lost_details_of_what_many_run",
+            steps(many(half, |n| {
+                format!("step s{n} = shell {{ script = \"x\", timeout = @ }}\nbarrier b{n}\n")
+            })) + &many(half, |n| {
+                format!("pipeline p{n} {{ parallel {{ stage a = w {{}}\nstage b = w {{}} }} }}\n")
+            }),
+        ),
+        (
+            "unread_beside_damage",
+            format!(
+                "workflow w(\n{}) {{ phase p {{ step s = shell {{ script = @ }} }} }}\n",
+                many(most, |n| format!("a{n}: int\n"))
+            ),
+        ),
+        (
+            "texts_over_lines",
+            steps(many(most, |n| format!("step s{n} = shell {{ script = \"x\n${{y}}\n\" }}\n"))),
+        ),
+        ("texts_without_end", steps(many(most, |n| format!("step s{n} = shell {{ script = \"x }}\n")))),
         ("damage_everywhere", many(most, |n| format!("group g{n} {{ x = }}\n"))),
         (
             "names_in_damage",
