@@ -150,8 +150,9 @@ impl<'a, 'p> Judged<'a, 'p> {
             let mut end = 0;
             program.without_details(at.file, at.span).any(|brackets| {
                 // What stands in others has been looked at with them.
-                let inner = brackets.end <= std::mem::replace(&mut end, brackets.end.max(end));
-                !inner && program.text(at.file, brackets).contains(name)
+                let outer = brackets.end > end;
+                end = end.max(brackets.end);
+                outer && program.text(at.file, brackets).contains(name)
             })
         })
     }

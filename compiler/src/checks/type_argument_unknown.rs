@@ -23,6 +23,16 @@ pub fn report<'a>(
         .maybe_help(elsewhere(name).or_else(|| suggest::help("argument", name, known)))
 }
 
+/// Whether something better can be said of the name than what there is.
+pub fn is_explained<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> bool {
+    elsewhere(name).is_some() || suggest::nearest(name, known).is_some()
+}
+
+/// An unknown argument, for which the value of another one was meant that is needed and not given.
+pub fn renamed(report: Diagnostic, meant: &str) -> Diagnostic {
+    report.help(format!("`{meant}` is needed, and not given: was that meant?"))
+}
+
 /// A function with too many arguments.
 pub fn function(at: Location, name: &str, count: usize, given: usize) -> Diagnostic {
     let plural = if count == 1 { "" } else { "s" };

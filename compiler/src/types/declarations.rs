@@ -107,7 +107,7 @@ impl<'p> Typer<'_, 'p> {
                     ExprKind::Construct(artifact) if entry.name.text == "artifact" => {
                         self.infer_entries_quietly(&artifact.record);
                     }
-                    _ => self.infer_quietly(&entry.value),
+                    _ => drop(self.infer_quietly(&entry.value)),
                 }
             }
             return;
@@ -286,28 +286,33 @@ impl<'p> Typer<'_, 'p> {
         what: What<'_>,
     ) {
         self.keys_once(record);
-        let mut unknown: Vec<&str> = Vec::new();
+        let mut strange: Vec<(&'p lockstep_grammar::ast::Name, Ty)> = Vec::new();
         for entry in &record.entries {
             match settings.iter().find(|(name, _, _)| entry.name.text == *name) {
                 Some((_, ty, _)) => self.expect(&entry.value, ty, &Because::None),
-                None => {
-                    unknown.push(entry.name.text.as_str());
-                    let at = self.at(entry.name.span);
-                    let known = settings.iter().map(|(name, _, _)| *name);
-                    let what = what.to_string();
-                    self.sink.push(checks::type_argument_unknown::report(at, &what, &entry.name.text, known));
-                    self.infer_quietly(&entry.value);
-                }
+                None => strange.push((&entry.name, self.infer_quietly(&entry.value))),
             }
         }
-        let missing: Vec<&str> = settings
+        let unknown: Vec<&str> = strange.iter().map(|(name, _)| name.text.as_str()).collect();
+        let mut missing: Vec<&(&str, Ty, bool)> = settings
             .iter()
             .filter(|(name, _, needed)| {
                 *needed && !record.entries.iter().any(|entry| entry.name.text == *name)
             })
             .filter(|(name, ..)| !suggest::slipped(name, unknown.iter().copied()))
-            .map(|(name, _, _)| *name)
             .collect();
+        for (name, ty) in &strange {
+            let known = || settings.iter().map(|(name, _, _)| *name);
+            let at = self.at(name.span);
+            let is_open = !checks::type_argument_unknown::is_explained(&name.text, known());
+            let meant = missing.iter().position(|(_, wanted, _)| is_open && ty.fits(wanted));
+            let report = checks::type_argument_unknown::report(at, &what.to_string(), &name.text, known());
+            self.sink.push(match meant.map(|index| missing.remove(index)) {
+                Some((name, ..)) => checks::type_argument_unknown::renamed(report, name),
+                None => report,
+            });
+        }
+        let missing: Vec<&str> = missing.into_iter().map(|(name, ..)| *name).collect();
         if !missing.is_empty() && !self.model.program.is_damaged(self.file, record.span) {
             let at = self.at(owner);
             self.sink.push(checks::type_argument_missing::settings(at, &what.to_string(), &missing));

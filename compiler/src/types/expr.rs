@@ -531,6 +531,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         self.keys_once(record);
         let declared = Index::new(infos, |info| info.name());
         let mut unknown: Vec<&'p str> = Vec::new();
+        let mut strange: Vec<(&'p Name, Ty)> = Vec::new();
         for entry in &record.entries {
             let name = entry.name.text.as_str();
             if others.contains(&name) {
@@ -538,14 +539,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             }
             let Some(info) = declared.get(name) else {
                 unknown.push(name);
-                self.infer_quietly(&entry.value);
-                if owner_damaged {
-                    continue;
-                }
-                let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
-                let known = self.model.candidates(known);
-                let at = self.at(entry.name.span);
-                self.sink.push(checks::type_argument_unknown::report(at, &what.to_string(), name, known));
+                strange.push((&entry.name, self.infer_quietly(&entry.value)));
                 continue;
             };
             let because = Some((info.location(), Why::Declared(name.into())));
@@ -557,13 +551,29 @@ impl<'a, 'p> Typer<'a, 'p> {
             !unknown.is_empty() && suggest::slipped(name, model.candidates(unknown.iter().copied()))
         };
         let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
-        let missing: Vec<&ParamInfo<'_>> = infos
+        let mut missing: Vec<&ParamInfo<'_>> = infos
             .iter()
             .filter(|info| info.is_required() && !others.contains(&info.name()))
             .filter(|info| given.get(info.name()).is_none() && !slipped(info.name()))
             .collect();
+        if owner_damaged {
+            return unknown;
+        }
+        for (name, ty) in strange {
+            let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
+            let known = self.model.candidates(known);
+            let at = self.at(name.span);
+            // One that is missing, and that the value would fit, is probably what it was meant for.
+            let is_open = !checks::type_argument_unknown::is_explained(&name.text, known.iter().copied());
+            let meant = missing.iter().position(|info| is_open && ty.fits(&info.ty));
+            let report = checks::type_argument_unknown::report(at, &what.to_string(), &name.text, known);
+            self.sink.push(match meant.map(|index| missing.remove(index)) {
+                Some(info) => checks::type_argument_unknown::renamed(report, info.name())
+                    .also(info.location(), "declared here, without a default"),
+                None => report,
+            });
+        }
         if let Some(first) = missing.first()
-            && !owner_damaged
             && !self.model.program.is_damaged(self.file, record.span)
         {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
@@ -582,9 +592,10 @@ impl<'a, 'p> Typer<'a, 'p> {
     }
 
     /// Reads an expression for what it uses, where its own mistakes would only be consequences.
-    pub fn infer_quietly(&mut self, expr: &'p Expr) {
+    pub fn infer_quietly(&mut self, expr: &'p Expr) -> Ty {
         let before = self.sink.len();
-        self.infer(expr);
+        let ty = self.infer(expr);
         self.sink.truncate(before);
+        ty
     }
 }
