@@ -41,7 +41,7 @@ pub struct Parse {
     /// source order: what is missing there may only have been misunderstood. A declaration without its braces has
     /// an empty span where they should be.
     pub damaged: Vec<Span>,
-    /// Those of them in which more may be missing than a detail: a value, an argument, a condition, a failure rule. Without
+    /// Those of them in which more may be missing than a detail: a value, an argument, a parameter, a condition, a failure rule. Without
     /// a detail, the steps, barriers, phases, rollbacks and stages around it are as they were written.
     pub broken: Vec<Span>,
 }

@@ -36,10 +36,10 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Whether nothing that others refer to or wait for stands there: only values, conditions and failure rules.
+    /// Whether nothing that others refer to or wait for stands there: only values, parameters, conditions and failure rules.
     pub(crate) fn holds_details(self) -> bool {
-        use Place::{Arguments, Barrier, List, Record, Stage, Step};
-        matches!(self, Step | Barrier | Stage | Record | List | Arguments)
+        use Place::{Arguments, Barrier, List, Params, Record, Stage, Step};
+        matches!(self, Step | Barrier | Stage | Record | List | Arguments | Params)
     }
 
     /// As in "a step cannot stand in …".
