@@ -9,7 +9,7 @@ use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::Param;
 use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Name, Path, Provider, Setting,
-    Signature, Span,
+    Signature, Span, Workflow,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -245,6 +245,11 @@ impl<'p> Model<'p> {
             .or_else(|| of(ModuleId::PRELUDE, name))
     }
 
+    /// Whether more than a detail of a declaration may not have been understood.
+    pub fn is_broken(&self, id: DeclId) -> bool {
+        self.program.is_broken(id.file, self.decl(id).span)
+    }
+
     /// The provider that a module declares by that name.
     fn provider_of(&self, module: ModuleId, name: &str) -> Option<DeclId> {
         let names = self.names(module);
@@ -299,6 +304,13 @@ impl<'p> Model<'p> {
     pub fn as_provider(&self, id: DeclId) -> Option<&'p Provider> {
         match &self.decl(id).kind {
             DeclarationKind::Provider(provider) => Some(provider),
+            _ => None,
+        }
+    }
+
+    pub fn as_workflow(&self, id: DeclId) -> Option<&'p Workflow> {
+        match &self.decl(id).kind {
+            DeclarationKind::Workflow(workflow) => Some(workflow),
             _ => None,
         }
     }

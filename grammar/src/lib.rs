@@ -108,6 +108,9 @@ fn scanned(source: &str) -> Parse {
     build.errors = found.errors;
     build.broken = found.damaged;
     build.incomplete = found.incomplete;
+    let mut unreliable = found.unreliable.clone();
+    unreliable.sort();
+    build.unreliable = &unreliable;
     build.file.declarations.reserve_exact(found.declarations.len());
     let mut start = 0;
     for end in found.declarations.iter().map(|at| repaired.offset(*at)).chain([repaired.text.len()]) {

@@ -390,12 +390,14 @@ fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Optio
         return None;
     }
     let meant = similar(word.text, keywords(place))?;
-    let message = format!("`{}` is not a keyword", word.text);
-    Some(message::unexpected(span, message, "unknown").help(format!("did you mean `{meant}`?")).replace(
-        format!("write `{meant}`"),
-        span,
-        meant,
-    ))
+    Some(no_keyword(span, word.text, meant))
+}
+
+/// A slip of a keyword.
+pub(crate) fn no_keyword(span: Span, word: &str, meant: &str) -> SyntaxError {
+    let message = format!("`{word}` is not a keyword");
+    let error = message::unexpected(span, message, "unknown").help(format!("did you mean `{meant}`?"));
+    error.replace(format!("write `{meant}`"), span, meant)
 }
 
 /// The words that begin what may stand in a place.

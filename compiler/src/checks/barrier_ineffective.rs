@@ -82,7 +82,8 @@ fn steps_before(judged: &Judged<'_, '_>, item: ItemId) -> Vec<(PlaceId, Before)>
                         for step in ids.iter().map(|id| &plan.steps[id.index()]).filter(|it| !never(&it.when))
                         {
                             before.fails |= step.action.provider != "wait";
-                            before.changes |= step.changes;
+                            // An unknown step may well change something.
+                            before.changes |= step.changes || step.action.step.is_empty();
                         }
                     }
                 }

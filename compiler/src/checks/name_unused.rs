@@ -7,7 +7,7 @@ use crate::program::ModuleId;
 use crate::rules::Rule;
 use crate::types::Used;
 use foldhash::{HashMap, HashSet};
-use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem};
+use lockstep_grammar::ast::{DeclarationKind, Name, Params, PipelineItem, Span};
 
 pub const RULE: Rule = Rule {
     name: "name/unused",
@@ -37,6 +37,10 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
     for id in model.declarations() {
         let span = model.decl(id).span;
         let broken = model.program.is_broken(id.file, span);
+        // Without its braces, what should read them stands outside of the declaration.
+        if broken && model.program.broken(id.file, span).any(Span::is_empty) {
+            continue;
+        }
         // What was not understood may read whatever is named a second time in the declaration.
         let damaged = model.program.is_damaged(id.file, span);
         let named = damaged.then(|| counted_names([model.program.text(id.file, span)]));

@@ -41,6 +41,10 @@ impl<'a, 'p> Judged<'a, 'p> {
             .collect();
         judged.damaged = judged.any_of(|at| model.program.is_damaged(at.file, at.span));
         judged.broken = judged.any_of(|at| model.program.is_broken(at.file, at.span));
+        for item in &lowered.lacking {
+            judged.damaged[item.index()] = true;
+            judged.broken[item.index()] = true;
+        }
         judged
     }
 

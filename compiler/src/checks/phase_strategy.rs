@@ -41,8 +41,13 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             Some(_) => words(&workflow.settings, "strategy").first().copied().unwrap_or_default(),
             None => "basic",
         };
+        let unknown = || {
+            let mut steps = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items));
+            steps.any(|step| model.find_step(file, &step.path).is_none())
+        };
         // The strategy may be what is missing, or a phase or a step; a canary is judged by arguments, too.
         let unsure = match word {
+            "canary" | "blue_green" if unknown() => true,
             "canary" => model.program.is_damaged(file, workflow.body),
             _ => {
                 model.program.is_broken(file, workflow.body)

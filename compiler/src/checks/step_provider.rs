@@ -73,7 +73,8 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
             continue;
         };
         typer.standing.ambiguous = true;
-        if !deploys() {
+        // The phase may have said so in what was not understood of it.
+        if !deploys() || model.program.is_damaged(file, phase.span) {
             continue;
         }
         let at = typer.at(phase.name.span);

@@ -36,6 +36,8 @@ pub struct Lowered {
     pub plan: Plan,
     /// Where the source says so.
     pub origins: Origins,
+    /// Items with a stage whose workflow is not known, in order.
+    pub lacking: Vec<ItemId>,
 }
 
 /// The place in the source of each element of a plan, by its index.
@@ -114,8 +116,8 @@ pub fn lower_for(
     let mut budget = Budget::of_one(program);
     let mut lowerer = Lowerer::new(&model, false, &mut budget);
     lowerer.pipeline(id, values);
-    let Lowerer { plan, origins, mut sink, .. } = lowerer;
-    let mut lowered = Lowered { plan, origins };
+    let Lowerer { plan, origins, lacking, mut sink, .. } = lowerer;
+    let mut lowered = Lowered { plan, origins, lacking };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
         checks::judge(&model, id, &lowered, &checks::Told::default(), &mut budget.proofs, &mut sink);
         undoing::check(&lowered, &mut sink);
@@ -163,9 +165,9 @@ fn lower_with(
     let mut lowerer = Lowerer::new(model, true, budget);
     lowerer.copies = copies;
     lowerer.pipeline(pipeline, HashMap::default());
-    let Lowerer { plan, origins, sink: found, cut, .. } = lowerer;
+    let Lowerer { plan, origins, lacking, sink: found, cut, .. } = lowerer;
     sink.extend(found);
-    cut.is_none().then_some(Lowered { plan, origins })
+    cut.is_none().then_some(Lowered { plan, origins, lacking })
 }
 
 fn find_pipeline(model: &Model<'_>, module: ModuleId, name: &str) -> Result<DeclId, Box<Diagnostic>> {
@@ -186,6 +188,7 @@ pub struct Lowerer<'a, 'p> {
     model: &'a Model<'p>,
     plan: Plan,
     origins: Origins,
+    lacking: Vec<ItemId>,
     sink: Vec<Diagnostic>,
     /// Whether the pipeline's parameters are open.
     open: bool,
@@ -270,6 +273,7 @@ impl<'a, 'p> Lowerer<'a, 'p> {
             model,
             plan: Plan::default(),
             origins: Origins::default(),
+            lacking: Vec::new(),
             sink: Vec::new(),
             open,
             root: ModuleId::PRELUDE,

@@ -127,6 +127,7 @@ impl<'p> Lowerer<'_, 'p> {
         if self.plan.items[id.index()].branches.is_empty() {
             self.plan.items.pop();
             self.origins.items.pop();
+            self.lacking.retain(|lacking| *lacking != id);
         }
     }
 
@@ -274,7 +275,13 @@ impl<'p> Lowerer<'_, 'p> {
     pub fn indexed(&mut self, name: &str, index: Option<&'p ast::Expr>, frame: &Frame<'p>) -> String {
         let Some(index) = index else { return name.to_string() };
         let index = self.eval(index, &Ty::Error, frame);
-        [name, "[", &self.element(index), "]"].concat()
+        let unknown = matches!(index, Val::Unknown(_));
+        let mut index = self.element(index);
+        // What is not known is taken to differ from one round to the next.
+        if unknown && let Some(round) = frame.round.as_ref().filter(|round| !index.contains(&***round)) {
+            index = format!("{index} {round}");
+        }
+        [name, "[", &index, "]"].concat()
     }
 
     /// What an element of a loop is called.

@@ -12,7 +12,7 @@ use crate::types::{Implicit, ParamInfo, Ty, implicit};
 use compact_str::CompactString;
 use foldhash::HashMap;
 use lockstep_grammar::ast::{
-    self, ActionKind, Condition, DeclarationKind, ExprKind, Failure, Item, Rollback, Setting, Within,
+    self, ActionKind, Condition, ExprKind, Failure, Item, Rollback, Setting, Within,
 };
 use lockstep_plan::{
     Barrier, BarrierId, BarrierKind, BlockItem, Concurrency, ConditionId, Expr, ItemId, Kind, Phase, Place,
@@ -69,8 +69,12 @@ impl<'p> Lowerer<'_, 'p> {
         item: ItemId,
         branch: u32,
     ) -> Option<StageId> {
-        let found = self.model.find(self.model.module(frame.file), &stage.path).ok()?;
-        let DeclarationKind::Workflow(workflow) = &self.model.decl(found.decl).kind else { return None };
+        let found = self.model.find(self.model.module(frame.file), &stage.path).ok();
+        let workflow = found.and_then(|found| Some((found, self.model.as_workflow(found.decl)?)));
+        let Some((found, workflow)) = workflow else {
+            self.lacking.push(item);
+            return None;
+        };
         let name = self.indexed(&stage.name.text, stage.index.as_ref(), frame);
         let name = self.distinct(name, frame.at(stage.name.span), "stage");
         let when = self.conditions(&stage.conditions, frame);

@@ -38,10 +38,11 @@ impl<'p> Lowerer<'_, 'p> {
                 .iter()
                 .any(|entry| entry.name.text == name && matches!(entry.value.kind, ExprKind::Bool(true)))
         };
-        let changes =
-            signature.is_some_and(|it| it.changes.is_some()) || (role == Role::Forward && says("changes"));
-        let irreversible = signature.is_some_and(|it| it.irreversible.is_some()) || says("irreversible");
         let named = step.arguments.entries.iter().any(|entry| entry.name.text == "undone_by");
+        // What can be undone was changed; a step that does not say so is reported.
+        let changes = signature.is_some_and(|it| it.changes.is_some())
+            || role == Role::Forward && (named || says("changes") || says("irreversible"));
+        let irreversible = signature.is_some_and(|it| it.irreversible.is_some()) || says("irreversible");
         let mut scopes: Vec<_> = scope.into_iter().collect();
         if role == Role::Forward {
             scopes.extend(&here.scopes);

@@ -92,6 +92,10 @@ impl<'p> Typer<'_, 'p> {
         let fine =
             if of_infrastructure { provider.infrastructure.is_some() } else { provider.service.is_some() };
         if !fine && !(self.model.is_deployment_type(found.decl)) {
+            // What makes it one may be what was not understood.
+            if self.model.is_broken(found.decl) {
+                return None;
+            }
             let diagnostic = checks::type_mismatch::not_a_deployment_type(at, what, head, &known());
             self.sink.push(diagnostic);
             return None;

@@ -158,7 +158,8 @@ impl<'a, 'p> Typer<'a, 'p> {
             }
             checks::type_mismatch::restriction(self, info);
             if info.ty.is_in_doubt() {
-                // What it would be read for cannot be told.
+                // What it would be read for cannot be told, nor what it would be for the phases.
+                self.params_damaged = true;
                 self.used.names.insert(self.at(info.param.name.span));
             }
             self.vars.push(Var { name: info.name(), ty: info.ty.clone(), at: self.at(info.param.name.span) });

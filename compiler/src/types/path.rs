@@ -118,7 +118,14 @@ impl<'p> Typer<'_, 'p> {
 
     /// Whether a name seems to be declared where something was not understood.
     fn may_be_lost(&self, module: ModuleId, name: &str) -> bool {
-        self.lost.contains(name) || self.model.may_be_lost(module, name)
+        let unreadable = || {
+            let imports = self.model.names(module).imports.iter();
+            imports.filter(|(_, it)| it.module.is_none()).map(|(alias, _)| alias.as_str())
+        };
+        // A slip in the path of an import is in the name that it brings, too.
+        self.lost.contains(name)
+            || self.model.may_be_lost(module, name)
+            || suggest::nearest(name, unreadable()).is_some()
     }
 
     /// The type of what a path names.
@@ -410,6 +417,9 @@ impl<'p> Typer<'_, 'p> {
     }
 
     fn artifact_field(&mut self, service: &ServiceTy, field: &Name) -> Ty {
+        if service.providers.iter().any(|id| self.model.is_broken(*id)) {
+            return Ty::Error;
+        }
         let mut artifacts: Vec<String> = service.artifacts.clone();
         if artifacts.is_empty() {
             artifacts = service

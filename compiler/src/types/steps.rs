@@ -59,6 +59,7 @@ impl<'p> Typer<'_, 'p> {
             true => &COMMON[1..],
             false => &COMMON,
         };
+        self.owner_damaged = self.model.program.is_damaged(provider.file, signature.params.span);
         let unknown = self.record(&step.arguments, &infos, step.path.span, what, others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)
@@ -80,6 +81,8 @@ impl<'p> Typer<'_, 'p> {
         let at = self.at(step.path.span);
         let text = self.model.program.text(self.file, step.path.span);
         let diagnostic = match self.model.find_provider(module, &step.path) {
+            // The step may be what was not understood.
+            Some(found) if self.model.is_broken(found.decl) => return,
             Some(found) => {
                 let provider = self.model.name(found.decl);
                 let signatures = self.model.as_provider(found.decl).map(|it| it.steps.as_slice());

@@ -103,6 +103,10 @@ fn provider_field<'p>(
 ) -> Result<Ty, Vec<&'p str>> {
     let mut known: Option<Vec<&'p str>> = None;
     let mut ty = None;
+    // A field may be what was not understood.
+    if providers.iter().any(|id| model.is_broken(*id)) {
+        return Ok(Ty::Error);
+    }
     for id in providers {
         let Some(provider) = model.as_provider(*id) else { continue };
         let fields = if of_infrastructure { &provider.infrastructure } else { &provider.service };

@@ -188,6 +188,11 @@ impl<'s> Build<'s> {
     /// A path and what belongs to it.
     fn named(&mut self, pair: &Pair<'_>, nodes: &mut Nodes<'_>) -> Option<Expr> {
         let span = self.span(pair);
+        let before = self.unreliable.partition_point(|guess| guess.start <= span.start);
+        if self.unreliable[..before].last().is_some_and(|guess| span.end <= guess.end) {
+            self.detail(Self::damage);
+            return None;
+        }
         let follows = nodes.pairs.next_if(|next| matches!(next, Rule::star | Rule::record | Rule::arguments));
         let Some(next) = follows else {
             let kind = match pair.as_str() {

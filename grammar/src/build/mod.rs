@@ -47,6 +47,8 @@ pub(crate) struct Build<'s> {
     pub incomplete: Vec<Span>,
     /// The brackets that are being read: what is left out now is missing there.
     scope: Span,
+    /// Where the scan had to guess: names there are perhaps none.
+    pub(crate) unreliable: &'s [Span],
     /// Whether a detail is being read: a value, or all that stands in brackets which hold only such.
     pub(crate) detail: bool,
     depth: u32,
@@ -82,6 +84,7 @@ impl<'s> Build<'s> {
             broken: Vec::new(),
             incomplete: Vec::new(),
             scope: repaired.span(0, repaired.text.len()),
+            unreliable: &[],
             detail: false,
             depth: 0,
             mute: None,

@@ -357,6 +357,7 @@ impl<'s> Build<'s> {
                 return None;
             }
             self.junk(junk, &[Rule::opening_brace]);
+            self.broken.push(self.span(junk));
         }
         let before = nodes.end;
         if self.take(nodes, Rule::late).is_some() {

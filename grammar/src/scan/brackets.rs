@@ -94,6 +94,11 @@ impl Scan<'_> {
 
     /// A closing bracket.
     pub(super) fn close(&mut self, kind: Kind) {
+        if kind == Kind::Brace
+            && let Some(open) = self.open.last().copied().filter(|open| self.opens_block(*open))
+        {
+            return self.block_in_parentheses(open);
+        }
         // Brackets in a `${…}` do not reach beyond it. What is farther away than anything may nest is not looked at.
         let hole = self.in_hole();
         let near = self.open.iter().enumerate().rev().take(crate::build::MAX_DEPTH as usize);
@@ -134,6 +139,34 @@ impl Scan<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a `(` stands where a block begins: behind a name or `=` and a space, with entries or a new line behind it.
+    fn opens_block(&self, open: Open) -> bool {
+        if open.kind != Kind::Parenthesis || open.in_hole {
+            return false;
+        }
+        let (before, after) = (&self.source[open.line..open.at], &self.source[open.at + 1..]);
+        let head = before.trim_end_matches([' ', '\t']);
+        let word = head.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+        let behind = head.len() < before.len() && (head.ends_with(['=', ')', ']']) || !word.is_empty());
+        let code = after.trim_start_matches([' ', '\t', '\r']);
+        let name = code.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+        let sign = name.trim_start_matches([' ', '\t']);
+        let entry = name.len() < code.len() && sign.starts_with('=') && !sign.starts_with("==");
+        behind && !message::is_reserved(word) && (entry || code.starts_with('\n') && !head.ends_with('='))
+    }
+
+    /// `step s = shell ( … }`
+    fn block_in_parentheses(&mut self, open: Open) {
+        let span = Span::new(open.at, open.at + 1);
+        self.report(
+            message::unexpected(span, "expected `{`, found `(`", "expected `{`")
+                .related(Span::new(self.at, self.at + 1), "closed here")
+                .replace("write `{`", span, "{"),
+        );
+        self.edit(open.at, open.at + 1, "{");
+        self.pop();
     }
 
     /// Whether a bracket that would close an earlier line's was meant for one of its own line.

@@ -107,6 +107,15 @@ impl Scan<'_> {
             '\'' => single_quoted(rest).map(|length| (length, 1)),
             _ => closing.iter().find_map(|mark| Some((rest.find(*mark)?, mark.len_utf8()))),
         };
+        let quotes = |text: &str| text.bytes().filter(|byte| *byte == b'"').count();
+        if end.is_none() && opening == '\'' && quotes(rest) % 2 == 1 {
+            // `'a"`
+            let span = Span::new(start, content);
+            let message = "text is written with `\"`, not with `'`";
+            self.report(message::spelling(span, message, "write `\"`").replace("write `\"`", span, "\""));
+            self.edit(start, content, "\"");
+            return self.push(super::Kind::Text, 1);
+        }
         let Some((length, mark)) = end else {
             self.unpaired = Some((opening, line_end));
             let span = Span::new(start, content);

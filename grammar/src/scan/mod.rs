@@ -7,6 +7,7 @@
 
 mod brackets;
 mod foreign;
+mod keyword;
 mod text;
 
 use crate::SyntaxError;
@@ -347,8 +348,12 @@ impl Scan<'_> {
             return;
         }
         if self.indent == 0 && first.is_ascii_lowercase() && declared_name(&self.source[at..]).is_some() {
-            self.declaration();
-        } else if !self.open.is_empty()
+            return self.declaration();
+        }
+        if first.is_ascii_alphabetic() && self.mend_keyword(self.at) && self.indent == 0 {
+            return self.declaration();
+        }
+        if !self.open.is_empty()
             && !matches!(first, b'\n' | b'\r' | 0)
             && !rest[self.indent..].starts_with(b"//")
         {
