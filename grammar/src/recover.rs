@@ -171,6 +171,9 @@ impl<'s> Build<'s> {
             _ => "a name",
         };
         self.expected_words(word.end(), what);
+        if what == "`{`" {
+            self.missing_body(word.end(), false);
+        }
         let help = match (word.text, next.text) {
             ("on", "success") => "people are told with `notify CHANNEL on success`; only failures have rules",
             ("skip" | "only", _) => "write `skip if CONDITION` or `only if CONDITION`",

@@ -261,6 +261,10 @@ pub fn judge(
     effort: &mut Effort,
     sink: &mut Vec<Diagnostic>,
 ) {
+    // What a provider's steps do, hold and take is not known.
+    if model.declarations().any(|id| model.as_provider(id).is_some() && model.is_broken(id)) {
+        return;
+    }
     let judged = Judged::new(model, pipeline, lowered, told);
     let known = sink.len();
     for check in PLAN_CHECKS {

@@ -227,6 +227,10 @@ impl<'p> Lowerer<'_, 'p> {
         if let Some(timeout) = entry.and_then(|entry| self.duration(&entry.value, frame)) {
             return timeout;
         }
+        // One of another type is an error, and not the default.
+        if entry.is_some_and(|entry| matches!(entry.value.kind, ExprKind::Text(_) | ExprKind::Int(_))) {
+            return 0;
+        }
         let lasts = match (action.provider.as_str(), action.step.as_str()) {
             ("wait", "wait") => action.arguments.get("duration"),
             ("approval", "approval") => action.arguments.get("within"),

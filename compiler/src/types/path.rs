@@ -35,6 +35,9 @@ impl<'p> Typer<'_, 'p> {
             self.sink.push(checks::type_mismatch::report(at, "environment", "something else", &None));
             return Ty::Error;
         };
+        if self.model.is_broken(found.0) {
+            return Ty::List(Rc::new(Ty::Error));
+        }
         let module = self.model.module(found.0.file);
         let mut providers: Vec<DeclId> = Vec::new();
         for infrastructure in &environment.infrastructure {

@@ -407,7 +407,7 @@ impl<'s> Build<'s> {
     }
 
     /// A body is missing: the rest of the line, and deeper lines that follow, were meant to be in it.
-    fn missing_body(&mut self, end: usize, junk: bool) {
+    pub(crate) fn missing_body(&mut self, end: usize, junk: bool) {
         if junk || message::token(self.text, end).text == "\n" {
             self.mute(end);
             self.missing_bodies.push((self.place(end, end).start, self.indent(end)));

@@ -141,7 +141,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether a `(` stands where a block begins: behind a name or `=` and a space, with entries or a new line behind it.
+    /// Whether a `(` stands where a block begins: behind a name and a space, or behind `=` and before an entry.
     fn opens_block(&self, open: Open) -> bool {
         if open.kind != Kind::Parenthesis || open.in_hole {
             return false;
@@ -149,12 +149,12 @@ impl Scan<'_> {
         let (before, after) = (&self.source[open.line..open.at], &self.source[open.at + 1..]);
         let head = before.trim_end_matches([' ', '\t']);
         let word = head.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
-        let behind = head.len() < before.len() && (head.ends_with(['=', ')', ']']) || !word.is_empty());
+        let behind = head.len() < before.len() && (head.ends_with(['=', ')', ']', '*']) || !word.is_empty());
         let code = after.trim_start_matches([' ', '\t', '\r']);
         let name = code.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
         let sign = name.trim_start_matches([' ', '\t']);
         let entry = name.len() < code.len() && sign.starts_with('=') && !sign.starts_with("==");
-        behind && !message::is_reserved(word) && (entry || code.starts_with('\n') && !head.ends_with('='))
+        behind && !message::is_reserved(word) && (entry || !head.ends_with('='))
     }
 
     /// `step s = shell ( … }`
@@ -206,6 +206,10 @@ impl Scan<'_> {
     /// Whether the next line of code is still indented as if it stood in these brackets.
     fn goes_on(&self, open: Open) -> bool {
         if open.line == self.line || open.inner.is_none_or(|inner| inner <= open.indent) {
+            return false;
+        }
+        // Behind parameters a body follows, whose brace may be missing.
+        if self.at == self.line + self.indent && self.indent == open.indent && self.is_parameters(open) {
             return false;
         }
         let rest = self.source[self.at + 1..].trim_start_matches([' ', '\t', '\r']);
