@@ -29,14 +29,7 @@ impl<'s> Build<'s> {
             }
             error
         });
-        let error = operator.unwrap_or_else(|| {
-            let message = format!("expected {what}, found {}", found.describe());
-            let error = message::unexpected(span, message, format!("expected {what}"));
-            match foreign::advice(what, found, self.text) {
-                Some(help) if !message::is_reserved(found.text) || what != "a name" => error.help(help),
-                _ => reserved_help(error, found),
-            }
-        });
+        let error = operator.unwrap_or_else(|| not_found(self.text, found, span, what));
         self.report(error);
     }
 
@@ -394,6 +387,22 @@ fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Optio
     }
     let meant = similar(word.text, keywords(place))?;
     Some(no_keyword(span, word.text, meant))
+}
+
+/// Something should stand at or after an offset of a source.
+pub(crate) fn expected_in(source: &str, at: usize, what: &str) -> SyntaxError {
+    let found = message::token(source, at);
+    not_found(source, found, Span::new(found.start, found.end()), what)
+}
+
+/// A token stands where something else should.
+fn not_found(text: &str, found: Token<'_>, span: Span, what: &str) -> SyntaxError {
+    let message = format!("expected {what}, found {}", found.describe());
+    let error = message::unexpected(span, message, format!("expected {what}"));
+    match foreign::advice(what, found, text) {
+        Some(help) if !message::is_reserved(found.text) || what != "a name" => error.help(help),
+        _ => reserved_help(error, found),
+    }
 }
 
 /// A slip of a keyword.

@@ -5,6 +5,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::program::FileId;
 use crate::rules::Rule;
+use crate::suggest;
 use crate::types::steps_of;
 use lockstep_grammar::ast::{ExprKind, Phase, Rollback, Signature, Span, Step};
 
@@ -78,6 +79,15 @@ fn is_open(step: &Step, signature: &Signature) -> bool {
     (signature.changes.is_some() || says(step, "changes"))
         && signature.irreversible.is_none()
         && !says(step, "irreversible")
+        && !slipped(step, signature)
+}
+
+/// Whether what it says of its undoing is misspelt, which is reported.
+fn slipped(step: &Step, signature: &Signature) -> bool {
+    let is_known = |name: &&str| signature.params.items.iter().any(|info| info.name.text == *name);
+    let given = || step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
+    let names = || given().filter(|name| !is_known(name));
+    ["irreversible", "undone_by"].into_iter().any(|name| suggest::slipped(name, names()))
 }
 
 /// What `undone_by` says.

@@ -7,6 +7,7 @@ use super::value::{Frame, Val};
 use crate::checks;
 use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
+use crate::suggest;
 use crate::types::{Ty, step_timeout_default};
 use compact_str::CompactString;
 use lockstep_grammar::ast::{self, ExprKind, Signature};
@@ -228,7 +229,14 @@ impl<'p> Lowerer<'_, 'p> {
             return timeout;
         }
         // One of another type is an error, and not the default.
-        if entry.is_some_and(|entry| matches!(entry.value.kind, ExprKind::Text(_) | ExprKind::Int(_))) {
+        let is_known = |name: &&str| {
+            signature.is_none_or(|it| it.params.items.iter().any(|info| info.name.text == *name))
+        };
+        let names = step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
+        let names = names.filter(|name| !is_known(name));
+        if entry.is_some_and(|entry| matches!(entry.value.kind, ExprKind::Text(_) | ExprKind::Int(_)))
+            || entry.is_none() && suggest::slipped("timeout", names)
+        {
             return 0;
         }
         let lasts = match (action.provider.as_str(), action.step.as_str()) {

@@ -60,6 +60,7 @@ impl Scan<'_> {
         self.line = start;
         self.indent = self.bytes[start..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.at = start + self.indent;
+        self.mend_brace();
         true
     }
 
@@ -149,7 +150,8 @@ impl Scan<'_> {
         let (before, after) = (&self.source[open.line..open.at], &self.source[open.at + 1..]);
         let head = before.trim_end_matches([' ', '\t']);
         let word = head.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
-        let behind = head.len() < before.len() && (head.ends_with(['=', ')', ']', '*']) || !word.is_empty());
+        let behind =
+            head.len() < before.len() && (head.ends_with(['=', ')', ']', '*', '>']) || !word.is_empty());
         let code = after.trim_start_matches([' ', '\t', '\r']);
         let name = code.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
         let sign = name.trim_start_matches([' ', '\t']);

@@ -1,6 +1,7 @@
-//! Slips in the words that declarations and blocks begin with: read as what was meant, so that nothing in them is lost.
+//! Slips in the heads of declarations and blocks, their keyword or their brace: read as what was meant, so that nothing in
+//! them is lost.
 
-use super::{DECLARATIONS, Kind, Scan};
+use super::{DECLARATIONS, Kind, Open, Scan};
 use crate::ast::Span;
 
 /// The words that begin a named block inside of a declaration.
@@ -32,10 +33,13 @@ impl Scan<'_> {
         let after = name.trim_start_matches([' ', '\t']);
         let named =
             name.len() < behind.len() && after.starts_with(['=', '(', '{', '[']) && !after.starts_with("==");
-        if !(import || named) || known().any(|known| known == word) {
+        let bare =
+            !top && (behind.starts_with('{') || matches!(leading_word(behind), "max" | "all_or_nothing"));
+        if !(import || named || bare) || known().any(|known| known == word) {
             return false;
         }
         let meant = match () {
+            () if bare => crate::recover::similar(word, ["parallel", "rollback"]),
             () if import => crate::recover::similar(word, ["import"]),
             () if top => crate::recover::similar(word, DECLARATIONS),
             () => crate::recover::similar(word, NAMED),
@@ -50,4 +54,91 @@ impl Scan<'_> {
         }
         top && !import
     }
+
+    /// A line that is the head of a block and lacks its `{`: puts one there, where what is indented below ends in a `}` that is
+    /// indented as the head is.
+    pub(super) fn mend_brace(&mut self) {
+        if !self.in_block() || !self.lacks_brace() {
+            return;
+        }
+        let end = self.at + self.head().len();
+        let error = crate::recover::expected_in(self.source, end, "`{`");
+        self.report(error.replace("insert `{`", Span::new(end, end), " {"));
+        self.edit(end, end, " {");
+        let (line, indent, mark) = (self.line, self.indent, self.mark());
+        self.open.push(Open {
+            kind: Kind::Brace,
+            at: end,
+            line,
+            indent,
+            inner: None,
+            in_hole: false,
+            text: None,
+            mark,
+        });
+    }
+
+    /// Whether nothing is open but blocks.
+    fn in_block(&self) -> bool {
+        self.open.last().is_none_or(|open| open.kind == Kind::Brace && !open.in_hole)
+    }
+
+    /// The code of this line.
+    fn head(&self) -> &str {
+        let line = self.source[self.at..].lines().next().unwrap_or_default();
+        line.split("//").next().unwrap_or_default().trim_end()
+    }
+
+    fn lacks_brace(&self) -> bool {
+        let head = self.head();
+        let word = leading_word(head);
+        let behind = &head[word.len()..];
+        let rest = behind.trim_start();
+        let named = behind.starts_with([' ', '\t']) && !leading_word(rest).is_empty();
+        let known = match word {
+            _ if self.open.is_empty() => named && DECLARATIONS.contains(&word),
+            "rollback" => rest.is_empty(),
+            "parallel" => rest.split_whitespace().all(|part| {
+                matches!(part, "max" | "all_or_nothing") || part.bytes().all(|byte| byte.is_ascii_digit())
+            }),
+            "for" => named,
+            "barrier" => false,
+            _ => named && NAMED.contains(&word),
+        };
+        // What is made of something says of what; a brace, or text, belongs to a value.
+        let made = matches!(word, "step" | "stage" | "infrastructure" | "service" | "secret" | "channel");
+        let behind_name =
+            rest.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-')).trim_start();
+        let is_path = |path: &str| path.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        let fits = match word {
+            "rollback" | "parallel" => true,
+            "for" => behind_name.strip_prefix("in ").is_some_and(|list| is_path(list.trim_end_matches(".*"))),
+            _ if made => behind_name.rsplit_once("= ").is_some_and(|(_, path)| is_path(path)),
+            _ => behind_name.is_empty() || behind_name.ends_with([')', ']']),
+        };
+        if !known || !fits || head.contains(['{', '}', '"']) {
+            return false;
+        }
+        if head.matches('(').count() != head.matches(')').count() {
+            return false;
+        }
+        let below = self.source[self.at..].lines().skip(1).map(|line| (line, line.trim_start()));
+        let mut below =
+            below.filter(|(_, code)| !code.is_empty() && !code.starts_with("//")).map(|(line, code)| {
+                let indent = line.len() - code.len();
+                (indent, code)
+            });
+        let deeper = |line: Option<(usize, &str)>| {
+            line.is_some_and(|(indent, code)| indent > self.indent && !code.starts_with('{'))
+        };
+        deeper(below.next())
+            && below
+                .find(|(indent, _)| *indent <= self.indent)
+                .is_some_and(|(indent, code)| indent == self.indent && code.starts_with('}'))
+    }
+}
+
+/// The word that a text begins with; may be empty.
+fn leading_word(text: &str) -> &str {
+    &text[..text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len())]
 }

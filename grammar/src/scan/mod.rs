@@ -348,7 +348,8 @@ impl Scan<'_> {
             return;
         }
         if self.indent == 0 && first.is_ascii_lowercase() && declared_name(&self.source[at..]).is_some() {
-            return self.declaration();
+            self.declaration();
+            return self.mend_brace();
         }
         if first.is_ascii_alphabetic() && self.mend_keyword(self.at) && self.indent == 0 {
             return self.declaration();
@@ -358,6 +359,7 @@ impl Scan<'_> {
             && !rest[self.indent..].starts_with(b"//")
         {
             self.line_inside(first);
+            self.mend_brace();
         }
     }
 
