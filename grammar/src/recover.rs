@@ -382,7 +382,7 @@ fn example(word: &str) -> &'static str {
 
 /// A keyword with a slip in it.
 fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option<SyntaxError> {
-    if matches!(next.text, "=" | ":" | "") || !is_name(word.text) {
+    if matches!(next.text, "=" | ":" | "[" | "") || !is_name(word.text) {
         return None;
     }
     let meant = similar(word.text, keywords(place))?;

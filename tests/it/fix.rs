@@ -149,7 +149,6 @@ fn what_can_only_be_guessed_is_not_fixed() {
         "group g { members = ['a\\nb'] }\n",
         "group g { members = ['a ${b}'] }\n",
         "service s(a: int = p { }\n",
-        "workflow w(a: int {\n  phase p { }\n}\n",
     ] {
         let told = fed(dsl().args(["check", "--fix", "-"]), source).exits(1);
         assert_eq!(told.out, source, "{}", told.err);

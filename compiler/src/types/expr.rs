@@ -574,15 +574,24 @@ impl<'a, 'p> Typer<'a, 'p> {
                 None => report,
             });
         }
-        if let Some(first) = missing.first()
-            && !self.model.program.is_damaged(self.file, record.span)
-        {
+        missing.retain(|info| !self.may_be_in(record.span, info.name()));
+        if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
             let at = self.at(owner);
             let what = what.to_string();
             self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));
         }
         unknown
+    }
+
+    /// Whether an entry of that name may be among what was not understood between these brackets.
+    pub fn may_be_in(&self, brackets: Span, name: &str) -> bool {
+        let program = self.model.program;
+        let text = || program.text(self.file, brackets);
+        let words = || text().split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        program.is_broken(self.file, brackets)
+            || program.is_damaged(self.file, brackets)
+                && (words().any(|word| word == name) || suggest::slipped(name, words()))
     }
 
     /// The same for every value of a record.

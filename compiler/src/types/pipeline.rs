@@ -100,23 +100,24 @@ impl<'p> Typer<'_, 'p> {
     ) {
         self.index(stage.index.as_ref());
         self.conditions(&stage.conditions);
-        let quiet = |typer: &mut Self| {
+        // What the arguments are worth does not depend on who takes them.
+        let values = |typer: &mut Self| {
             for entry in &stage.arguments.entries {
-                typer.infer_quietly(&entry.value);
+                typer.infer(&entry.value);
             }
         };
-        let Some((id, taken)) = self.find(&stage.path, "workflow") else { return quiet(self) };
+        let Some((id, taken)) = self.find(&stage.path, "workflow") else { return values(self) };
         let DeclarationKind::Workflow(workflow) = &self.model.decl(id).kind else {
             let at = self.at(stage.path.span);
             let name = self.model.program.text(self.file, stage.path.span);
             self.sink.push(checks::type_mismatch::wrong_kind(at, name, "workflow"));
-            return quiet(self);
+            return values(self);
         };
         if taken != stage.path.names.len() {
             let at = self.at(stage.path.span);
             let name = self.model.program.text(self.file, stage.path.span);
             self.sink.push(checks::type_mismatch::wrong_kind(at, name, "workflow"));
-            return quiet(self);
+            return values(self);
         }
         let infos = self.model.params(id.file, &workflow.params.items);
         let before = self.sink.len();

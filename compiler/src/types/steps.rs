@@ -39,7 +39,7 @@ impl<'p> Typer<'_, 'p> {
             self.unknown_step(step);
             for entry in &step.arguments.entries {
                 if !COMMON.contains(&entry.name.text.as_str()) {
-                    self.infer_quietly(&entry.value);
+                    self.infer(&entry.value);
                 }
             }
             return;

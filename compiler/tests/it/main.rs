@@ -10,6 +10,7 @@ mod generate;
 mod hostile;
 mod lowering;
 mod manifests;
+mod mistakes;
 mod played;
 mod promises;
 mod robust;

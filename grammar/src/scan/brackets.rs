@@ -318,6 +318,21 @@ impl Scan<'_> {
         }
     }
 
+    /// Before a `{` that ends its line, and so begins a body: parameters that the line opened and nothing has closed.
+    pub(super) fn end_parameters(&mut self) {
+        let own = self.open.first().is_some_and(|open| open.line == self.line && self.is_parameters(*open));
+        if !own || self.in_hole() {
+            return;
+        }
+        let line_end = self.line_end(self.at);
+        let behind = self.source[self.at + 1..line_end].trim_start();
+        // One of a value stands behind what gives, lists or opens it.
+        let before = self.source[self.line..self.at].trim_end();
+        if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '(', '[', ':']) {
+            self.close_unclosed(0, self.at);
+        }
+    }
+
     /// Whether a `(` belongs to the head of a declaration.
     fn is_parameters(&self, open: Open) -> bool {
         open.kind == Kind::Parenthesis && super::declared_name(&self.source[open.line..open.at]).is_some()

@@ -247,7 +247,10 @@ impl Scan<'_> {
             b'<' if self.byte(at + 1) == b'<' && !self.in_hole() && self.heredoc() => {}
             b';' => self.semicolon(),
             b'=' if self.byte(at + 1) == b'>' => self.fat_arrow(),
-            b'{' => self.push(Kind::Brace, 1),
+            b'{' => {
+                self.end_parameters();
+                self.push(Kind::Brace, 1);
+            }
             b'(' => self.push(Kind::Parenthesis, 1),
             b'[' => self.push(Kind::Bracket, 1),
             b'}' if self.open.last().is_some_and(|open| open.kind == Kind::Hole) => self.pop(),
