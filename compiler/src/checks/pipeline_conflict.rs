@@ -1,7 +1,7 @@
 //! `pipeline/conflict`: stages that run at the same time and change the same service in the same place.
 
 use super::Judged;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::program::ModuleId;
 use crate::rules::Rule;
 use lockstep_plan::{Concurrency, Expr, ItemId, Part, Plan, Role, Stage, StageId, Target, Value};
@@ -108,7 +108,11 @@ fn places<'j>(judged: &'j Judged<'_, '_>) -> &'j [Option<usize>] {
             let next = numbers.len();
             Some(*numbers.entry(identity(target)?).or_insert(next))
         };
-        judged.lowered.plan.targets.iter().map(&mut number).collect()
+        let program = judged.model.program;
+        let targets = judged.lowered.plan.targets.iter().zip(&judged.lowered.origins.targets);
+        // What tells a target from another may be what was not understood of it.
+        let known = |at: &Location| !program.is_damaged(at.file, at.span);
+        targets.map(|(target, at)| number(target).filter(|_| known(at))).collect()
     })
 }
 

@@ -59,7 +59,7 @@ pub struct Origins {
     pub approvals: Vec<Location>,
     /// The pipeline's own rules.
     pub rules: Vec<Location>,
-    /// For each target where it is declared.
+    /// For each target all of its declaration.
     pub targets: Vec<Location>,
     /// For each stage the declaration of its workflow.
     pub workflows: Vec<Location>,

@@ -456,7 +456,7 @@ impl<'p> Lowerer<'_, 'p> {
             });
             self.origins
                 .targets
-                .push(crate::diagnostic::Location { file: id.file, span: infrastructure.name.span });
+                .push(crate::diagnostic::Location { file: id.file, span: infrastructure.span });
             self.permissions(id, &environment.settings);
         }
         // Settings may read other targets, which come before this one then.

@@ -112,7 +112,11 @@ impl Scan<'_> {
                 if self.careful && !hole && self.goes_on(self.open[partner]) {
                     return self.stray(kind);
                 }
+                let open = self.open[partner];
                 self.pop();
+                if open.line != self.line && self.open.is_empty() && self.is_parameters(open) {
+                    self.mend_body();
+                }
             }
             // In a `${…}` there is nothing to be careful about.
             Some(partner) => {
@@ -328,7 +332,7 @@ impl Scan<'_> {
         let behind = self.source[self.at + 1..line_end].trim_start();
         // One of a value stands behind what gives, lists or opens it.
         let before = self.source[self.line..self.at].trim_end();
-        if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '(', '[', ':']) {
+        if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '[', ':']) {
             self.close_unclosed(0, self.at);
         }
     }

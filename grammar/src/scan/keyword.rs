@@ -61,7 +61,17 @@ impl Scan<'_> {
         if !self.in_block() || !self.lacks_brace() {
             return;
         }
-        let end = self.at + self.head().len();
+        self.insert_brace(self.at + self.head().len());
+    }
+
+    /// The same behind parameters that take several lines.
+    pub(super) fn mend_body(&mut self) {
+        if self.head().is_empty() && self.is_body_below() {
+            self.insert_brace(self.at);
+        }
+    }
+
+    fn insert_brace(&mut self, end: usize) {
         let error = crate::recover::expected_in(self.source, end, "`{`");
         self.report(error.replace("insert `{`", Span::new(end, end), " {"));
         self.edit(end, end, " {");
@@ -122,6 +132,11 @@ impl Scan<'_> {
         if head.matches('(').count() != head.matches(')').count() {
             return false;
         }
+        self.is_body_below()
+    }
+
+    /// Whether lines follow that are indented deeper, and then a `}` that is indented as this line is.
+    fn is_body_below(&self) -> bool {
         let below = self.source[self.at..].lines().skip(1).map(|line| (line, line.trim_start()));
         let mut below =
             below.filter(|(_, code)| !code.is_empty() && !code.starts_with("//")).map(|(line, code)| {
