@@ -114,7 +114,7 @@ fn reports(path: &Path, lines: &[&str], slips: &[&Slip]) -> Reports {
     let program = Program::load(&Changed { path, text: &text }, &[dir]).unwrap();
     let place = |found: &Diagnostic| {
         let file = program.file(found.primary.file);
-        (file.path.clone(), file.lines.position(found.primary.span.start).line as u32)
+        (file.path.clone(), file.lines.position(found.primary.span.start).line)
     };
     let told = check(&program).into_iter().filter(|found| found.severity != Severity::Note);
     told.map(|found| (place(&found).0, place(&found).1, found.rule, found.message)).collect()

@@ -339,7 +339,7 @@ impl Scan<'_> {
 
     /// Whether a `(` belongs to the head of a declaration.
     fn is_parameters(&self, open: Open) -> bool {
-        open.kind == Kind::Parenthesis && super::declared_name(&self.source[open.line..open.at]).is_some()
+        open.kind == Kind::Parenthesis && self.found.declarations.last() == Some(&open.line)
     }
 
     /// The source ends. Whether that was all: something may have to be read again.

@@ -16,7 +16,8 @@ impl Scan<'_> {
     /// `pipline release {`, `stpe a = …`: mends the word that begins the line at an offset, where a name follows it and then
     /// what opens a block. Whether a declaration begins there so.
     pub(super) fn mend_keyword(&mut self, at: usize) -> bool {
-        let top = self.open.is_empty();
+        // A declaration begins its line, and ends whatever is open.
+        let top = self.open.is_empty() || self.indent == 0;
         if !top && self.open.last().is_none_or(|open| open.kind != Kind::Brace) || self.in_hole() {
             return false;
         }

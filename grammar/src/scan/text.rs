@@ -148,11 +148,11 @@ impl Scan<'_> {
         let (stop, sure) = self.text_end(text.at, end);
         let span = Span::new(text.at, stop);
         let after = Span::new(stop, stop);
-        self.report(
-            message::text(span, "this text is never closed", "expected `\"` on this line")
-                .help("text over several lines is written with `\"\"\"`")
-                .replace("insert `\"`", after, "\""),
-        );
+        let error = message::text(span, "this text is never closed", "expected `\"` on this line")
+            .help("text over several lines is written with `\"\"\"`");
+        // Right behind a word it probably closes a text, and another quote is missing before it.
+        let closes = self.source[..text.at].ends_with(|c: char| c.is_alphanumeric());
+        self.report(if closes { error } else { error.replace("insert `\"`", after, "\"") });
         // Escapes and `${` before the guessed end are read again by the grammar; they have to stay whole.
         self.blank(text.at + 1, stop);
         self.edit(stop, stop, "\"");

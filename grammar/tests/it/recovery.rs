@@ -169,3 +169,35 @@ fn a_missing_character_stays_in_its_declaration() {
         assert!(after.errors.len() <= 3, "without {character:?} at {at}\n{}", show(&source));
     }
 }
+
+/// A head without its brace costs one report, with the brace as its fix; what stands below is read.
+#[test]
+fn heads_without_a_brace() {
+    for head in [
+        "workflow w(\n  a: int,\n)§\n  phase p {\n    step s = x { }\n  }\n}",
+        "workflow w(a: int)§\n  phase p {\n    step s = x { }\n  }\n}",
+        "workflow w {\n  phase p§ // why\n    step s = x { }\n  }\n}",
+        "workflow w {\n  phase p {\n    step s = x§\n      y = 1\n    }\n  }\n}",
+        "workflow w {\n  phase p {\n    rollback§\n      step s = x { }\n    }\n  }\n}",
+        "pipeline p {\n  parallel max 2 all_or_nothing§\n    stage s = x { }\n  }\n}",
+        "pipeline p {\n  parallel {\n    for x in e.*§\n      stage s = x { }\n    }\n  }\n}",
+    ] {
+        let at = head.find('§').unwrap();
+        let source = format!("{}\ngroup last {{ }}\n", head.replace('§', ""));
+        let parse = parse(&source);
+        let [error] = parse.errors.as_slice() else { panic!("{}", show(&source)) };
+        assert!(error.message.starts_with("expected `{`"), "{}", show(&source));
+        let (_, edits) = error.fix.clone().unwrap();
+        assert_eq!(
+            edits.iter().map(|(span, text)| (span.start as usize, text.as_str())).collect::<Vec<_>>(),
+            [(at, " {")]
+        );
+        let mut mended = source.clone();
+        mended.insert_str(at, " {");
+        assert_eq!(lockstep_grammar::parse(&mended).errors, []);
+        let whole = lockstep_grammar::parse(&mended).file;
+        assert_eq!(parse.file.declarations.len(), whole.declarations.len(), "{}", show(&source));
+        let debug = |file| format!("{file:?}").matches("text: \"s\"").count();
+        assert_eq!(debug(&parse.file), debug(&whole), "{}", show(&source));
+    }
+}
