@@ -333,7 +333,10 @@ impl Scan<'_> {
         // One of a value stands behind what gives, lists or opens it.
         let before = self.source[self.line..self.at].trim_end();
         if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '[', ':']) {
+            let damaged = self.found.damaged.len();
             self.close_unclosed(0, self.at);
+            // Nothing is missing but the bracket.
+            self.found.damaged.truncate(damaged);
         }
     }
 

@@ -173,8 +173,13 @@ impl Scan<'_> {
         let rest = self.source.get(at + 1..)?.lines().next().unwrap_or_default();
         let closes = |c: char| matches!(c, '}' | ')' | ']' | ',' | ' ' | '\t' | '\r');
         let closing = rest.split("//").next().is_some_and(|code| code.chars().all(closes));
-        let declares = |line: &str| super::declared_name(line).is_some();
-        (closing && !self.source[line_end..at].lines().any(declares)).then_some(at)
+        // A text does not go on beyond its block, or its declaration.
+        let indent = self.indent;
+        let ends = |line: &str| {
+            let code = line.trim_start();
+            super::declared_name(line).is_some() || line.len() - code.len() < indent && code.trim_end() == "}"
+        };
+        (closing && !self.source[line_end..at].lines().any(ends)).then_some(at)
     }
 
     /// One report for a text that ends with a quote on a later line.

@@ -109,6 +109,7 @@ fn texts_without_an_end() {
         ("group g {\n  a = §\"x\n  y\n\"\n  b = 1\n}\ngroup last { }", 1),
         ("group g {\n  a = [§\"x ${y}\n  z ${v\n  w\\\"\"], // c\n  b = 1\n}\ngroup last { }", 1),
         ("group g {\n  a = §\"x\n}\ngroup mid { }\ngroup last { b = \"\n}", 2),
+        ("workflow w {\n  phase p {\n    a = §\"x\n  }\n  b = c\"\n}\ngroup last { }", 2),
     ] {
         let at = source.find('§').unwrap();
         let source = source.replace('§', "");
