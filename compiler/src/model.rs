@@ -39,6 +39,8 @@ pub struct Names<'p> {
     /// Types of artifacts, whose names are known everywhere.
     artifacts: Vec<&'p ArtifactType>,
     pub imports: BTreeMap<CompactString, Imported>,
+    /// Whether there is an import that can neither be read nor named: who knows what it would have brought.
+    pub nameless: bool,
 }
 
 /// All names of a program: what its models share.
@@ -134,6 +136,8 @@ fn names_of<'p>(files: impl Iterator<Item = (FileId, &'p SourceFile)>) -> Names<
             let module = source.imports.get(index).and_then(|found| found.as_ref().ok()).copied();
             if let Some((name, _)) = import_name(import) {
                 names.imports.entry(name).or_insert(Imported { module });
+            } else {
+                names.nameless |= module.is_none();
             }
         }
         names.declarations.reserve(source.parse.file.declarations.len());
@@ -243,6 +247,12 @@ impl<'p> Model<'p> {
         of(module, name)
             .or_else(|| imports.keys().find_map(|alias| through(alias, name)))
             .or_else(|| of(ModuleId::PRELUDE, name))
+    }
+
+    /// Whether a name is one of a module that is imported and cannot be read.
+    pub fn is_of_unreadable(&self, module: ModuleId, name: &str) -> bool {
+        let import = name.split_once('.').and_then(|(import, _)| self.names(module).imports.get(import));
+        import.is_some_and(|import| import.module.is_none())
     }
 
     /// Whether more than a detail of a declaration may not have been understood.

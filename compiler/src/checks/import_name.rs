@@ -16,8 +16,8 @@ pub const RULE: Rule = Rule {
 pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     for (file, source) in model.program.files().filter(|(_, source)| source.module != ModuleId::PRELUDE) {
         for (import, found) in source.parse.file.imports.iter().zip(&source.imports) {
-            // A module that imports itself needs no name for that.
-            if import_name(import).is_some() || found.as_ref() == Ok(&source.module) {
+            // A module that imports itself needs no name for that, and one that cannot be read is reported.
+            if import_name(import).is_some() || found.is_err() || found.as_ref() == Ok(&source.module) {
                 continue;
             }
             let at = Location { file, span: import.path_span };

@@ -22,13 +22,21 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                 Err(error) => error.clone(),
             };
             let at = Location { file, span: import.path_span };
-            sink.push(
-                Diagnostic::new(&RULE, at, format!("cannot import `{}`: {reason}", import.path))
-                    .label("not a module")
-                    .help(
-                        "an import names a directory with `.lockstep` files, seen from this file's directory",
-                    ),
-            );
+            let message = format!("cannot import `{}`: {reason}", import.path);
+            let report = Diagnostic::new(&RULE, at, message).label("not a module");
+            // The name of a file in it.
+            let directory = import.path.strip_suffix(".lockstep").map(|path| path.rsplit_once('/'));
+            sink.push(match directory {
+                Some(parts) => {
+                    let directory = parts.map_or(".", |(directory, _)| directory);
+                    report.help(format!(
+                        "an import names the directory of such files: `import \"{directory}\"`"
+                    ))
+                }
+                None => report.help(
+                    "an import names a directory with `.lockstep` files, seen from this file's directory",
+                ),
+            });
         }
     }
 }

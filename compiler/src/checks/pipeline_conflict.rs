@@ -4,7 +4,7 @@ use super::Judged;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::program::ModuleId;
 use crate::rules::Rule;
-use lockstep_plan::{Concurrency, Expr, ItemId, Part, Plan, Role, Stage, StageId, Target, Value};
+use lockstep_plan::{Concurrency, Expr, ItemId, Part, Plan, Role, Stage, StageId, Step, Target, Value, Work};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,11 +86,7 @@ fn changed<'a>(judged: &Judged<'a, '_>) -> Changes<'a> {
     let places = places(judged);
     let mut all: BTreeMap<StageId, BTreeSet<Change<'a>>> = BTreeMap::new();
     let mut names: BTreeMap<(usize, &str), &str> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
-        let stage = &plan.stages[step.stage.index()];
-        if never(plan, &stage.when) || never(plan, &step.when) {
-            continue;
-        }
+    for step in running(plan).filter(|step| step.changes) {
         let (Some(target), Some(service)) = (step.action.target, step.action.service) else { continue };
         let Some(place) = places[target.index()] else { continue };
         let service = plan.services[service.index()].name.as_str();
@@ -181,6 +177,17 @@ fn is_open_to_many(target: &Target) -> bool {
     target
         .identity()
         .any(|(name, value)| name == "release" && value.is_some_and(|value| value.as_value() == Some(&empty)))
+}
+
+/// The forward steps that no constant condition of theirs, of their section, phase or stage keeps from running.
+pub fn running(plan: &Plan) -> impl Iterator<Item = &Step> {
+    let stages = plan.stages.iter().filter(|stage| !never(plan, &stage.when));
+    let positions = stages.flat_map(|stage| &stage.positions).filter(|position| !never(plan, &position.when));
+    let steps = positions.filter_map(|position| match &position.work {
+        Work::Steps(ids) => Some(ids.iter().map(|id| &plan.steps[id.index()])),
+        Work::Barrier(_) => None,
+    });
+    steps.flatten().filter(|step| step.role == Role::Forward && !never(plan, &step.when))
 }
 
 fn never(plan: &Plan, when: &[lockstep_plan::ConditionId]) -> bool {

@@ -1,10 +1,11 @@
 //! `region/uncoordinated`: one service goes to several places at once, and nothing joins them.
 
 use super::order::Meeting;
+use super::pipeline_conflict::running;
 use super::{Judged, barrier_alone};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::{BarrierKind, ItemId, Part, Role, StageId};
+use lockstep_plan::{BarrierKind, ItemId, Part, StageId};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -26,7 +27,7 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     }
     // For each item the branches by the service that they deploy.
     let mut deployments: Vec<Deployments<'_>> = vec![BTreeMap::new(); plan.items.len()];
-    for step in plan.steps.iter().filter(|step| step.changes && step.role == Role::Forward) {
+    for step in running(plan).filter(|step| step.changes) {
         let (Some(service), Some(target)) = (step.action.service, step.action.target) else { continue };
         let stage = &plan.stages[step.stage.index()];
         let services = &mut deployments[stage.item.index()];

@@ -84,6 +84,9 @@ impl<'p> Typer<'_, 'p> {
         let at = self.at(path.span);
         let Some(found) = found else {
             let text = self.model.program.text(self.file, path.span);
+            if self.model.is_of_unreadable(module, text) {
+                return None;
+            }
             let diagnostic = checks::name_unknown::report(at, "deployment type", text, known());
             self.sink.push(diagnostic);
             return None;

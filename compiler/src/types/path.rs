@@ -79,7 +79,8 @@ impl<'p> Typer<'_, 'p> {
             Err(Lost { known_cause: true, .. }) => None,
             Err(lost) => {
                 let name = path.names.get(lost.at).unwrap_or(&path.names[0]);
-                if self.may_be_lost(lost.module, &name.text) {
+                let imported = lost.at == 0 && path.names.len() > 1 && self.model.names(module).nameless;
+                if imported || self.may_be_lost(lost.module, &name.text) {
                     return None;
                 }
                 // Where one kind of thing is asked for, others would not help.

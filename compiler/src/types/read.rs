@@ -166,6 +166,8 @@ fn providers(
         let name = alternative.name.text.as_str();
         match model.provider_named(module, name) {
             Some(id) => providers.push(id),
+            // What an import would have brought that cannot be read.
+            None if model.is_of_unreadable(module, name) => return None,
             None => {
                 let known = model.provider_names(module);
                 let at = Location { file, span: alternative.span };

@@ -96,6 +96,7 @@ impl<'p> Typer<'_, 'p> {
                     None => checks::name_unknown::step_of(at, provider, known),
                 }
             }
+            None if self.model.is_of_unreadable(module, text) => return,
             None => {
                 let known = self.model.provider_names(module);
                 checks::name_unknown::report(at, "step", text, known)

@@ -156,11 +156,16 @@ impl Scan<'_> {
         let word = head.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
         let behind =
             head.len() < before.len() && (head.ends_with(['=', ')', ']', '*', '>']) || !word.is_empty());
-        let code = after.trim_start_matches([' ', '\t', '\r']);
+        let mut code = after.trim_start();
+        while code.starts_with("//") {
+            code = code.split_once('\n').map_or("", |(_, below)| below.trim_start());
+        }
         let name = code.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
         let sign = name.trim_start_matches([' ', '\t']);
         let entry = name.len() < code.len() && sign.starts_with('=') && !sign.starts_with("==");
-        behind && !message::is_reserved(word) && (entry || !head.ends_with('='))
+        // Values of a call have no names, nor stand parameters behind `=`.
+        let named = entry && before.contains(" = ") && !word.is_empty();
+        !message::is_reserved(word) && (named || behind && (entry || !head.ends_with('=')))
     }
 
     /// `step s = shell ( … }`
@@ -324,8 +329,17 @@ impl Scan<'_> {
 
     /// Before a `{` that ends its line, and so begins a body: parameters that the line opened and nothing has closed.
     pub(super) fn end_parameters(&mut self) {
-        let own = self.open.first().is_some_and(|open| open.line == self.line && self.is_parameters(*open));
-        if !own || self.in_hole() {
+        let own = self.open.iter().position(|open| open.line == self.line);
+        let Some(own) = own.filter(|own| {
+            let open = self.open[*own];
+            let head = self.source[open.line..open.at].trim_start();
+            // A signature of a provider's step has some, too.
+            let signature = head.strip_prefix("step ").is_some_and(|name| !name.contains('='));
+            self.is_parameters(open) || open.kind == Kind::Parenthesis && signature
+        }) else {
+            return;
+        };
+        if self.in_hole() {
             return;
         }
         let line_end = self.line_end(self.at);
@@ -334,7 +348,7 @@ impl Scan<'_> {
         let before = self.source[self.line..self.at].trim_end();
         if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '[', ':']) {
             let damaged = self.found.damaged.len();
-            self.close_unclosed(0, self.at);
+            self.close_unclosed(own, self.at);
             // Nothing is missing but the bracket.
             self.found.damaged.truncate(damaged);
         }
