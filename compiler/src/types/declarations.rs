@@ -131,7 +131,7 @@ impl<'p> Typer<'_, 'p> {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
             let slipped = suggest::slipped("artifact", unknown.iter().copied());
-            if !accepted.is_empty() && !slipped && !self.may_be_in(value.record.span, "artifact") {
+            if !accepted.is_empty() && !slipped && !self.lost_in(value.record.span)("artifact") {
                 let at = self.at(value.path.span);
                 self.sink.push(checks::type_argument_missing::artifact(at, &what.to_string(), &accepted));
             }
@@ -317,7 +317,8 @@ impl<'p> Typer<'_, 'p> {
             });
         }
         let missing = missing.into_iter().map(|(name, ..)| *name);
-        let missing: Vec<&str> = missing.filter(|name| !self.may_be_in(record.span, name)).collect();
+        let may_be_lost = self.lost_in(record.span);
+        let missing: Vec<&str> = missing.filter(|name| !may_be_lost(name)).collect();
         if !missing.is_empty() {
             let at = self.at(owner);
             self.sink.push(checks::type_argument_missing::settings(at, &what.to_string(), &missing));

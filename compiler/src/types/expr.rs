@@ -102,6 +102,9 @@ pub struct Typer<'a, 'p> {
     pub lost: HashSet<&'p str>,
 }
 
+/// Among more words than this no slip is looked for.
+const MOST_WORDS: usize = 256;
+
 impl<'a, 'p> Typer<'a, 'p> {
     pub fn new(
         model: &'a Model<'p>,
@@ -574,7 +577,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                 None => report,
             });
         }
-        missing.retain(|info| !self.may_be_in(record.span, info.name()));
+        if !missing.is_empty() {
+            let may_be_lost = self.lost_in(record.span);
+            missing.retain(|info| !may_be_lost(info.name()));
+        }
         if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
             let at = self.at(owner);
@@ -584,14 +590,21 @@ impl<'a, 'p> Typer<'a, 'p> {
         unknown
     }
 
-    /// Whether an entry of that name may be among what was not understood between these brackets.
-    pub fn may_be_in(&self, brackets: Span, name: &str) -> bool {
+    /// Whether an entry of a name may be among what was not understood between these brackets.
+    pub fn lost_in(&self, brackets: Span) -> impl Fn(&str) -> bool + use<'p> {
         let program = self.model.program;
-        let text = || program.text(self.file, brackets);
-        let words = || text().split(|c: char| !(c.is_alphanumeric() || c == '_'));
-        program.is_broken(self.file, brackets)
-            || program.is_damaged(self.file, brackets)
-                && (words().any(|word| word == name) || suggest::slipped(name, words()))
+        let broken = program.is_broken(self.file, brackets);
+        let mut words: Vec<&'p str> = Vec::new();
+        if program.is_damaged(self.file, brackets) {
+            let text = program.text(self.file, brackets);
+            words.extend(text.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+            words.sort_unstable();
+            words.dedup();
+        }
+        move |name| {
+            let slips = words.iter().copied().take(MOST_WORDS);
+            broken || words.binary_search(&name).is_ok() || suggest::slipped(name, slips)
+        }
     }
 
     /// The same for every value of a record.

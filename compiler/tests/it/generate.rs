@@ -239,6 +239,11 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
             "texts_over_lines",
             steps(many(most, |n| format!("step s{n} = shell {{ script = \"x\n${{y}}\n\" }}\n"))),
         ),
+        ("parentheses_for_braces", steps(many(most, |n| format!("step s{n} = shell (a = 1 }} ")) + "\n")),
+        (
+            "heads_without_braces",
+            steps(many(most, |n| format!("  parallel\n    step s{n} = shell\n      x = 1\n    }}\n"))),
+        ),
         ("texts_without_end", steps(many(most, |n| format!("step s{n} = shell {{ script = \"x }}\n")))),
         ("damage_everywhere", many(most, |n| format!("group g{n} {{ x = }}\n"))),
         (

@@ -27,6 +27,9 @@ impl Kind {
     }
 }
 
+/// How many bytes before a bracket are looked at for what it belongs to.
+const HEAD: usize = 256;
+
 impl Scan<'_> {
     /// A declaration begins: what is still open never closes.
     pub(super) fn declaration(&mut self) {
@@ -164,7 +167,8 @@ impl Scan<'_> {
         let sign = name.trim_start_matches([' ', '\t']);
         let entry = name.len() < code.len() && sign.starts_with('=') && !sign.starts_with("==");
         // Values of a call have no names, nor stand parameters behind `=`.
-        let named = entry && before.contains(" = ") && !word.is_empty();
+        let near = &before.as_bytes()[before.len().saturating_sub(HEAD)..];
+        let named = entry && !word.is_empty() && near.windows(3).any(|sign| sign == b" = ");
         !message::is_reserved(word) && (named || behind && (entry || !head.ends_with('=')))
     }
 
@@ -329,24 +333,21 @@ impl Scan<'_> {
 
     /// Before a `{` that ends its line, and so begins a body: parameters that the line opened and nothing has closed.
     pub(super) fn end_parameters(&mut self) {
-        let own = self.open.iter().position(|open| open.line == self.line);
-        let Some(own) = own.filter(|own| {
-            let open = self.open[*own];
+        let behind = self.source[self.at + 1..].trim_start_matches([' ', '\t', '\r']);
+        if !(behind.is_empty() || behind.starts_with(['\n']) || behind.starts_with("//")) || self.in_hole() {
+            return;
+        }
+        let own = self.open.iter().rev().take_while(|open| open.line == self.line).count();
+        let own = self.open.len() - own;
+        let is_head = |open: &Open| {
             let head = self.source[open.line..open.at].trim_start();
             // A signature of a provider's step has some, too.
             let signature = head.strip_prefix("step ").is_some_and(|name| !name.contains('='));
-            self.is_parameters(open) || open.kind == Kind::Parenthesis && signature
-        }) else {
-            return;
+            self.is_parameters(*open) || open.kind == Kind::Parenthesis && signature
         };
-        if self.in_hole() {
-            return;
-        }
-        let line_end = self.line_end(self.at);
-        let behind = self.source[self.at + 1..line_end].trim_start();
-        // One of a value stands behind what gives, lists or opens it.
+        // A `{` of a value stands behind what gives, lists or opens it.
         let before = self.source[self.line..self.at].trim_end();
-        if (behind.is_empty() || behind.starts_with("//")) && !before.ends_with(['=', ',', '[', ':']) {
+        if self.open.get(own).is_some_and(is_head) && !before.ends_with(['=', ',', '[', ':']) {
             let damaged = self.found.damaged.len();
             self.close_unclosed(own, self.at);
             // Nothing is missing but the bracket.
