@@ -10,8 +10,9 @@ pub struct LineColumn {
 }
 
 /// Where the lines of a text begin. Built once for each text; asks are answered in logarithmic time, plus the length
-/// of the line where it is not plain ASCII. A line ends after its `\n`; `\r` is the last character of its line.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// of the line where it is not plain ASCII. A line ends after its `\n`; `\r` is the last character of its line. A byte order
+/// mark at the beginning belongs to no line: editors do not show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineIndex {
     /// The offset of each line's first byte.
     starts: Vec<u32>,
@@ -25,12 +26,14 @@ impl LineIndex {
     pub fn new(text: &str) -> Self {
         let newlines = memchr::memchr_iter(b'\n', text.as_bytes());
         let mut starts = Vec::with_capacity(1 + text.len() / 32);
-        starts.push(0);
+        let mark = if text.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() as u32 } else { 0 };
+        starts.push(mark);
         starts.extend(newlines.map(|at| at as u32 + 1));
         let mut wide = Vec::new();
         if !text.is_ascii() {
             let characters = text.char_indices().filter(|(_, character)| !character.is_ascii());
-            wide.extend(characters.map(|(at, character)| (at as u32, character.len_utf8() as u8)));
+            let characters = characters.map(|(at, character)| (at as u32, character.len_utf8() as u8));
+            wide.extend(characters.filter(|(at, _)| *at >= mark));
         }
         LineIndex { starts, wide, length: text.len() as u32 }
     }
@@ -76,7 +79,7 @@ impl LineIndex {
 
     /// The line of an offset, from 0, its distance from the line's start in bytes, and the wide characters between.
     fn locate(&self, offset: u32) -> (usize, u32, &[(u32, u8)]) {
-        let offset = offset.min(self.length);
+        let offset = offset.clamp(self.starts[0], self.length);
         let line = self.starts.partition_point(|start| *start <= offset) - 1;
         let start = self.starts[line];
         let first = self.wide.partition_point(|(at, _)| *at < start);
@@ -136,6 +139,19 @@ mod tests {
         assert_eq!(index.offset(LineColumn { line: 9, column: 9 }), text.len() as u32);
         assert_eq!(index.offset(LineColumn { line: 1, column: 9 }), 2);
         assert_eq!(index.offset_utf16(1, 2), 5, "inside of a surrogate pair");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_in_no_column() {
+        let index = LineIndex::new("\u{FEFF}aä\nb");
+        let begin = LineColumn { line: 1, column: 1 };
+        for offset in 0..=3 {
+            assert_eq!((index.position(offset), index.utf16(offset)), (begin, (0, 0)), "{offset}");
+        }
+        assert_eq!(index.position(6), LineColumn { line: 1, column: 3 });
+        assert_eq!((index.utf16(6), index.line(1)), ((0, 2), 3..6));
+        assert_eq!((index.offset(begin), index.offset_utf16(0, 1)), (3, 4));
+        assert_eq!(LineIndex::new("\u{FEFF}").position(3), begin);
     }
 
     proptest::proptest! {

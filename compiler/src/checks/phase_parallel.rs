@@ -38,11 +38,9 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             {
                 let start = block.span.start as usize;
                 let end = block.span.end as usize;
-                let edits = vec![
-                    (at(Span::new(start, start + open + 1)), String::new()),
-                    (at(Span::new(end - 1, end)), String::new()),
-                ];
-                diagnostic = diagnostic.fix("run the phases one after another", edits);
+                let around = [Span::new(start, start + open + 1), Span::new(end - 1, end)];
+                let edits = around.map(|span| (model.program.removal(at(span)), String::new()));
+                diagnostic = diagnostic.fix("run the phases one after another", edits.into());
             }
             sink.push(diagnostic);
         }

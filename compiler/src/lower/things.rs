@@ -438,7 +438,15 @@ impl<'p> Lowerer<'_, 'p> {
             // Without an identity, all settings tell it from others.
             let read = [identity.as_slice(), &["hosts"]].concat();
             let held = if identity.is_empty() { Held::All } else { Held::Named(&read) };
-            let settings = self.settings_held(held, record, &infos, &Frame::of(id.file));
+            let mut settings = self.settings_held(held, record, &infos, &Frame::of(id.file));
+            // A setting that is missing, or that a misspelt name was to set, is not known: not absent, not its default.
+            let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
+            let known = infos.iter().filter(|info| given.get(info.name()).is_some()).count();
+            for info in infos.iter().filter(|info| given.get(info.name()).is_none()) {
+                if known < record.entries.len() || info.is_required() {
+                    settings.insert(info.name().to_string(), Expr::Param(info.name().to_string()));
+                }
+            }
             let identity = identity.into_iter().map(CompactString::from).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);
             let kind = match kind {
