@@ -7,8 +7,10 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::FileType;
 use std::io::{IsTerminal, Read};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// The directory of the module that a path means: itself, or the one that holds it.
 pub fn module_of(path: &Path) -> Result<PathBuf, Failure> {
@@ -230,19 +232,33 @@ pub fn readable(program: &Program) -> Result<(), Failure> {
     }
 }
 
+/// So many diagnostics are worth a thread for each core.
+const MANY: usize = 256;
+
 /// Draws diagnostics as people read them.
 pub fn render(program: &Program, diagnostics: &[Diagnostic], terminal: bool) -> String {
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let width = if terminal { terminal_width() } else { 100 };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
-    let mut text = String::new();
-    for diagnostic in diagnostics {
-        // Writing to a string cannot fail.
-        let _ = handler.render_report(&mut text, &lockstep_compiler::report(program, diagnostic));
-        text.push('\n');
+    let draw = |diagnostics: &[Diagnostic]| {
+        let mut text = String::new();
+        for diagnostic in diagnostics {
+            // Writing to a string cannot fail.
+            let _ = handler.render_report(&mut text, &lockstep_compiler::report(program, diagnostic));
+            text.push('\n');
+        }
+        text
+    };
+    if diagnostics.len() < MANY {
+        return draw(diagnostics);
     }
-    text
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let parts = diagnostics.chunks(diagnostics.len().div_ceil(cores));
+    thread::scope(|scope| {
+        let drawn: Vec<_> = parts.map(|part| scope.spawn(|| draw(part))).collect();
+        drawn.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 fn terminal_width() -> usize {
