@@ -63,7 +63,7 @@ impl Scan<'_> {
         self.line = start;
         self.indent = self.bytes[start..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.at = start + self.indent;
-        self.mend_brace();
+        self.mend_head();
         true
     }
 

@@ -56,37 +56,34 @@ impl Scan<'_> {
         top && !import
     }
 
-    /// A line that is the head of a block and lacks its `{`: puts one there, where what is indented below ends in a `}` that is
-    /// indented as the head is.
-    pub(super) fn mend_brace(&mut self) {
-        if !self.in_block() || !self.lacks_brace() {
+    /// A line that is the head of a block and lacks its `{`, or the `(` of parameters that take several lines: puts one there,
+    /// where what is indented below ends in a `}`, or `)`, that is indented as the head is.
+    pub(super) fn mend_head(&mut self) {
+        if !self.in_block() {
             return;
         }
-        self.insert_brace(self.at + self.head().len());
+        let end = || self.at + self.head().len();
+        if self.lacks_brace() {
+            self.insert(end(), Kind::Brace, " {");
+        } else if self.open.is_empty() && self.lacks_parenthesis() {
+            self.insert(end(), Kind::Parenthesis, "(");
+        }
     }
 
     /// The same behind parameters that take several lines.
     pub(super) fn mend_body(&mut self) {
-        if self.head().is_empty() && self.is_body_below() {
-            self.insert_brace(self.at);
+        if self.head().is_empty() && self.is_inside_below('}') {
+            self.insert(self.at, Kind::Brace, " {");
         }
     }
 
-    fn insert_brace(&mut self, end: usize) {
-        let error = crate::recover::expected_in(self.source, end, "`{`");
-        self.report(error.replace("insert `{`", Span::new(end, end), " {"));
-        self.edit(end, end, " {");
+    fn insert(&mut self, end: usize, kind: Kind, text: &str) {
+        let sign = text.trim_start();
+        let error = crate::recover::expected_in(self.source, end, &format!("`{sign}`"));
+        self.report(error.replace(format!("insert `{sign}`"), Span::new(end, end), text));
+        self.edit(end, end, text);
         let (line, indent, mark) = (self.line, self.indent, self.mark());
-        self.open.push(Open {
-            kind: Kind::Brace,
-            at: end,
-            line,
-            indent,
-            inner: None,
-            in_hole: false,
-            text: None,
-            mark,
-        });
+        self.open.push(Open { kind, at: end, line, indent, inner: None, in_hole: false, text: None, mark });
     }
 
     /// Whether nothing is open but blocks.
@@ -133,11 +130,20 @@ impl Scan<'_> {
         if head.matches('(').count() != head.matches(')').count() {
             return false;
         }
-        self.is_body_below()
+        self.is_inside_below('}')
     }
 
-    /// Whether lines follow that are indented deeper, and then a `}` that is indented as this line is.
-    fn is_body_below(&self) -> bool {
+    /// `workflow w`, and then parameters line by line.
+    fn lacks_parenthesis(&self) -> bool {
+        let head = self.head();
+        let word = leading_word(head);
+        let is_bare =
+            head[word.len()..].trim_start().chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        head.len() > word.len() && is_bare && DECLARATIONS.contains(&word) && self.is_inside_below(')')
+    }
+
+    /// Whether lines follow that are indented deeper, and then this bracket, indented as this line is.
+    fn is_inside_below(&self, closing: char) -> bool {
         let below = self.source[self.at..].lines().skip(1).map(|line| (line, line.trim_start()));
         let mut below =
             below.filter(|(_, code)| !code.is_empty() && !code.starts_with("//")).map(|(line, code)| {
@@ -150,7 +156,7 @@ impl Scan<'_> {
         deeper(below.next())
             && below
                 .find(|(indent, _)| *indent <= self.indent)
-                .is_some_and(|(indent, code)| indent == self.indent && code.starts_with('}'))
+                .is_some_and(|(indent, code)| indent == self.indent && code.starts_with(closing))
     }
 }
 

@@ -352,7 +352,7 @@ impl Scan<'_> {
         }
         if self.indent == 0 && first.is_ascii_lowercase() && declared_name(&self.source[at..]).is_some() {
             self.declaration();
-            return self.mend_brace();
+            return self.mend_head();
         }
         if first.is_ascii_alphabetic() && self.mend_keyword(self.at) && self.indent == 0 {
             return self.declaration();
@@ -362,7 +362,7 @@ impl Scan<'_> {
             && !rest[self.indent..].starts_with(b"//")
         {
             self.line_inside(first);
-            self.mend_brace();
+            self.mend_head();
         }
     }
 
