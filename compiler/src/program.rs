@@ -378,7 +378,12 @@ impl Program {
 
     /// Whether something in that range was not understood, so that what is missing there may be a consequence.
     pub(crate) fn is_damaged(&self, id: FileId, span: Span) -> bool {
-        within(&self.file(id).parse.damaged, span).next().is_some()
+        self.damaged(id, span).next().is_some()
+    }
+
+    /// Where in that range something was not understood.
+    pub(crate) fn damaged(&self, id: FileId, span: Span) -> impl Iterator<Item = Span> + '_ {
+        within(&self.file(id).parse.damaged, span)
     }
 
     /// Whether a step, or something else that is more than a detail, may have been left out in that range.

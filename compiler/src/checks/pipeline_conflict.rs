@@ -199,6 +199,9 @@ type Identity<'a> = (&'a str, Vec<(&'a str, &'a Value)>);
 
 /// What tells a target from others; none where that is not known yet.
 fn identity(target: &Target) -> Option<Identity<'_>> {
+    if target.provider.is_empty() {
+        return None;
+    }
     let known = target.identity().filter_map(|(name, value)| Some((name, value?)));
     let settings = known.map(|(name, value)| Some((name, value.as_value()?))).collect::<Option<_>>()?;
     Some((&target.provider, settings))

@@ -14,6 +14,7 @@ use lockstep_grammar::ast::{
     DeclarationKind, Expr, ExprKind, Name, Operator, Param, Record, Span, Text, TextPart,
 };
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -94,8 +95,8 @@ pub struct Typer<'a, 'p> {
     pub tries: Cell<usize>,
     /// Whether `stage`, `run` and the like mean something here.
     pub in_workflow: bool,
-    /// Whether some parameters of what is being called were not understood.
-    pub owner_damaged: bool,
+    /// The parameters of what is being called.
+    pub called: Option<(FileId, Span)>,
     /// Whether parameters of the declaration may have been lost.
     pub params_damaged: bool,
     /// Names that seem to be given in the declaration where something was not understood.
@@ -104,6 +105,9 @@ pub struct Typer<'a, 'p> {
 
 /// Among more words than this no slip is looked for.
 const MOST_WORDS: usize = 256;
+
+/// More bytes that were not understood than these are not searched for names.
+const MOST_LOST: usize = 2048;
 
 impl<'a, 'p> Typer<'a, 'p> {
     pub fn new(
@@ -126,7 +130,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             said: Vec::new(),
             tries: Cell::new(MOST_TRIES),
             in_workflow: false,
-            owner_damaged: false,
+            called: None,
             params_damaged: false,
             lost: HashSet::default(),
         }
@@ -531,9 +535,16 @@ impl<'a, 'p> Typer<'a, 'p> {
         others: &[&str],
     ) -> Vec<&'p str> {
         // Values have owners of their own.
-        let owner_damaged = std::mem::take(&mut self.owner_damaged);
+        let called = std::mem::take(&mut self.called);
         self.keys_once(record);
         let declared = Index::new(infos, |info| info.name());
+        let program = self.model.program;
+        let called = called.filter(|(file, params)| program.is_damaged(*file, *params));
+        // Names of parameters that were not understood; none where they may be any.
+        let lost: Option<BTreeSet<&str>> = called.map_or(Some(BTreeSet::new()), |(file, params)| {
+            let words = self.lost_words(file, params).filter(|_| !program.is_broken(file, params))?;
+            Some(words.filter(|word| declared.get(word).is_none()).collect())
+        });
         let mut unknown: Vec<&'p str> = Vec::new();
         let mut strange: Vec<(&'p Name, Ty)> = Vec::new();
         for entry in &record.entries {
@@ -542,6 +553,10 @@ impl<'a, 'p> Typer<'a, 'p> {
                 continue;
             }
             let Some(info) = declared.get(name) else {
+                if lost.as_ref().is_some_and(|lost| lost.contains(name)) {
+                    self.infer(&entry.value);
+                    continue;
+                }
                 unknown.push(name);
                 strange.push((&entry.name, self.infer_quietly(&entry.value)));
                 continue;
@@ -560,8 +575,13 @@ impl<'a, 'p> Typer<'a, 'p> {
             .filter(|info| info.is_required() && !others.contains(&info.name()))
             .filter(|info| given.get(info.name()).is_none() && !slipped(info.name()))
             .collect();
-        if owner_damaged {
-            return unknown;
+        let Some(lost) = lost else { return unknown };
+        if !lost.is_empty() {
+            strange.retain(|(name, _)| !suggest::slipped(&name.text, lost.iter().copied()));
+        }
+        if called.is_some() {
+            // A default may be what was not understood.
+            missing.retain(|info| !program.is_damaged(info.file, info.param.span));
         }
         for (name, ty) in strange {
             let known = infos.iter().map(|info| info.name()).chain(others.iter().copied());
@@ -596,8 +616,7 @@ impl<'a, 'p> Typer<'a, 'p> {
         let broken = program.is_broken(self.file, brackets);
         let mut words: Vec<&'p str> = Vec::new();
         if program.is_damaged(self.file, brackets) {
-            let text = program.text(self.file, brackets);
-            words.extend(text.split(|c: char| !(c.is_alphanumeric() || c == '_')));
+            words.extend(words_of(program.text(self.file, brackets)));
             words.sort_unstable();
             words.dedup();
         }
@@ -605,6 +624,18 @@ impl<'a, 'p> Typer<'a, 'p> {
             let slips = words.iter().copied().take(MOST_WORDS);
             broken || words.binary_search(&name).is_ok() || suggest::slipped(name, slips)
         }
+    }
+
+    /// The words of what was not understood in a range; none where that is too much to look through again and again.
+    pub fn lost_words(
+        &self,
+        file: FileId,
+        range: Span,
+    ) -> Option<impl Iterator<Item = &'p str> + Clone + use<'p>> {
+        let program = self.model.program;
+        let spans: Vec<Span> = program.damaged(file, range).take(MOST_WORDS).collect();
+        let is_little = spans.iter().map(|span| span.len()).sum::<usize>() <= MOST_LOST;
+        is_little.then(|| spans.into_iter().flat_map(move |span| words_of(program.text(file, span))))
     }
 
     /// The same for every value of a record.
@@ -621,4 +652,9 @@ impl<'a, 'p> Typer<'a, 'p> {
         self.sink.truncate(before);
         ty
     }
+}
+
+/// The words of a text.
+fn words_of(text: &str) -> impl Iterator<Item = &str> + Clone {
+    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).filter(|word| !word.is_empty())
 }

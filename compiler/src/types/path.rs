@@ -9,7 +9,7 @@ use crate::diagnostic::Location;
 use crate::model::{DeclId, Lost, Model};
 use crate::program::ModuleId;
 use crate::suggest;
-use lockstep_grammar::ast::{DeclarationKind, ExprKind, Name, Path, Record, Span};
+use lockstep_grammar::ast::{DeclarationKind, Environment, ExprKind, Name, Path, Record, Span};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -325,7 +325,7 @@ impl<'p> Typer<'_, 'p> {
                     if matches!(name.text.as_str(), "kind" | "name") && rest.is_empty() {
                         return Ty::String;
                     }
-                    if self.model.program.is_broken(id.file, self.model.decl(id).span) {
+                    if self.is_lost_infrastructure(id, environment, &name.text) {
                         return Ty::Error;
                     }
                     let targets = environment.infrastructure.iter().map(|it| it.name.text.as_str());
@@ -347,6 +347,23 @@ impl<'p> Typer<'_, 'p> {
                 Ty::Error
             }
         }
+    }
+
+    /// Whether an environment may have infrastructure of that name which was not understood.
+    fn is_lost_infrastructure(&self, id: DeclId, environment: &Environment, name: &str) -> bool {
+        let (program, span) = (self.model.program, self.model.decl(id).span);
+        if !program.is_broken(id.file, span) {
+            return false;
+        }
+        let Some(mut words) = self.lost_words(id.file, span) else { return true };
+        let known = &environment.infrastructure;
+        // One of them may have no name.
+        let written = words.clone().filter(|word| *word == "infrastructure").count();
+        written > known.len()
+            || words.any(|word| {
+                let is_known = || known.iter().any(|it| it.name.text == word);
+                word == name || suggest::slipped(name, [word]) && !is_known()
+            })
     }
 
     /// The type of a declared service.
@@ -381,7 +398,7 @@ impl<'p> Typer<'_, 'p> {
             return Ty::Error;
         }
         let infos = self.model.params(id.file, &params.items);
-        self.owner_damaged = self.model.program.is_damaged(id.file, params.span);
+        self.called = Some((id.file, params.span));
         self.record(record, &infos, path.span, What("service", self.model.name(id)), &[]);
         self.service_type(id)
     }

@@ -122,7 +122,7 @@ impl<'p> Typer<'_, 'p> {
         let infos = self.model.params(id.file, &workflow.params.items);
         let before = self.sink.len();
         let what = What("workflow", self.model.name(id));
-        self.owner_damaged = self.model.program.is_damaged(id.file, workflow.params.span);
+        self.called = Some((id.file, workflow.params.span));
         self.record(&stage.arguments, &infos, stage.path.span, what, &[]);
         // A service of another deployment type makes whatever else does not match a consequence.
         if self.sink[before..].iter().any(|found| found.rule == checks::template_deployment_type::RULE.name) {

@@ -59,7 +59,7 @@ impl<'p> Typer<'_, 'p> {
             true => &COMMON[1..],
             false => &COMMON,
         };
-        self.owner_damaged = self.model.program.is_damaged(provider.file, signature.params.span);
+        self.called = Some((provider.file, signature.params.span));
         let unknown = self.record(&step.arguments, &infos, step.path.span, what, others);
         for entry in &step.arguments.entries {
             if let Some(info) = infos.iter().find(|info| info.name() == entry.name.text)

@@ -26,7 +26,12 @@ impl<'s> Build<'s> {
         let mut members = self.members(pair, place);
         while let Some(member) = self.member(&mut members) {
             match member.pair.as_rule() {
-                Rule::param => items.extend(self.param(member.pair, member.docs)),
+                Rule::param => {
+                    let whole = self.span(&member.pair);
+                    let outer = std::mem::replace(&mut self.scope, whole);
+                    items.extend(self.param(member.pair, member.docs));
+                    self.scope = outer;
+                }
                 _ => {
                     self.undocumented(member.docs);
                     self.stray(&member.pair, place);
@@ -37,6 +42,7 @@ impl<'s> Build<'s> {
     }
 
     fn param(&mut self, pair: Pair<'_>, docs: Vec<Span>) -> Option<Param> {
+        let span = self.span(&pair);
         let mut nodes = self.children(pair);
         let name = self.next(&mut nodes)?;
         let name = self.name(&name);
@@ -56,7 +62,6 @@ impl<'s> Build<'s> {
         if let Some(Rule::expr | Rule::no_value) = nodes.pairs.rule() {
             default = self.assigned(&mut nodes);
         }
-        let span = Span { start: name.span.start, end: self.place(nodes.end, nodes.end).end };
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
             self.damage();
