@@ -115,8 +115,8 @@ pub(crate) struct Scan<'s> {
     literal: Option<usize>,
     /// The first `"""` text with a declaration in it, and the state in which it began.
     suspect: Option<text::Suspect>,
-    /// A `"""` that ends where a declaration begins, because nothing closes it.
-    forced: Option<(usize, usize)>,
+    /// A `"""` that ends where a declaration begins, because nothing closes it; or at quotes that were to, and where they end.
+    forced: Option<(usize, usize, Option<usize>)>,
     /// Where that was: brackets that are still open there are open because of it.
     cut: Option<usize>,
 }

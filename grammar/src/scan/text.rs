@@ -4,12 +4,14 @@ use super::{Kind, MAX_RETRIES, Mark, Open, Scan};
 use crate::ast::Span;
 use crate::message;
 
-/// A `"""` text that holds what looks like a declaration: it may have swallowed one.
+/// A `"""` text that holds what looks like a declaration, or like quotes that were to close it: it may have swallowed something.
 #[derive(Debug)]
 pub(super) struct Suspect {
-    /// Where it begins, and where that declaration does.
+    /// Where it begins, and where that declaration does, or those quotes.
     start: usize,
     declaration: usize,
+    /// Where the quotes end.
+    quotes: Option<usize>,
     /// What was open where it begins, and what had been found.
     open: Vec<Open>,
     mark: Mark,
@@ -19,6 +21,9 @@ pub(super) struct Suspect {
 
 /// How many places of a line are tried as the end of a text.
 const MAX_CANDIDATES: usize = 32;
+
+/// Within so many lines below a text its block should end.
+const NEAR: usize = 64;
 
 /// Whether a piece of code closes exactly what is open.
 fn closes(code: &str, mut open: Vec<Kind>) -> bool {
@@ -48,7 +53,8 @@ impl Scan<'_> {
             };
         }
         match self.forced {
-            Some((start, end)) if start == self.at => self.forced_text(end),
+            Some((start, end, None)) if start == self.at => self.forced_text(end),
+            Some((start, end, Some(quotes))) if start == self.at => self.misclosed_text(end, quotes),
             _ => self.push(Kind::LongText, 3),
         }
     }
@@ -96,25 +102,46 @@ impl Scan<'_> {
 
     /// Remembers the first text that holds a declaration.
     fn suspicious(&mut self) {
-        if self.suspect.is_some() || self.indent > 0 {
+        if self.suspect.is_some() {
             return;
         }
-        // Prose may begin with a keyword, so what follows the name has to fit, too.
-        let Some(name) = super::declared_name(&self.source[self.at..]) else { return };
-        let after = name.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
-        if !after.trim_start_matches([' ', '\t']).starts_with(['=', '(', '{']) {
-            return;
+        let rest = &self.source[self.at..];
+        let quotes = self.wrong_quotes();
+        if quotes.is_none() {
+            // Prose may begin with a keyword, so what follows the name has to fit, too.
+            let Some(name) = super::declared_name(rest).filter(|_| self.indent == 0) else { return };
+            let after = name.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
+            if !after.trim_start_matches([' ', '\t']).starts_with(['=', '(', '{']) {
+                return;
+            }
         }
         let Some(index) = self.open.iter().position(|open| open.kind == Kind::LongText) else { return };
         let Open { at, line, indent, mark, .. } = self.open[index];
         self.suspect = Some(Suspect {
             start: at,
-            declaration: self.at,
+            declaration: self.at + if quotes.is_some() { self.indent } else { 0 },
+            quotes,
             open: self.open[..index].to_vec(),
             mark,
             line,
             indent,
         });
+    }
+
+    /// Where quotes end that were to close a `"""` and do not: if they are all of their line, and a block ends below, before the
+    /// next `"""`.
+    fn wrong_quotes(&self) -> Option<usize> {
+        let mut lines = self.source[self.at..].lines();
+        let line = lines.next()?;
+        let code = line.trim();
+        let is_quotes =
+            matches!(code, "\"\"" | "\"" | "'''" | "\"\"'" | "\"'\"" | "'\"\"" | "\"''" | "'\"'" | "''\"");
+        let mut below = lines.take(NEAR).take_while(|line| !line.contains("\"\"\""));
+        let block_ends = |line: &str| {
+            let code = line.trim_start();
+            line.len() - code.len() < self.indent && code.trim_end() == "}"
+        };
+        (is_quotes && below.any(block_ends)).then(|| self.at + self.indent + code.len())
     }
 
     /// The line ends in a `"…"`, or in a `${…}` of it. `at` is on the newline.
@@ -173,11 +200,16 @@ impl Scan<'_> {
         let rest = self.source.get(at + 1..)?.lines().next().unwrap_or_default();
         let closes = |c: char| matches!(c, '}' | ')' | ']' | ',' | ' ' | '\t' | '\r');
         let closing = rest.split("//").next().is_some_and(|code| code.chars().all(closes));
-        // A text does not go on beyond its block, or its declaration.
-        let indent = self.indent;
+        // A text does not go on beyond its block, its list or its declaration, nor over the next entry.
+        let own = self.indent;
         let ends = |line: &str| {
             let code = line.trim_start();
-            super::declared_name(line).is_some() || line.len() - code.len() < indent && code.trim_end() == "}"
+            let indent = line.len() - code.len();
+            let name = code.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            let entry = name.len() < code.len() && name.trim_start().starts_with("= ");
+            super::declared_name(line).is_some()
+                || indent < own && matches!(code.trim_end().trim_end_matches(','), "}" | "]" | ")")
+                || indent == own && entry && name.starts_with(' ')
         };
         (closing && !self.source[line_end..at].lines().any(ends)).then_some(at)
     }
@@ -245,12 +277,12 @@ impl Scan<'_> {
         } else if let Some(suspect) = self.suspect.take() {
             self.open = suspect.open;
             self.restart(suspect.mark, suspect.start, suspect.line, suspect.indent);
-            self.forced = Some((suspect.start, suspect.declaration));
+            self.forced = Some((suspect.start, suspect.declaration, suspect.quotes));
         } else {
             let text = self.open[index];
             self.open.truncate(index);
             self.restart(text.mark, text.at, text.line, text.indent);
-            self.forced = Some((text.at, self.bytes.len()));
+            self.forced = Some((text.at, self.bytes.len(), None));
         }
     }
 
@@ -266,6 +298,25 @@ impl Scan<'_> {
         if chunk != self.chunk.start {
             self.chunk = super::Chunk { start: line, mark };
         }
+    }
+
+    /// A `"""` that other quotes were to close, which end at `stop`.
+    fn misclosed_text(&mut self, quotes: usize, stop: usize) {
+        let (start, span) = (self.at, Span::new(quotes, stop));
+        self.report(
+            message::text(span, "this text is closed by `\"\"\"`", "expected `\"\"\"`")
+                .related(Span::new(start, start + 3), "begins here")
+                .replace("write `\"\"\"`", span, "\"\"\""),
+        );
+        self.found.incomplete.push(Span::new(start, stop));
+        self.blank(start + 3, stop);
+        self.edit(stop, stop, "\"\"\"");
+        self.at = stop;
+        self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
+        self.indent = quotes - self.line;
+        self.code_end = stop;
+        self.code_noted = false;
+        self.forced = None;
     }
 
     /// A `"""` without an end, which stops before `end`.
