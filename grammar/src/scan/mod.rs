@@ -363,6 +363,7 @@ impl Scan<'_> {
         {
             self.line_inside(first);
             self.mend_head();
+            self.mend_opening();
         }
     }
 

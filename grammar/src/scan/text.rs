@@ -39,6 +39,12 @@ fn closes(code: &str, mut open: Vec<Kind>) -> bool {
     open.is_empty()
 }
 
+/// Whether these are quotes in place of `"""`.
+fn is_wrong_quotes(code: &str) -> bool {
+    let is_quote = |c| matches!(c, '"' | '\'' | '`');
+    (1..=3).contains(&code.len()) && code != "\"\"\"" && code.chars().all(is_quote)
+}
+
 impl Scan<'_> {
     /// A quote in code: a text begins.
     pub(super) fn quote(&mut self) {
@@ -56,6 +62,42 @@ impl Scan<'_> {
             Some((start, end, None)) if start == self.at => self.forced_text(end),
             Some((start, end, Some(quotes))) if start == self.at => self.misclosed_text(end, quotes),
             _ => self.push(Kind::LongText, 3),
+        }
+    }
+
+    /// `query = ""` and nothing else on the line: begins a long text there, where the lines below end in the `"""` of one.
+    pub(super) fn mend_opening(&mut self) {
+        if self.in_hole() || self.open.last().is_none_or(|open| open.kind != Kind::Brace) {
+            return;
+        }
+        let mut lines = self.source[self.at..].lines();
+        let code = lines.next().unwrap_or_default().trim_end();
+        let name = code.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let Some(quotes) = name.trim_start().strip_prefix('=').map(str::trim_start) else { return };
+        if name.len() == code.len() || !is_wrong_quotes(quotes) {
+            return;
+        }
+        // What stands in the text is indented deeper, so that no other text can be what ends there.
+        let mut below = lines.take(NEAR).filter(|line| !line.trim().is_empty());
+        let own = self.indent;
+        let last = below.find(|line| {
+            let indent = line.len() - line.trim_start().len();
+            indent <= own || line.contains("\"\"\"")
+        });
+        if last.is_none_or(|line| line.trim().trim_end_matches(',') != "\"\"\"") {
+            return;
+        }
+        let end = self.at + code.len();
+        let span = Span::new(end - quotes.len(), end);
+        let mark = self.mark();
+        let error = message::text(span, "text over several lines begins with `\"\"\"`", "expected `\"\"\"`");
+        self.report(error.replace("write `\"\"\"`", span, "\"\"\""));
+        self.blank(end - quotes.len(), end);
+        self.edit(end, end, "\"\"\"");
+        self.at = end - quotes.len();
+        self.push(Kind::LongText, quotes.len());
+        if let Some(open) = self.open.last_mut() {
+            open.mark = mark;
         }
     }
 
@@ -134,14 +176,12 @@ impl Scan<'_> {
         let mut lines = self.source[self.at..].lines();
         let line = lines.next()?;
         let code = line.trim();
-        let is_quotes =
-            matches!(code, "\"\"" | "\"" | "'''" | "\"\"'" | "\"'\"" | "'\"\"" | "\"''" | "'\"'" | "''\"");
         let mut below = lines.take(NEAR).take_while(|line| !line.contains("\"\"\""));
         let block_ends = |line: &str| {
             let code = line.trim_start();
             line.len() - code.len() < self.indent && code.trim_end() == "}"
         };
-        (is_quotes && below.any(block_ends)).then(|| self.at + self.indent + code.len())
+        (is_wrong_quotes(code) && below.any(block_ends)).then(|| self.at + self.indent + code.len())
     }
 
     /// The line ends in a `"…"`, or in a `${…}` of it. `at` is on the newline.

@@ -1,7 +1,7 @@
 //! One mistake, one report; and nothing hidden outside of its declaration.
 
 use crate::support::{apply, show};
-use lockstep_grammar::ast::DeclarationKind;
+use lockstep_grammar::ast::{DeclarationKind, Span};
 use lockstep_grammar::parse;
 
 const TWENTY: &str = include_str!("corpus/twenty.lockstep");
@@ -200,5 +200,28 @@ fn heads_without_a_bracket() {
         assert_eq!(parse.file.declarations.len(), whole.declarations.len(), "{}", show(&source));
         let debug = |file| format!("{file:?}").matches("text: \"s\"").count();
         assert_eq!(debug(&parse.file), debug(&whole), "{}", show(&source));
+    }
+}
+
+/// Other quotes in place of the `"""` of a text cost one report, with the right ones as its fix, wherever they stand.
+#[test]
+fn long_texts_with_other_quotes() {
+    let step = |name: &str| {
+        format!(
+            "    step {name} = x {{\n      y = \"\"\"\n        a {{ ${{b}}\n          - \"c\n      \"\"\"\n      z = 1\n    }}\n"
+        )
+    };
+    let right =
+        format!("workflow w {{\n  phase p {{\n{}{}{}  }}\n}}\n", step("one"), step("two"), step("three"));
+    assert_eq!(parse(&right).errors, []);
+    for (at, quotes) in right.match_indices("\"\"\"") {
+        for wrong in ["\"", "\"\"", "\"\"'", "'''", "''", "```", "'\"'"] {
+            let source = [&right[..at], wrong, &right[at + quotes.len()..]].concat();
+            let found = parse(&source);
+            let [error] = found.errors.as_slice() else { panic!("{}", show(&source)) };
+            let (_, edits) = error.fix.clone().unwrap();
+            assert_eq!(edits, [(Span::new(at, at + wrong.len()), quotes.to_owned())], "{}", show(&source));
+            assert_eq!(format!("{:?}", found.file).matches("Step {").count(), 3, "{}", show(&source));
+        }
     }
 }
