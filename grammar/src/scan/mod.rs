@@ -8,6 +8,7 @@
 mod brackets;
 mod foreign;
 mod keyword;
+mod long_text;
 mod text;
 
 use crate::SyntaxError;
@@ -114,9 +115,9 @@ pub(crate) struct Scan<'s> {
     /// The `${` that is read as plain text, because nothing closes it.
     literal: Option<usize>,
     /// The first `"""` text with a declaration in it, and the state in which it began.
-    suspect: Option<text::Suspect>,
-    /// A `"""` that ends where a declaration begins, because nothing closes it; or at quotes that were to, and where they end.
-    forced: Option<(usize, usize, Option<usize>)>,
+    suspect: Option<long_text::Suspect>,
+    /// A `"""` that ends where a declaration begins, because nothing closes it.
+    forced: Option<(usize, usize)>,
     /// Where that was: brackets that are still open there are open because of it.
     cut: Option<usize>,
 }

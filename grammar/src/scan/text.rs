@@ -1,29 +1,11 @@
 //! Text without an end, and `${` without a `}`.
 
-use super::{Kind, MAX_RETRIES, Mark, Open, Scan};
+use super::{Kind, MAX_RETRIES, Open, Scan};
 use crate::ast::Span;
 use crate::message;
 
-/// A `"""` text that holds what looks like a declaration, or like quotes that were to close it: it may have swallowed something.
-#[derive(Debug)]
-pub(super) struct Suspect {
-    /// Where it begins, and where that declaration does, or those quotes.
-    start: usize,
-    declaration: usize,
-    /// Where the quotes end.
-    quotes: Option<usize>,
-    /// What was open where it begins, and what had been found.
-    open: Vec<Open>,
-    mark: Mark,
-    line: usize,
-    indent: usize,
-}
-
 /// How many places of a line are tried as the end of a text.
 const MAX_CANDIDATES: usize = 32;
-
-/// Within so many lines below a text its block should end.
-const NEAR: usize = 64;
 
 /// Whether a piece of code closes exactly what is open.
 fn closes(code: &str, mut open: Vec<Kind>) -> bool {
@@ -37,12 +19,6 @@ fn closes(code: &str, mut open: Vec<Kind>) -> bool {
         }
     }
     open.is_empty()
-}
-
-/// Whether these are quotes in place of `"""`.
-fn is_wrong_quotes(code: &str) -> bool {
-    let is_quote = |c| matches!(c, '"' | '\'' | '`');
-    (1..=3).contains(&code.len()) && code != "\"\"\"" && code.chars().all(is_quote)
 }
 
 impl Scan<'_> {
@@ -59,45 +35,8 @@ impl Scan<'_> {
             };
         }
         match self.forced {
-            Some((start, end, None)) if start == self.at => self.forced_text(end),
-            Some((start, end, Some(quotes))) if start == self.at => self.misclosed_text(end, quotes),
+            Some((start, end)) if start == self.at => self.forced_text(end),
             _ => self.push(Kind::LongText, 3),
-        }
-    }
-
-    /// `query = ""` and nothing else on the line: begins a long text there, where the lines below end in the `"""` of one.
-    pub(super) fn mend_opening(&mut self) {
-        if self.in_hole() || self.open.last().is_none_or(|open| open.kind != Kind::Brace) {
-            return;
-        }
-        let mut lines = self.source[self.at..].lines();
-        let code = lines.next().unwrap_or_default().trim_end();
-        let name = code.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let Some(quotes) = name.trim_start().strip_prefix('=').map(str::trim_start) else { return };
-        if name.len() == code.len() || !is_wrong_quotes(quotes) {
-            return;
-        }
-        // What stands in the text is indented deeper, so that no other text can be what ends there.
-        let mut below = lines.take(NEAR).filter(|line| !line.trim().is_empty());
-        let own = self.indent;
-        let last = below.find(|line| {
-            let indent = line.len() - line.trim_start().len();
-            indent <= own || line.contains("\"\"\"")
-        });
-        if last.is_none_or(|line| line.trim().trim_end_matches(',') != "\"\"\"") {
-            return;
-        }
-        let end = self.at + code.len();
-        let span = Span::new(end - quotes.len(), end);
-        let mark = self.mark();
-        let error = message::text(span, "text over several lines begins with `\"\"\"`", "expected `\"\"\"`");
-        self.report(error.replace("write `\"\"\"`", span, "\"\"\""));
-        self.blank(end - quotes.len(), end);
-        self.edit(end, end, "\"\"\"");
-        self.at = end - quotes.len();
-        self.push(Kind::LongText, quotes.len());
-        if let Some(open) = self.open.last_mut() {
-            open.mark = mark;
         }
     }
 
@@ -134,54 +73,15 @@ impl Scan<'_> {
                     self.line = self.at;
                     self.indent =
                         self.bytes[self.at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+                    if self.end_at_wrong_quotes() {
+                        return;
+                    }
                     self.suspicious();
                 }
                 _ => self.at += 1,
             }
         }
         self.at = self.bytes.len();
-    }
-
-    /// Remembers the first text that holds a declaration.
-    fn suspicious(&mut self) {
-        if self.suspect.is_some() {
-            return;
-        }
-        let rest = &self.source[self.at..];
-        let quotes = self.wrong_quotes();
-        if quotes.is_none() {
-            // Prose may begin with a keyword, so what follows the name has to fit, too.
-            let Some(name) = super::declared_name(rest).filter(|_| self.indent == 0) else { return };
-            let after = name.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
-            if !after.trim_start_matches([' ', '\t']).starts_with(['=', '(', '{']) {
-                return;
-            }
-        }
-        let Some(index) = self.open.iter().position(|open| open.kind == Kind::LongText) else { return };
-        let Open { at, line, indent, mark, .. } = self.open[index];
-        self.suspect = Some(Suspect {
-            start: at,
-            declaration: self.at + if quotes.is_some() { self.indent } else { 0 },
-            quotes,
-            open: self.open[..index].to_vec(),
-            mark,
-            line,
-            indent,
-        });
-    }
-
-    /// Where quotes end that were to close a `"""` and do not: if they are all of their line, and a block ends below, before the
-    /// next `"""`.
-    fn wrong_quotes(&self) -> Option<usize> {
-        let mut lines = self.source[self.at..].lines();
-        let line = lines.next()?;
-        let code = line.trim();
-        let mut below = lines.take(NEAR).take_while(|line| !line.contains("\"\"\""));
-        let block_ends = |line: &str| {
-            let code = line.trim_start();
-            line.len() - code.len() < self.indent && code.trim_end() == "}"
-        };
-        (is_wrong_quotes(code) && below.any(block_ends)).then(|| self.at + self.indent + code.len())
     }
 
     /// The line ends in a `"…"`, or in a `${…}` of it. `at` is on the newline.
@@ -299,85 +199,5 @@ impl Scan<'_> {
         self.found.incomplete.push(Span::new(self.at, self.at + 2));
         self.blank(self.at, self.at + 2);
         self.at += 2;
-    }
-
-    /// The source ends in a `"""…"""`.
-    pub(super) fn endless_text(&mut self, index: usize) {
-        self.retries += 1;
-        if self.retries > MAX_RETRIES {
-            let text = self.open[index];
-            self.open.truncate(index);
-            self.restart(text.mark, text.at, text.line, text.indent);
-            self.forced_text(self.bytes.len());
-        } else if let Some(hole) = self.open.get(index + 1).copied() {
-            // The text may well have an end, but its `${…}` has not.
-            self.open.truncate(index + 1);
-            self.restart(hole.mark, hole.at, hole.line, hole.indent);
-            self.literal = Some(hole.at);
-        } else if let Some(suspect) = self.suspect.take() {
-            self.open = suspect.open;
-            self.restart(suspect.mark, suspect.start, suspect.line, suspect.indent);
-            self.forced = Some((suspect.start, suspect.declaration, suspect.quotes));
-        } else {
-            let text = self.open[index];
-            self.open.truncate(index);
-            self.restart(text.mark, text.at, text.line, text.indent);
-            self.forced = Some((text.at, self.bytes.len(), None));
-        }
-    }
-
-    fn restart(&mut self, mark: Mark, at: usize, line: usize, indent: usize) {
-        self.back_to(mark);
-        self.at = at;
-        self.line = line;
-        self.code_noted = false;
-        self.indent = indent;
-        // A later text is no suspect once an earlier one has been cut short.
-        self.suspect = None;
-        let chunk = self.chunk.start.min(at);
-        if chunk != self.chunk.start {
-            self.chunk = super::Chunk { start: line, mark };
-        }
-    }
-
-    /// A `"""` that other quotes were to close, which end at `stop`.
-    fn misclosed_text(&mut self, quotes: usize, stop: usize) {
-        let (start, span) = (self.at, Span::new(quotes, stop));
-        self.report(
-            message::text(span, "this text is closed by `\"\"\"`", "expected `\"\"\"`")
-                .related(Span::new(start, start + 3), "begins here")
-                .replace("write `\"\"\"`", span, "\"\"\""),
-        );
-        self.found.incomplete.push(Span::new(start, stop));
-        self.blank(start + 3, stop);
-        self.edit(stop, stop, "\"\"\"");
-        self.at = stop;
-        self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
-        self.indent = quotes - self.line;
-        self.code_end = stop;
-        self.code_noted = false;
-        self.forced = None;
-    }
-
-    /// A `"""` without an end, which stops before `end`.
-    fn forced_text(&mut self, end: usize) {
-        let start = self.at;
-        let stop = (start + self.source[start..end].trim_end().len()).max(start + 3);
-        let next = self.character(end);
-        let before = if end >= self.bytes.len() { "the end of the file" } else { "this" };
-        self.report(
-            message::text(Span::new(start, start + 3), "this text is never closed", "never closed")
-                .related(next, format!("expected `\"\"\"` before {before}"))
-                .replace("insert `\"\"\"`", Span::new(stop, stop), "\n\"\"\""),
-        );
-        self.found.damaged.push(Span::new(start, stop));
-        self.blank(start + 3, stop);
-        self.edit(stop, stop, "\"\"\"");
-        self.at = stop;
-        self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
-        self.code_end = stop;
-        self.code_noted = false;
-        self.forced = None;
-        self.cut = Some(stop);
     }
 }

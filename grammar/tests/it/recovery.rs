@@ -1,7 +1,7 @@
 //! One mistake, one report; and nothing hidden outside of its declaration.
 
 use crate::support::{apply, show};
-use lockstep_grammar::ast::{DeclarationKind, Span};
+use lockstep_grammar::ast::DeclarationKind;
 use lockstep_grammar::parse;
 
 const TWENTY: &str = include_str!("corpus/twenty.lockstep");
@@ -206,6 +206,7 @@ fn heads_without_a_bracket() {
 /// Other quotes in place of the `"""` of a text cost one report, with the right ones as its fix, wherever they stand.
 #[test]
 fn long_texts_with_other_quotes() {
+    const WRONG: [&str; 7] = ["\"", "\"\"", "\"\"'", "'''", "''", "```", "'\"'"];
     let step = |name: &str| {
         format!(
             "    step {name} = x {{\n      y = \"\"\"\n        a {{ ${{b}}\n          - \"c\n      \"\"\"\n      z = 1\n    }}\n"
@@ -214,14 +215,26 @@ fn long_texts_with_other_quotes() {
     let right =
         format!("workflow w {{\n  phase p {{\n{}{}{}  }}\n}}\n", step("one"), step("two"), step("three"));
     assert_eq!(parse(&right).errors, []);
-    for (at, quotes) in right.match_indices("\"\"\"") {
-        for wrong in ["\"", "\"\"", "\"\"'", "'''", "''", "```", "'\"'"] {
-            let source = [&right[..at], wrong, &right[at + quotes.len()..]].concat();
-            let found = parse(&source);
-            let [error] = found.errors.as_slice() else { panic!("{}", show(&source)) };
-            let (_, edits) = error.fix.clone().unwrap();
-            assert_eq!(edits, [(Span::new(at, at + wrong.len()), quotes.to_owned())], "{}", show(&source));
-            assert_eq!(format!("{:?}", found.file).matches("Step {").count(), 3, "{}", show(&source));
+    let marks: Vec<usize> = right.match_indices("\"\"\"").map(|(at, _)| at).collect();
+    let mended = |source: &str, reports: usize| {
+        let found = parse(source);
+        assert_eq!(found.errors.len(), reports, "{}", show(source));
+        assert_eq!(format!("{:?}", found.file).matches("Step {").count(), 3, "{}", show(source));
+        let edits = found.errors.iter().flat_map(|error| error.fix.clone().unwrap().1);
+        assert_eq!(apply(source, &edits.collect::<Vec<_>>()), right, "{}", show(source));
+    };
+    for (index, at) in marks.iter().enumerate() {
+        for wrong in WRONG {
+            let source = [&right[..*at], wrong, &right[at + 3..]].concat();
+            mended(&source, 1);
+            // Behind a text that is not closed, another one that does not begin is a part of it.
+            let Some(next) = marks.get(index + 1).filter(|_| index % 2 == 0) else { continue };
+            for other in WRONG {
+                let source =
+                    [&right[..*at], wrong, &right[at + 3..*next], other, &right[next + 3..]].concat();
+                // Both quotes of one text are one mistake, where they are those of another language.
+                mended(&source, if wrong == other { 1 } else { 2 });
+            }
         }
     }
 }
