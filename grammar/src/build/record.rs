@@ -155,6 +155,10 @@ impl<'s> Build<'s> {
         let value = self.assigned(nodes);
         if let Some(junk) = self.take(nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);
+            // What an operator at the end of a line would join stands on the lines below.
+            if junk.as_str().trim_end().ends_with(['+', '-', '*', '/', '\\', '.', '?']) {
+                self.mute(junk.start());
+            }
             // What follows the value was probably meant to be part of it, so nobody knows the value.
             self.damage();
             // `script: echo hi` is one mistake: that of another language.
