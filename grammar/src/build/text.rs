@@ -1,7 +1,7 @@
 //! Text: escapes, interpolation, and the indentation of `"""`.
 
 use super::Build;
-use crate::ast::{Expr, ExprKind, Text, TextPart};
+use crate::ast::{Expr, ExprKind, Name, Path, Span, Text, TextPart};
 use crate::message;
 use crate::syntax::{Pair, Rule};
 use compact_str::CompactString;
@@ -69,6 +69,9 @@ impl<'s> Build<'s> {
     /// `${expr}`
     pub(super) fn hole(&mut self, pair: Pair<'_>) -> Option<Expr> {
         let start = pair.start() + 2;
+        if let Some(inner) = pair.as_str().strip_prefix("${{").and_then(|text| text.strip_suffix("}}")) {
+            return self.double_hole(self.span(&pair), start + 1, inner);
+        }
         let mut nodes = self.children(pair);
         nodes.end = start;
         let value = match self.take(&mut nodes, Rule::expr) {
@@ -81,6 +84,22 @@ impl<'s> Build<'s> {
         };
         self.leftover(&mut nodes, &[Rule::closing_brace]);
         value
+    }
+
+    /// `${{ name }}`, as another language writes it: a record cannot stand in text.
+    fn double_hole(&mut self, span: Span, start: usize, inner: &str) -> Option<Expr> {
+        let error = message::spelling(span, "there is no `${{ … }}`", "not Lockstep");
+        let name = inner.trim();
+        if !crate::recover::is_name(name) {
+            self.report(error.help("an expression stands in text as `${…}`"));
+            self.damage();
+            return None;
+        }
+        self.report(error.replace("remove a pair of braces", span, format!("${{{name}}}")));
+        let start = start + inner.len() - inner.trim_start().len();
+        let span = self.place(start, start + name.len());
+        let names = vec![Name { text: name.into(), span }];
+        Some(Expr { span, kind: ExprKind::Path(Path { names, span }) })
     }
 }
 
