@@ -4,9 +4,10 @@ use crate::checks::type_not_allowed_value::constant;
 use crate::checks::walk;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model, setting, words};
+use crate::program::FileId;
 use crate::rules::Rule;
 use crate::types::{STRATEGIES, steps_of};
-use lockstep_grammar::ast::{Phase, Span, Step, Workflow};
+use lockstep_grammar::ast::{Expr, ExprKind, Phase, Span, Stage, Step, Workflow};
 use lockstep_plan::Value;
 
 pub const RULE: Rule = Rule {
@@ -27,6 +28,9 @@ impl<'p> Steps<'p> {
         self.0.iter().filter(|(_, _, _, name)| names.contains(name)).collect()
     }
 }
+
+const CANARY: &str =
+    "`canary` has at least two deploying phases with growing shares, and ends with `promote` or 100%";
 
 /// What a workflow without a strategy has to do with it.
 const UNSAID: &str = "a workflow that names no strategy is `basic`";
@@ -136,7 +140,7 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
     }
 }
 
-fn steps<'p>(model: &Model<'p>, file: crate::program::FileId, workflow: &'p Workflow) -> Steps<'p> {
+fn steps<'p>(model: &Model<'p>, file: FileId, workflow: &'p Workflow) -> Steps<'p> {
     let mut all = Vec::new();
     for phase in &workflow.phases {
         for step in steps_of(&phase.items) {
@@ -150,14 +154,61 @@ fn steps<'p>(model: &Model<'p>, file: crate::program::FileId, workflow: &'p Work
     Steps(all)
 }
 
-/// How much of the load a step moves to the new release.
+/// How much of the load a step moves to the new release, as it is written.
+fn written_share(step: &Step) -> Option<&Expr> {
+    let mut entries = step.arguments.entries.iter();
+    let entry = entries.find(|it| matches!(it.name.text.as_str(), "share" | "replicas" | "count"))?;
+    Some(&entry.value)
+}
+
+/// How much of the load a step moves to the new release, where that is a constant.
 fn share(step: &Step) -> Option<Value> {
-    let entry = step
-        .arguments
-        .entries
-        .iter()
-        .find(|it| matches!(it.name.text.as_str(), "share" | "replicas" | "count"))?;
-    constant(&entry.value)
+    constant(written_share(step)?)
+}
+
+/// Steps that move load to the new release.
+const GROWING: [&str; 3] = ["canary", "traffic", "select"];
+
+/// Whether a share or a count comes after a greater one.
+fn falls(first: &Value, second: &Value) -> bool {
+    match (first, second) {
+        (Value::Percent(first), Value::Percent(second)) => second < first,
+        (Value::Int(first), Value::Int(second)) => second < first,
+        _ => false,
+    }
+}
+
+/// A canary whose shares are parameters, and that shrinks with what a stage gives for them.
+pub fn of_stage<'p>(
+    model: &Model<'p>,
+    (file, workflow): (FileId, &'p Workflow),
+    (stage, at): (&Stage, Location),
+    given: &dyn Fn(&str) -> Option<Value>,
+) -> Option<Diagnostic> {
+    if words(&workflow.settings, "strategy") != ["canary"] {
+        return None;
+    }
+    let value = |expr: &Expr| match &expr.kind {
+        ExprKind::Path(path) if path.names.len() == 1 => Some((given(&path.names[0].text)?, true)),
+        _ => Some((constant(expr)?, false)),
+    };
+    let steps = steps(model, file, workflow);
+    let growing = steps.named(&GROWING);
+    growing.windows(2).find_map(|pair| {
+        let (before, step) = (pair[0].1, pair[1].1);
+        let ((first, one), (second, two)) = (value(written_share(before)?)?, value(written_share(step)?)?);
+        // Constants are reported with the workflow.
+        ((one || two) && falls(&first, &second)).then(|| {
+            let message =
+                format!("the canary of stage `{}` shrinks from {first} to {second}", stage.name.text);
+            let place = |step: &Step| Location { file, span: step.name.span };
+            Diagnostic::new(&RULE, at, message)
+                .label("by what it is given here")
+                .also(place(before), format!("{first} here"))
+                .also(place(step), format!("{second} here"))
+                .help(CANARY)
+        })
+    })
 }
 
 fn canary(
@@ -167,22 +218,15 @@ fn canary(
     name: &str,
     report: &mut dyn FnMut(Span, String, &str),
 ) {
-    const HELP: &str =
-        "`canary` has at least two deploying phases with growing shares, and ends with `promote` or 100%";
     if deploying.len() < 2 {
-        report(strategy, format!("workflow `{name}` has fewer than two deploying phases"), HELP);
+        report(strategy, format!("workflow `{name}` has fewer than two deploying phases"), CANARY);
         return;
     }
-    let growing = steps.named(&["canary", "traffic", "select"]);
+    let growing = steps.named(&GROWING);
     for pair in growing.windows(2) {
         let (Some(first), Some(second)) = (share(pair[0].1), share(pair[1].1)) else { continue };
-        let falls = match (&first, &second) {
-            (Value::Percent(first), Value::Percent(second)) => second < first,
-            (Value::Int(first), Value::Int(second)) => second < first,
-            _ => false,
-        };
-        if falls {
-            report(pair[1].1.path.span, format!("the canary shrinks from {first} to {second}"), HELP);
+        if falls(&first, &second) {
+            report(pair[1].1.path.span, format!("the canary shrinks from {first} to {second}"), CANARY);
             return;
         }
     }
@@ -201,6 +245,6 @@ fn canary(
         None => false,
     };
     if !ended {
-        report(strategy, format!("workflow `{name}` leaves the canary half done"), HELP);
+        report(strategy, format!("workflow `{name}` leaves the canary half done"), CANARY);
     }
 }

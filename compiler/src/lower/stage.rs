@@ -80,6 +80,9 @@ impl<'p> Lowerer<'_, 'p> {
         let when = self.conditions(&stage.conditions, frame);
         let infos = self.model.params(found.decl.file, &workflow.params.items);
         let mut inner = self.arguments(stage, &infos, frame, found.decl);
+        let given = |name: &str| inner.var(name).and_then(Val::as_value).cloned();
+        let (at, own) = (frame.at(stage.path.span), (found.decl.file, workflow));
+        self.sink.extend(checks::phase_strategy::of_stage(self.model, own, (stage, at), &given));
         inner.stage = Some(name.as_str().into());
 
         let first = self.plan.steps.len();

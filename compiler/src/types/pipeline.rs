@@ -12,7 +12,10 @@ impl<'p> Typer<'_, 'p> {
         let mut names = Vec::new();
         let mut passed = checks::template_conflicting_values::Passed::default();
         self.pipeline_items(&pipeline.items, &infos, &mut names, &mut passed);
-        self.each_once(names.iter().copied());
+        // A lane may be called as a stage is.
+        let (lanes, others): (Vec<_>, Vec<_>) = names.iter().copied().partition(|(_, what)| *what == "lane");
+        self.each_once(lanes.into_iter());
+        self.each_once(others.into_iter());
         passed.report(self, &infos);
         self.failures(&pipeline.failures);
         self.notifies(&pipeline.notifies);
