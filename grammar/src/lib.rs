@@ -106,6 +106,10 @@ fn scanned(source: &str) -> Parse {
     let mut build = build::Build::new(&repaired);
     let scanned = found.errors.len();
     build.errors = found.errors;
+    let guessed = found.incomplete.iter().chain(&found.damaged).map(|span| span.start);
+    build.lost_texts =
+        guessed.filter(|start| source.as_bytes().get(*start as usize) == Some(&b'"')).collect();
+    build.lost_texts.sort_unstable();
     build.broken = found.damaged;
     build.incomplete = found.incomplete;
     let mut unreliable = found.unreliable.clone();

@@ -49,6 +49,8 @@ pub(crate) struct Build<'s> {
     scope: Span,
     /// Where the scan had to guess: names there are perhaps none.
     pub(crate) unreliable: &'s [Span],
+    /// Where a text begins whose end the scan had to guess.
+    pub lost_texts: Vec<u32>,
     /// Whether a detail is being read: a value, or all that stands in brackets which hold only such.
     pub(crate) detail: bool,
     depth: u32,
@@ -85,6 +87,7 @@ impl<'s> Build<'s> {
             incomplete: Vec::new(),
             scope: repaired.span(0, repaired.text.len()),
             unreliable: &[],
+            lost_texts: Vec::new(),
             detail: false,
             depth: 0,
             mute: None,

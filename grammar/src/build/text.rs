@@ -18,6 +18,11 @@ impl<'s> Build<'s> {
     pub(super) fn text_expr(&mut self, pair: Pair<'_>) -> Option<Expr> {
         let span = self.span(&pair);
         let text = self.text(pair);
+        // Nobody knows what stands in a text whose end had to be guessed.
+        if self.lost_texts.binary_search(&span.start).is_ok() {
+            self.detail(Self::damage);
+            return None;
+        }
         Some(Expr { span, kind: ExprKind::Text(text) })
     }
 

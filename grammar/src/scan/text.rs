@@ -118,7 +118,9 @@ impl Scan<'_> {
         let error = message::text(span, "this text is never closed", "expected `\"` on this line")
             .help("text over several lines is written with `\"\"\"`");
         // Right behind a word it probably closes a text, and another quote is missing before it.
-        let closes = self.source[..text.at].ends_with(|c: char| c.is_alphanumeric());
+        let closes = self.source[..text.at].ends_with(|c: char| c.is_alphanumeric())
+            // What else may be an entry that the text has swallowed is not put into quotes.
+            || self.source[text.at + 1..stop].contains(" = ");
         self.report(if closes { error } else { error.replace("insert `\"`", after, "\"") });
         // Escapes and `${` before the guessed end are read again by the grammar; they have to stay whole.
         self.blank(text.at + 1, stop);
@@ -183,6 +185,17 @@ impl Scan<'_> {
             Some(end) if !due.is_empty() => &line[..end],
             _ => line.trim_end().trim_end_matches(','),
         };
+        // Before the next entry of its line at the latest: `{ script = "./a, timeout = 3m }`.
+        let begins_entry = |(at, _): &(usize, &str)| {
+            let rest = text[at + 1..].trim_start();
+            let name = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            name.len() < rest.len() && name.starts_with(" = ")
+        };
+        let text = text
+            .match_indices(',')
+            .take(MAX_CANDIDATES)
+            .find(begins_entry)
+            .map_or(text, |(at, _)| &text[..at]);
         (start + 1 + text.trim_end().len(), end.is_some() || due.is_empty())
     }
 
