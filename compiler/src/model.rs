@@ -3,6 +3,7 @@
 use crate::checks::walk::Walked;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::program::{FileId, ModuleId, Program, SourceFile, prelude_files};
+use crate::suggest;
 use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
 use foldhash::{HashMap, HashSet};
@@ -128,6 +129,9 @@ impl<'p> Index<'p> {
     }
 }
 
+/// Among more errors than these none is looked for that stands in an import.
+const MOST_ERRORS: usize = 32;
+
 /// The names of a module's files.
 fn names_of<'p>(files: impl Iterator<Item = (FileId, &'p SourceFile)>) -> Names<'p> {
     let mut names = Names::default();
@@ -140,6 +144,18 @@ fn names_of<'p>(files: impl Iterator<Item = (FileId, &'p SourceFile)>) -> Names<
                 names.nameless |= module.is_none();
             }
         }
+        let begins = |at: u32| {
+            let line = &source.text[..at as usize];
+            let line = &source.text[line.rfind('\n').map_or(0, |newline| newline + 1)..];
+            let word = line.trim_start_matches(['#', '@', '-']).trim_start_matches(' ');
+            !line.starts_with(' ')
+                && ["import", "include", "require", "use ", "from ", "module "]
+                    .iter()
+                    .any(|known| word.starts_with(known))
+        };
+        // A line that was to be an import, and was not understood.
+        let errors = source.parse.errors.iter().take(MOST_ERRORS);
+        names.nameless |= errors.into_iter().any(|error| begins(error.span.start));
         names.declarations.reserve(source.parse.file.declarations.len());
         for (index, declaration) in source.parse.file.declarations.iter().enumerate() {
             let id = DeclId { file, index: index as u32 };
@@ -249,10 +265,17 @@ impl<'p> Model<'p> {
             .or_else(|| of(ModuleId::PRELUDE, name))
     }
 
-    /// Whether a name is one of a module that is imported and cannot be read.
+    /// Whether a name that nothing is known by may be that of a provider, or of a step of one, in a module that is imported and
+    /// cannot be read.
     pub fn is_of_unreadable(&self, module: ModuleId, name: &str) -> bool {
-        let import = name.split_once('.').and_then(|(import, _)| self.names(module).imports.get(import));
-        import.is_some_and(|import| import.module.is_none())
+        let names = self.names(module);
+        let head = name.split('.').next().unwrap_or_default();
+        if let Some(import) = names.imports.get(head) {
+            return import.module.is_none();
+        }
+        let unreadable = names.nameless || names.imports.values().any(|import| import.module.is_none());
+        // Providers of imported modules are in sight by their own names.
+        unreadable && suggest::nearest(head, self.provider_names(module)).is_none()
     }
 
     /// Whether more than a detail of a declaration may not have been understood.

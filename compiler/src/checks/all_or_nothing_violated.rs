@@ -10,8 +10,12 @@ use super::satisfy::Domains;
 use super::walk;
 use super::worlds::world;
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::model::Model;
+use crate::program::FileId;
 use crate::rules::Rule;
+use crate::suggest;
 use crate::types::steps_of;
+use lockstep_grammar::ast::{Span, Workflow};
 use lockstep_plan::proof::{
     Counterexample, Effort, Fault, Promise, Proof, Standing, Suspicion, Worlds, depends_on_words,
     may_be_passed_over, prove,
@@ -44,6 +48,47 @@ pub fn check(judged: &Judged<'_, '_>, effort: &mut Effort, sink: &mut Vec<Diagno
             Promise::Unproved(suspicion) => sink.push(unproved(judged, &proof, suspicion)),
         }
     }
+}
+
+/// Takes back what is said of workflows whose undoing is misspelt: nobody knows what it would do.
+pub fn hide_consequences(model: &Model<'_>, found: &mut Vec<Diagnostic>) {
+    if found.iter().all(|it| it.rule != RULE.name) {
+        return;
+    }
+    let within = |at: Location, file: FileId, span: Span| {
+        at.file == file && span.start <= at.span.start && at.span.end <= span.end
+    };
+    let unclear = |file: FileId, workflow: &Workflow| {
+        let phases = &workflow.phases;
+        let blocks = || workflow.rollbacks.iter().chain(phases.iter().flat_map(|phase| &phase.rollbacks));
+        let steps = || phases.iter().flat_map(|phase| steps_of(&phase.items));
+        let entries = || steps().flat_map(|step| &step.arguments.entries);
+        let named = || entries().filter(|entry| entry.name.text == "undone_by");
+        found.iter().any(|it| {
+            let at = it.primary;
+            match it.rule {
+                _ if !within(at, file, workflow.body) => false,
+                "name/unknown" => {
+                    blocks().any(|block| within(at, file, block.span))
+                        || named().any(|entry| within(at, file, entry.value.span))
+                }
+                "type/argument-unknown" => {
+                    let name = model.program.text(file, at.span);
+                    ["undone_by", "changes", "irreversible"]
+                        .iter()
+                        .any(|known| suggest::slipped(known, [name]))
+                }
+                _ => false,
+            }
+        })
+    };
+    let workflows = walk::workflows(model).filter(|(file, _, workflow)| unclear(*file, workflow));
+    let workflows: Vec<(FileId, Span)> = workflows.map(|(file, _, workflow)| (file, workflow.body)).collect();
+    found.retain(|it| {
+        let speaks_of =
+            |(file, body): &(FileId, Span)| it.labels.iter().any(|(at, _)| within(*at, *file, *body));
+        it.rule != RULE.name || !workflows.iter().any(speaks_of)
+    });
 }
 
 /// What is known of the promises of a plan, of whose parameters that is known: asked where conditions matter.

@@ -76,7 +76,10 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
         };
         if let Some((_, step, provider, _)) = steps.0.iter().find(|(_, _, provider, _)| {
             let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
-            !matches!(word, "basic" | "multi_service") && !known.unwrap_or_default().contains(&word)
+            let known = known.unwrap_or_default();
+            // One that is none has been reported where it is listed, and may be this one.
+            let is_clear = known.iter().all(|known| STRATEGIES.contains(known));
+            is_clear && !matches!(word, "basic" | "multi_service") && !known.contains(&word)
         }) {
             let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
             let mut known = known.unwrap_or_default();

@@ -35,7 +35,11 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                     Some(name) => named(name, phase, block),
                     None => derived(model, file, provider, signature, block),
                 };
-                let damaged = || model.program.is_damaged(file, step.arguments.span);
+                let damaged = || {
+                    let declared = (provider.file, signature.span);
+                    let places = [(file, step.arguments.span), declared];
+                    places.iter().any(|(file, span)| model.program.is_damaged(*file, *span))
+                };
                 if !is_open(step, signature) || covered || damaged() {
                     continue;
                 }
@@ -118,6 +122,7 @@ fn derived(
     let Some(block) = block else { return true };
     steps_of(&block.items).any(|it| {
         let found = model.find_step(file, &it.path);
-        found.is_some_and(|(id, signature)| id == provider && signature.name.text == undo.text)
+        // One that does not exist is reported, and may be the one that is meant.
+        found.is_none_or(|(id, signature)| id == provider && signature.name.text == undo.text)
     })
 }

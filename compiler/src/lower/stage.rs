@@ -320,7 +320,9 @@ impl<'p> Lowerer<'_, 'p> {
         let timeout = match setting(&barrier.settings, "timeout") {
             // One that is still open is never too short.
             Some(it) => self.duration(&it.value, frame),
-            None => Some(BARRIER_TIMEOUT),
+            None if barrier.settings.is_empty() => Some(BARRIER_TIMEOUT),
+            // Its name may be what is misspelt.
+            None => None,
         };
         self.charge(BARRIER + here.weight());
         let name = barrier.name.text.as_str();

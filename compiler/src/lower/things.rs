@@ -439,13 +439,17 @@ impl<'p> Lowerer<'_, 'p> {
             let read = [identity.as_slice(), &["hosts"]].concat();
             let held = if identity.is_empty() { Held::All } else { Held::Named(&read) };
             let mut settings = self.settings_held(held, record, &infos, &Frame::of(id.file));
-            // A setting that is missing, or that a misspelt name was to set, is not known: not absent, not its default.
+            // A setting that is missing, or that a misspelt name was to set, is not known: not absent, not its default. Nor is what
+            // tells targets from others, where that is misspelt.
             let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
             let known = infos.iter().filter(|info| given.get(info.name()).is_some()).count();
-            for info in infos.iter().filter(|info| given.get(info.name()).is_none()) {
-                if known < record.entries.len() || info.is_required() {
-                    settings.insert(info.name().to_string(), Expr::Param(info.name().to_string()));
-                }
+            let missing = infos.iter().map(|info| (info.name(), info.is_required()));
+            let missing = missing.filter(|(name, _)| given.get(*name).is_none());
+            let missing = missing.filter(|(_, required)| *required || known < record.entries.len());
+            let misnamed =
+                identity.iter().copied().filter(|name| infos.iter().all(|info| info.name() != *name));
+            for name in missing.map(|(name, _)| name).chain(misnamed) {
+                settings.insert(name.to_string(), Expr::Param(name.to_string()));
             }
             let identity = identity.into_iter().map(CompactString::from).collect();
             let kind = setting(&environment.settings, "kind").map(|it| &it.value.kind);

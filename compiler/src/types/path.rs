@@ -482,6 +482,9 @@ pub fn service_type(model: &Model<'_>, id: DeclId) -> Ty {
     let DeclarationKind::Service { value, .. } = &model.decl(id).kind else { return Ty::Error };
     let Some(found) = model.find_provider(model.module(id.file), &value.path) else { return Ty::Error };
     let artifact = value.record.entries.iter().find(|entry| entry.name.text == "artifact");
+    if artifact.is_none() && model.program.is_damaged(id.file, value.record.span) {
+        return Ty::Error;
+    }
     let artifacts = match artifact.map(|entry| &entry.value.kind) {
         Some(ExprKind::Construct(construct)) if model.artifact(&construct.path.names[0].text).is_some() => {
             vec![construct.path.names[0].text.to_string()]

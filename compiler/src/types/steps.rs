@@ -73,7 +73,7 @@ impl<'p> Typer<'_, 'p> {
         self.one_of(signature, &step.arguments, step.path.span, what, &unknown);
         checks::shell_injection::step(self, step, before);
         self.template_files(provider, &step.arguments);
-        self.common(step, signature, rollback, others);
+        self.common(step, signature, rollback, others, &unknown);
     }
 
     fn unknown_step(&mut self, step: &'p Step) {
@@ -120,9 +120,12 @@ impl<'p> Typer<'_, 'p> {
         }
         let given: Vec<_> =
             record.entries.iter().filter(|entry| choices.contains(&entry.name.text.as_str())).collect();
+        let is_param = |name: &str| signature.params.items.iter().any(|param| param.name.text == name);
         let slipped = || choices.iter().any(|choice| suggest::slipped(choice, unknown.iter().copied()));
         match given.as_slice() {
             [] if self.model.program.is_damaged(self.file, record.span) || slipped() => {}
+            // One that is none has been reported where it is listed.
+            [] if choices.iter().any(|choice| !is_param(choice)) => {}
             [] => {
                 let at = self.at(owner);
                 self.sink.push(checks::type_argument_missing::one_of(at, &what.to_string(), &choices));
@@ -146,10 +149,12 @@ impl<'p> Typer<'_, 'p> {
         signature: &'p Signature,
         rollback: Option<&'p Rollback>,
         others: &[&str],
+        unknown: &[&str],
     ) {
         let given = |name: &str| step.arguments.entries.iter().find(|entry| entry.name.text == name);
         let says = |name: &str| given(name).filter(|entry| matches!(entry.value.kind, ExprKind::Bool(true)));
-        let changes = signature.changes.is_some() || says("changes").is_some();
+        let slipped = || suggest::slipped("changes", unknown.iter().copied());
+        let changes = signature.changes.is_some() || says("changes").is_some() || slipped();
         for entry in &step.arguments.entries {
             let name = entry.name.text.as_str();
             if !others.contains(&name) {

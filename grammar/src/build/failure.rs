@@ -39,6 +39,8 @@ impl<'s> Build<'s> {
             under = self.detail(|build| build.under(pair));
             complete &= under.is_some();
         }
+        // What stands before the brace may say when the rule counts.
+        complete &= nodes.pairs.rule() != Some(Rule::head_junk);
         let action = self.body(&mut nodes, Rule::action_body);
         let action = action.and_then(|pair| self.detail(|build| build.action_body(pair)));
         match action {

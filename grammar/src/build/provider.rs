@@ -1,7 +1,7 @@
 //! Providers: fields, artifact types and step signatures.
 
 use super::Build;
-use crate::ast::{ArtifactType, Fields, Provider, Signature, Span};
+use crate::ast::{ArtifactType, Fields, Name, Provider, Signature, Span};
 use crate::message;
 use crate::place::Place;
 use crate::syntax::{Pair, Rule};
@@ -106,6 +106,10 @@ impl<'s> Build<'s> {
             self.undocumented(member.docs);
             let pair = member.pair;
             let span = self.span(&pair);
+            if let Some(name) = self.undone_by(&pair) {
+                signature.undone_by = Some(name);
+                continue;
+            }
             match pair.as_rule() {
                 Rule::setting => signature.settings.extend(self.setting(pair, Place::Signature)),
                 Rule::changes => {
@@ -133,6 +137,27 @@ impl<'s> Build<'s> {
                 _ => self.stray(&pair, Place::Signature),
             }
         }
+    }
+
+    /// `undone_by NAME`, as steps of a workflow spell it.
+    fn undone_by(&mut self, pair: &Pair<'_>) -> Option<Name> {
+        let rest = pair.as_str().strip_prefix("undone_by")?;
+        let name = rest.trim_start_matches([' ', '\t', '=', ':']);
+        let length = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+        if length == 0 || name.len() == rest.len() || !name[length..].trim().is_empty() {
+            return None;
+        }
+        let (name, more) = name.split_at(length);
+        let end = pair.start() + pair.as_str().len() - more.len();
+        let span = self.place(pair.start(), end);
+        let message = "what undoes a step is declared with `undone by`";
+        let fixed = format!("undone by {name}");
+        self.report(message::spelling(span, message, "two words").replace(
+            format!("write `{fixed}`"),
+            span,
+            fixed,
+        ));
+        Some(Name { text: name.into(), span: self.place(end - length, end) })
     }
 
     /// Reports what is left over behind a short rule.
