@@ -7,11 +7,11 @@ use crate::suggest;
 use crate::types::{ParamInfo, params};
 use compact_str::CompactString;
 use foldhash::{HashMap, HashSet};
-use lockstep_grammar::ast::Param;
 use lockstep_grammar::ast::{
     ArtifactType, Declaration, DeclarationKind, Environment, ExprKind, Name, Path, Provider, Setting,
     Signature, Span, Workflow,
 };
+use lockstep_grammar::ast::{Param, TextPart};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -128,6 +128,9 @@ impl<'p> Index<'p> {
         Index { prelude, modules, asked, artifacts }
     }
 }
+
+/// What may be set in a provider.
+pub const PROVIDER_SETTINGS: [&str; 5] = ["artifacts", "strategies", "identity", "templates", "program"];
 
 /// Among more errors than these none is looked for that stands in an import.
 const MOST_ERRORS: usize = 32;
@@ -339,6 +342,12 @@ impl<'p> Model<'p> {
             DeclarationKind::Provider(provider) => Some(provider),
             _ => None,
         }
+    }
+
+    /// Whether all settings of a provider are such as there are: a misspelt one may be any of them.
+    pub fn has_clear_settings(&self, id: DeclId) -> bool {
+        let settings = self.as_provider(id).map_or(&[][..], |provider| &provider.settings);
+        settings.iter().all(|setting| PROVIDER_SETTINGS.contains(&setting.name.text.as_str()))
     }
 
     pub fn as_workflow(&self, id: DeclId) -> Option<&'p Workflow> {
@@ -553,6 +562,11 @@ pub fn words<'p>(settings: &'p [Setting], name: &str) -> Vec<&'p str> {
     fn word(kind: &ExprKind) -> Option<&str> {
         match kind {
             ExprKind::Path(path) if path.names.len() == 1 => Some(path.names[0].text.as_str()),
+            // In quotes, which is reported, it is still the word that is meant.
+            ExprKind::Text(text) => match text.parts.as_slice() {
+                [TextPart::Literal(word)] => Some(word.as_str()),
+                _ => None,
+            },
             _ => None,
         }
     }

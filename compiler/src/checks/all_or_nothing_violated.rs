@@ -63,7 +63,8 @@ pub fn hide_consequences(model: &Model<'_>, found: &mut Vec<Diagnostic>) {
         let blocks = || workflow.rollbacks.iter().chain(phases.iter().flat_map(|phase| &phase.rollbacks));
         let steps = || phases.iter().flat_map(|phase| steps_of(&phase.items));
         let entries = || steps().flat_map(|step| &step.arguments.entries);
-        let named = || entries().filter(|entry| entry.name.text == "undone_by");
+        let words = ["undone_by", "changes", "irreversible"];
+        let named = || entries().filter(|entry| words.contains(&entry.name.text.as_str()));
         found.iter().any(|it| {
             let at = it.primary;
             match it.rule {
@@ -72,11 +73,10 @@ pub fn hide_consequences(model: &Model<'_>, found: &mut Vec<Diagnostic>) {
                     blocks().any(|block| within(at, file, block.span))
                         || named().any(|entry| within(at, file, entry.value.span))
                 }
+                "type/not-allowed-value" => named().any(|entry| within(at, file, entry.span)),
                 "type/argument-unknown" => {
                     let name = model.program.text(file, at.span);
-                    ["undone_by", "changes", "irreversible"]
-                        .iter()
-                        .any(|known| suggest::slipped(known, [name]))
+                    name == "rollback" || words.iter().any(|known| suggest::slipped(known, [name]))
                 }
                 _ => false,
             }

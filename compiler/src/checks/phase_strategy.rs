@@ -78,7 +78,8 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
             let known = known.unwrap_or_default();
             // One that is none has been reported where it is listed, and may be this one.
-            let is_clear = known.iter().all(|known| STRATEGIES.contains(known));
+            let is_clear =
+                model.has_clear_settings(*provider) && known.iter().all(|known| STRATEGIES.contains(known));
             is_clear && !matches!(word, "basic" | "multi_service") && !known.contains(&word)
         }) {
             let known = model.as_provider(*provider).map(|it| words(&it.settings, "strategies"));
@@ -164,6 +165,11 @@ fn written_share(step: &Step) -> Option<&Expr> {
     Some(&entry.value)
 }
 
+/// Whether a step says `share`, not how many.
+fn is_percent(step: &Step) -> bool {
+    step.arguments.entries.iter().any(|it| it.name.text == "share")
+}
+
 /// How much of the load a step moves to the new release, where that is a constant.
 fn share(step: &Step) -> Option<Value> {
     constant(written_share(step)?)
@@ -239,7 +245,12 @@ fn canary(
     let last = steps.named(&["promote", "canary", "deploy", "rolling"]).last().copied();
     let ended = match last {
         Some((_, _, _, "promote" | "rolling")) => true,
-        Some((_, step, _, "canary")) => share(step) == Some(Value::Percent(100)),
+        // What is no share is reported as that.
+        Some((_, step, _, "canary")) => match written_share(step).map(|it| &it.kind) {
+            Some(ExprKind::Int(_)) if is_percent(step) => true,
+            Some(ExprKind::Text(_) | ExprKind::Duration(_) | ExprKind::Bool(_)) => true,
+            _ => share(step) == Some(Value::Percent(100)),
+        },
         Some((phase, ..)) => steps
             .named(&["select"])
             .iter()

@@ -78,11 +78,17 @@ fn says(step: &Step, name: &str) -> bool {
         .is_some_and(|entry| matches!(entry.value.kind, ExprKind::Bool(true)))
 }
 
+/// As [`says`], or says something that is no truth value, which is reported.
+fn claims(step: &Step, name: &str) -> bool {
+    let given = step.arguments.entries.iter().find(|entry| entry.name.text == name);
+    given.is_some_and(|entry| !matches!(entry.value.kind, ExprKind::Bool(false)))
+}
+
 /// Whether the step changes something and does not say that this is for good.
 fn is_open(step: &Step, signature: &Signature) -> bool {
     (signature.changes.is_some() || says(step, "changes"))
         && signature.irreversible.is_none()
-        && !says(step, "irreversible")
+        && !claims(step, "irreversible")
         && !slipped(step, signature)
 }
 
@@ -92,6 +98,7 @@ fn slipped(step: &Step, signature: &Signature) -> bool {
     let given = || step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
     let names = || given().filter(|name| !is_known(name));
     ["irreversible", "undone_by"].into_iter().any(|name| suggest::slipped(name, names()))
+        || names().any(|name| name == "rollback")
 }
 
 /// What `undone_by` says.

@@ -4,7 +4,7 @@ use super::expr::{Because, Typer, Used};
 use super::{ParamInfo, Ty, What};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
-use crate::model::{DeclId, Model, names_after, names_before_colon};
+use crate::model::{DeclId, Model, PROVIDER_SETTINGS, names_after, names_before_colon};
 use crate::program::ModuleId;
 use crate::suggest;
 use lockstep_grammar::ast::{
@@ -130,7 +130,11 @@ impl<'p> Typer<'_, 'p> {
     fn artifact(&mut self, id: DeclId, value: &'p Construct, what: What<'_>, unknown: &[&str]) {
         let accepted = self.model.artifacts_of(id);
         let Some(entry) = value.record.entries.iter().find(|entry| entry.name.text == "artifact") else {
-            let slipped = suggest::slipped("artifact", unknown.iter().copied());
+            // `image = …` is meant to be one.
+            let fields = accepted.iter().filter_map(|name| self.model.artifact(name));
+            let mut fields = fields.flat_map(|artifact| &artifact.fields.items);
+            let slipped = suggest::slipped("artifact", unknown.iter().copied())
+                || fields.any(|field| unknown.contains(&field.name.text.as_str()));
             if !accepted.is_empty() && !slipped && !self.lost_in(value.record.span)("artifact") {
                 let at = self.at(value.path.span);
                 self.sink.push(checks::type_argument_missing::artifact(at, &what.to_string(), &accepted));
@@ -158,7 +162,10 @@ impl<'p> Typer<'_, 'p> {
             self.infer_entries_quietly(&construct.record);
             return;
         };
-        if !accepted.contains(&name) {
+        // A type that there is none of, or a setting, has been reported there, and may be this one.
+        let is_clear =
+            self.model.has_clear_settings(id) && accepted.iter().all(|it| self.model.artifact(it).is_some());
+        if is_clear && !accepted.contains(&name) {
             let provider = self.at(value.path.span);
             let diagnostic =
                 checks::template_artifact_type::not_taken(at, name, provider, self.model.name(id), &accepted);
@@ -258,7 +265,7 @@ impl<'p> Typer<'_, 'p> {
         };
         let infos = self.model.params(id.file, &signature.params.items);
         let unknown = self.record(&value.record, &infos, value.path.span, What("", name), &[]);
-        self.one_of(signature, &value.record, value.path.span, What("", name), &unknown);
+        self.one_of((id.file, signature), &value.record, value.path.span, What("", name), &unknown);
     }
 
     /// Settings that the language itself knows: name, type, and whether it must be given.
@@ -326,7 +333,6 @@ impl<'p> Typer<'_, 'p> {
     }
 
     fn provider(&mut self, declaration: &'p Declaration, provider: &'p Provider) {
-        const SETTINGS: [&str; 5] = ["artifacts", "strategies", "identity", "templates", "program"];
         self.settings_once(&provider.settings);
         for setting in &provider.settings {
             let name = setting.name.text.as_str();
@@ -338,7 +344,7 @@ impl<'p> Typer<'_, 'p> {
                 _ => {
                     let at = self.at(setting.name.span);
                     let what = format!("provider `{}`", declaration.name.text);
-                    self.sink.push(checks::type_argument_unknown::report(at, &what, name, SETTINGS));
+                    self.sink.push(checks::type_argument_unknown::report(at, &what, name, PROVIDER_SETTINGS));
                 }
             }
         }

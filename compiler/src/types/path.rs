@@ -222,6 +222,11 @@ impl<'p> Typer<'_, 'p> {
         let name = &path.names[1];
         let outputs = Rc::clone(&info.outputs);
         let Some(output) = outputs.iter().find(|output| output.name() == name.text) else {
+            let provider =
+                self.model.find_step(self.file, &info.step.path).map(|(provider, _)| provider.file);
+            if provider.is_some_and(|file| self.model.program.is_damaged(file, signature.span)) {
+                return Ty::Error;
+            }
             let at = self.at(name.span);
             let known: Vec<&str> = outputs.iter().map(|output| output.name()).collect();
             self.sink.push(checks::name_unknown::output(

@@ -4,8 +4,9 @@ use super::Ty;
 use super::expr::{Typer, What};
 use crate::checks;
 use crate::model::{self, DeclId};
+use crate::program::FileId;
 use crate::suggest;
-use lockstep_grammar::ast::{Condition, ExprKind, Item, Record, Rollback, Signature, Span, Step};
+use lockstep_grammar::ast::{Condition, Entry, ExprKind, Item, Record, Rollback, Signature, Span, Step};
 use std::slice;
 
 /// Entries that every step takes, `timeout` first.
@@ -70,7 +71,7 @@ impl<'p> Typer<'_, 'p> {
                 self.sink.extend(checks::type_not_allowed_value::share(at, &value, info));
             }
         }
-        self.one_of(signature, &step.arguments, step.path.span, what, &unknown);
+        self.one_of((provider.file, signature), &step.arguments, step.path.span, what, &unknown);
         checks::shell_injection::step(self, step, before);
         self.template_files(provider, &step.arguments);
         self.common(step, signature, rollback, others, &unknown);
@@ -108,7 +109,7 @@ impl<'p> Typer<'_, 'p> {
     /// Exactly one of the parameters that `one_of` lists. Entries that are `unknown` may have been meant for one.
     pub fn one_of(
         &mut self,
-        signature: &'p Signature,
+        (declared, signature): (FileId, &'p Signature),
         record: &'p Record,
         owner: Span,
         what: What<'_>,
@@ -126,6 +127,7 @@ impl<'p> Typer<'_, 'p> {
             [] if self.model.program.is_damaged(self.file, record.span) || slipped() => {}
             // One that is none has been reported where it is listed.
             [] if choices.iter().any(|choice| !is_param(choice)) => {}
+            [] if self.model.program.is_damaged(declared, signature.span) => {}
             [] => {
                 let at = self.at(owner);
                 self.sink.push(checks::type_argument_missing::one_of(at, &what.to_string(), &choices));
@@ -154,7 +156,12 @@ impl<'p> Typer<'_, 'p> {
         let given = |name: &str| step.arguments.entries.iter().find(|entry| entry.name.text == name);
         let says = |name: &str| given(name).filter(|entry| matches!(entry.value.kind, ExprKind::Bool(true)));
         let slipped = || suggest::slipped("changes", unknown.iter().copied());
-        let changes = signature.changes.is_some() || says("changes").is_some() || slipped();
+        let denied = |entry: &Entry| matches!(entry.value.kind, ExprKind::Bool(false));
+        // What is not understood of it, or no truth value, is reported as that.
+        let changes = signature.changes.is_some()
+            || given("changes").is_some_and(|entry| !denied(entry))
+            || slipped()
+            || self.lost_in(step.arguments.span)("changes");
         for entry in &step.arguments.entries {
             let name = entry.name.text.as_str();
             if !others.contains(&name) {

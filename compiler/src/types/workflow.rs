@@ -210,7 +210,11 @@ impl<'p> Typer<'_, 'p> {
         self.failures(&phase.failures);
         self.uses(&phase.uses);
         let blocks: Vec<&Rollback> = phase.rollbacks.iter().chain(&workflow.rollbacks).collect();
-        for step in steps_of(&phase.items) {
+        // What was not understood may be such a block, or `rollback = { … }`.
+        let mut broken = self.model.program.broken(self.file, workflow.body);
+        let unsure = broken.any(|it| it == workflow.body || phase.span.contains(it.start))
+            || phase.settings.iter().any(|setting| setting.name.text == "rollback");
+        for step in steps_of(&phase.items).filter(|_| !unsure) {
             self.undone_by(step, &blocks);
         }
         self.standing.rollback = Some(Some(index));

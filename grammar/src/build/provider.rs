@@ -110,6 +110,10 @@ impl<'s> Build<'s> {
                 signature.undone_by = Some(name);
                 continue;
             }
+            if self.changes_by_value(&pair) {
+                signature.changes = Some(span);
+                continue;
+            }
             match pair.as_rule() {
                 Rule::setting => signature.settings.extend(self.setting(pair, Place::Signature)),
                 Rule::changes => {
@@ -158,6 +162,20 @@ impl<'s> Build<'s> {
             fixed,
         ));
         Some(Name { text: name.into(), span: self.place(end - length, end) })
+    }
+
+    /// `changes = true`, as steps of a workflow spell it.
+    fn changes_by_value(&mut self, pair: &Pair<'_>) -> bool {
+        let Some(rest) = pair.as_str().strip_prefix("changes") else { return false };
+        let value = rest.trim().trim_start_matches(['=', ':']).trim();
+        if value.len() == rest.trim().len() || !matches!(value, "true" | "target") {
+            return false;
+        }
+        let span = self.span(pair);
+        let message = "that a step changes its target is declared with `changes target`";
+        let error = message::spelling(span, message, "nothing to be set");
+        self.report(error.replace("write `changes target`", span, "changes target"));
+        true
     }
 
     /// Reports what is left over behind a short rule.

@@ -311,10 +311,46 @@ impl<'s> Build<'s> {
         } else {
             path = self.unassigned(nodes);
         }
+        if let Some(path) = &mut path {
+            self.rest_of_path(nodes, path);
+        }
         if path.is_none() {
             self.damage();
         }
         (path, self.body(nodes, body))
+    }
+
+    /// `kubernetes promote {`, `kubernetes::promote {`: a name behind a path that belongs to it.
+    fn rest_of_path(&mut self, nodes: &mut Nodes<'_>, path: &mut Path) {
+        let Some(junk) = nodes.pairs.peek().filter(|pair| pair.as_rule() == Rule::head_junk) else { return };
+        let text = junk.as_str().trim_end();
+        let name = text.trim_start_matches([':', '/', '.', ' ', '\t']);
+        if !crate::recover::is_name(name) || self.begins_another(junk.start()) {
+            return;
+        }
+        self.take(nodes, Rule::head_junk);
+        let end = junk.start() + text.len();
+        let span = self.place(end - name.len(), end);
+        let gap = Span { start: path.span.end, end: span.start };
+        let name = Name { text: name.into(), span };
+        let error = match path.names.as_slice() {
+            [only]
+                if matches!(only.text.as_str(), "workflow" | "service" | "step" | "new" | "call" | "run") =>
+            {
+                let word = only.clone();
+                path.names.clear();
+                let error =
+                    message::unexpected(word.span, format!("`{}` says nothing here", word.text), "not here");
+                error.replace("remove it", Span { start: word.span.start, end: span.start }, "")
+            }
+            _ => {
+                message::unexpected(span, format!("expected `.` before `{}`", name.text), "a name of its own")
+                    .replace("write `.`", gap, ".")
+            }
+        };
+        self.report(error);
+        path.names.push(name);
+        path.span = path.names[0].span.to(span);
     }
 
     /// `NAME PATH { … }`, the `=` forgotten.

@@ -1,10 +1,13 @@
 //! Parameters, fields and types.
 
 use super::{Build, Nodes};
-use crate::ast::{Fields, Param, Params, Span, Type, Within};
+use crate::ast::{Expr, ExprKind, Fields, Param, Params, Span, Type, Within};
 use crate::message;
 use crate::place::Place;
 use crate::syntax::{Pair, Rule};
+
+/// Types that are written as one word.
+const TYPES: [&str; 8] = ["string", "int", "bool", "duration", "percent", "path", "secret", "list"];
 
 impl<'s> Build<'s> {
     /// `(name: type, …)`, or nothing where none is written.
@@ -61,6 +64,16 @@ impl<'s> Build<'s> {
         self.assign(&mut nodes);
         if let Some(Rule::expr | Rule::no_value) = nodes.pairs.rule() {
             default = self.assigned(&mut nodes);
+        }
+        // `name = string`
+        if ty.is_none()
+            && let Some(Expr { kind: ExprKind::Path(path), .. }) = &default
+            && let [name] = path.names.as_slice()
+            && TYPES.contains(&name.text.as_str())
+        {
+            let (span, name) = (path.span, name.clone());
+            ty = Some(Type { span, name, arguments: Vec::new(), optional: None, within: None });
+            default = None;
         }
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
             self.junk(&junk, &[Rule::separator]);

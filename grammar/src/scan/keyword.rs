@@ -3,6 +3,7 @@
 
 use super::{DECLARATIONS, Kind, Open, Scan};
 use crate::ast::Span;
+use crate::message;
 
 /// The words that begin a named block inside of a declaration.
 const NAMED: [&str; 8] =
@@ -40,7 +41,7 @@ impl Scan<'_> {
             return false;
         }
         let meant = match () {
-            () if bare => crate::recover::similar(word, ["parallel", "rollback"]),
+            () if bare => crate::recover::similar(word, self.blocks()),
             () if import => crate::recover::similar(word, ["import"]),
             () if top => crate::recover::similar(word, DECLARATIONS),
             () => crate::recover::similar(word, NAMED),
@@ -54,6 +55,69 @@ impl Scan<'_> {
             self.edit(at + word.len(), at + word.len(), more);
         }
         top && !import
+    }
+
+    /// The words that begin a block without a name, or one of fields, in this declaration.
+    fn blocks(&self) -> [&'static str; 2] {
+        if self.in_provider() { ["service", "infrastructure"] } else { ["parallel", "rollback"] }
+    }
+
+    fn in_provider(&self) -> bool {
+        let declaration = self.found.declarations.last();
+        declaration.is_some_and(|at| self.source[*at..].starts_with("provider"))
+    }
+
+    /// `rollback = {`, `infrastructure: {`: a block is not set.
+    pub(super) fn mend_block(&mut self) {
+        let head = self.head();
+        let word = leading_word(head);
+        let behind = head[word.len()..].trim_start();
+        let Some(brace) = behind.strip_prefix(['=', ':']).map(str::trim_start) else { return };
+        if !brace.starts_with('{') || !self.blocks().contains(&word) || !self.in_block() {
+            return;
+        }
+        let at = self.at + head.len() - behind.len();
+        let message = format!("`{word}` is a block, and nothing to be set");
+        let error = message::spelling(Span::new(at, at + 1), message, "not here");
+        let gap = Span::new(self.at + word.len(), self.at + head.len() - brace.len());
+        self.report(error.replace("remove it", gap, " "));
+        self.edit(at, at + 1, " ");
+    }
+
+    /// `step s(a: int) => { b: int } {`: what a step gives stands behind `->`, in braces.
+    pub(super) fn mend_outputs(&mut self) {
+        let head = self.head();
+        let name = head.split(['(', '{']).next().unwrap_or_default();
+        let is_head = head.starts_with("step ") && !name.contains("= ") || head.starts_with(')');
+        if !is_head || !self.in_provider() || !self.in_block() && !head.starts_with(')') {
+            return;
+        }
+        // Behind the parameters, or the name.
+        let from = head
+            .find("->")
+            .or_else(|| head.rfind(')').map(|at| at + 1))
+            .or_else(|| head.find([':', '{']).max(head.find("=>")));
+        let Some(from) = from else { return };
+        let rest = &head[from..];
+        let sign = rest.trim_start();
+        let at = self.at + head.len() - sign.len();
+        let fields = |text: &str| {
+            let name = text.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            name.trim_start().starts_with(':')
+        };
+        let length = if sign.starts_with("=>") { 2 } else { usize::from(sign.starts_with(':')) };
+        let braces = sign[length..].trim_start();
+        let Some(inside) = braces.strip_prefix('{').filter(|inside| fields(inside)) else { return };
+        // Without a sign they may be the body, unless that follows.
+        if sign.starts_with("->") || length == 0 && !inside.contains("} {") {
+            return;
+        }
+        let span = Span::new(at, at + length.max(1));
+        let error = message::spelling(span, "what a step gives stands behind `->`", "expected `->`");
+        let gap = Span::new(at, at + length);
+        self.report(error.replace("write `->`", gap, if length == 0 { "-> " } else { "->" }));
+        self.blank(at, at + length);
+        self.edit(at + length, at + length, "-> ");
     }
 
     /// A line that is the head of a block and lacks its `{`, or the `(` of parameters that take several lines: puts one there,

@@ -363,6 +363,8 @@ impl Scan<'_> {
             && !rest[self.indent..].starts_with(b"//")
         {
             self.line_inside(first);
+            self.mend_block();
+            self.mend_outputs();
             self.mend_head();
             self.mend_opening();
         }
