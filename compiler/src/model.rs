@@ -429,7 +429,15 @@ impl<'p> Model<'p> {
         let lost = self.index.asked[module.0 as usize].lost.get_or_init(|| {
             let files = self.program.module_files(module);
             let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
-            let names = |text: &'p str| names_after(text, &KINDS).into_iter().chain(imported_names(text));
+            // `resource "lock" "gate" {`
+            let is_quoted = |line: &&str| {
+                let behind = KINDS.iter().filter_map(|kind| line.strip_prefix(kind));
+                behind.into_iter().any(|behind| behind.trim_start().starts_with('"'))
+            };
+            let quoted = move |text: &'p str| text.lines().filter(is_quoted).flat_map(|line| line.split('"'));
+            let names = |text: &'p str| {
+                names_after(text, &KINDS).into_iter().chain(imported_names(text)).chain(quoted(text))
+            };
             damaged.flat_map(|(_, file)| names(&file.text)).collect()
         });
         lost.contains(name) || self.program.is_incomplete(module)

@@ -446,3 +446,9 @@ pub(crate) fn is_name(word: &str) -> bool {
         && !word.ends_with('-')
         && !message::is_reserved(word)
 }
+
+/// `steps:` and nothing else on its line.
+pub(crate) fn no_block(span: Span, word: &str) -> SyntaxError {
+    message::spelling(span, format!("`{word}:` begins no block"), "indentation means nothing")
+        .help("blocks are written with braces, lists as `[a, b]`, and values are given with `=`")
+}

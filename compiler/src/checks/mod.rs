@@ -64,7 +64,7 @@ use crate::program::{ModuleId, Program};
 use crate::rules::Rule;
 use crate::types::{self, Used};
 use foldhash::{HashMap, HashSet};
-use lockstep_grammar::ast::DeclarationKind;
+use lockstep_grammar::ast::{DeclarationKind, Span};
 use lockstep_plan::proof::Effort;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -298,7 +298,8 @@ fn hide(found: &mut Vec<Diagnostic>) {
         found.iter().filter(|it| it.rule == secret_leak::RULE.name).map(|it| it.primary).collect();
     let within = |at: Location| {
         leaks.iter().any(|leak| {
-            leak.file == at.file && leak.span.start <= at.span.start && at.span.end <= leak.span.end
+            let inside = |one: Span, other: Span| one.start <= other.start && other.end <= one.end;
+            leak.file == at.file && (inside(leak.span, at.span) || inside(at.span, leak.span))
         })
     };
     found.retain(|it| it.rule != type_mismatch::RULE.name || !within(it.primary));

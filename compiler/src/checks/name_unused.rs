@@ -42,7 +42,9 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             continue;
         }
         // What was not understood may read whatever is named a second time in the declaration.
-        let damaged = model.program.is_damaged(id.file, span);
+        let errors = &model.program.file(id.file).parse.errors;
+        let first = errors.partition_point(|error| error.span.start < span.start);
+        let damaged = errors.get(first).is_some_and(|error| span.contains(error.span.start));
         let named = damaged.then(|| counted_names([model.program.text(id.file, span)]));
         let mut look = |name: &Name, what: &str| {
             let at = Location { file: id.file, span: name.span };

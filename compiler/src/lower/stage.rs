@@ -317,11 +317,12 @@ impl<'p> Lowerer<'_, 'p> {
         kind: BarrierKind,
     ) -> PlaceId {
         let when = self.conditions(&barrier.conditions, frame);
+        let is_damaged = self.model.program.is_damaged(frame.file, barrier.span);
         let timeout = match setting(&barrier.settings, "timeout") {
             // One that is still open is never too short.
             Some(it) => self.duration(&it.value, frame),
-            None if barrier.settings.is_empty() => Some(BARRIER_TIMEOUT),
-            // Its name may be what is misspelt.
+            None if barrier.settings.is_empty() && !is_damaged => Some(BARRIER_TIMEOUT),
+            // It may be what is misspelt, or was not understood.
             None => None,
         };
         self.charge(BARRIER + here.weight());

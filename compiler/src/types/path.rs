@@ -105,6 +105,10 @@ impl<'p> Typer<'_, 'p> {
                 if let Some(near) = near.filter(|_| lost.at == 0) {
                     self.meant(near);
                 }
+                // `var.version`, as another tool reads a parameter.
+                for name in path.names.iter().skip(1).filter(|_| lost.at == 0) {
+                    self.meant(&name.text);
+                }
                 self.sink.push(checks::name_unknown::report(at, what, &name.text, known));
                 None
             }
@@ -357,6 +361,10 @@ impl<'p> Typer<'_, 'p> {
     /// Whether an environment may have infrastructure of that name which was not understood.
     fn is_lost_infrastructure(&self, id: DeclId, environment: &Environment, name: &str) -> bool {
         let (program, span) = (self.model.program, self.model.decl(id).span);
+        // Without its braces, what should stand in them is not known.
+        if !program.text(id.file, span).trim_end().ends_with('}') {
+            return true;
+        }
         if !program.is_broken(id.file, span) {
             return false;
         }

@@ -202,7 +202,7 @@ impl<'s> Build<'s> {
         let (path, body) = self.construct(nodes, Rule::record);
         let record = body.map(|body| self.record(body));
         let path = path?;
-        let end = Span { start: path.span.end, end: path.span.end };
+        let end = self.place(nodes.end, nodes.end);
         let record = record.unwrap_or(Record { span: end, entries: Vec::new() });
         Some(Construct { span: path.span.to(record.span), path, record })
     }

@@ -58,6 +58,10 @@ impl<'s> Build<'s> {
                 None => self.expected(at, &[Rule::equals]),
             }
             self.damage();
+            if quoted && place != Place::Record || name.text.is_empty() {
+                // A value without a name, which may be any.
+                self.broken.push(self.scope);
+            }
             return None;
         }
         let span = name.span;
@@ -161,17 +165,25 @@ impl<'s> Build<'s> {
             }
             // What follows the value was probably meant to be part of it, so nobody knows the value.
             self.damage();
-            // `script: echo hi` is one mistake: that of another language.
-            if colon && self.errors.len() == reported + 1 {
-                let junk = self.errors.pop();
-                if let (Some(error), Some(junk)) = (self.errors.last_mut(), junk) {
-                    error.help = junk.help;
-                    error.fix = None;
-                }
-            }
+            self.one_mistake(colon, reported);
             return None;
         }
+        if value.is_none() {
+            self.one_mistake(colon, reported);
+        }
         value
+    }
+
+    /// `script: echo hi`, `script: ./a.sh` are one mistake: that of another language.
+    fn one_mistake(&mut self, colon: bool, reported: usize) {
+        if !colon || self.errors.len() == reported || reported == 0 {
+            return;
+        }
+        let help = self.errors.drain(reported..).find_map(|error| error.help);
+        if let Some(error) = self.errors.last_mut() {
+            error.help = help.or_else(|| Some("text stands in quotes".into()));
+            error.fix = None;
+        }
     }
 
     /// `name:` and nothing else on its line: a block by indentation.
@@ -183,10 +195,7 @@ impl<'s> Build<'s> {
         }
         let span = name.span.to(self.span(&colon));
         let word = &name.text;
-        self.report(
-            message::spelling(span, format!("`{word}:` begins no block"), "indentation means nothing")
-                .help("blocks are written with braces, lists as `[a, b]`, and values are given with `=`"),
-        );
+        self.report(crate::recover::no_block(span, word));
         self.mute(at);
         self.damage();
         true

@@ -72,6 +72,12 @@ impl Scan<'_> {
         let head = self.head();
         let word = leading_word(head);
         let behind = head[word.len()..].trim_start();
+        if behind == ":" && self.in_block() && NAMED.contains(&self.next_word()) {
+            // `steps:`, and below it, as deep, what was to stand in it.
+            let span = Span::new(self.at, self.at + head.len());
+            self.report(crate::recover::no_block(span, word));
+            return self.blank(self.at, span.end as usize);
+        }
         let Some(brace) = behind.strip_prefix(['=', ':']).map(str::trim_start) else { return };
         if !brace.starts_with('{') || !self.blocks().contains(&word) || !self.in_block() {
             return;
@@ -82,6 +88,14 @@ impl Scan<'_> {
         let gap = Span::new(self.at + word.len(), self.at + head.len() - brace.len());
         self.report(error.replace("remove it", gap, " "));
         self.edit(at, at + 1, " ");
+    }
+
+    /// The word that begins the next line of code, if that is indented as this one is.
+    fn next_word(&self) -> &str {
+        let mut below = self.source[self.at..].lines().skip(1).filter(|line| !line.trim().is_empty());
+        let next = below.next().unwrap_or_default();
+        let code = next.trim_start();
+        if next.len() - code.len() == self.indent { leading_word(code) } else { "" }
     }
 
     /// `step s(a: int) => { b: int } {`: what a step gives stands behind `->`, in braces.
