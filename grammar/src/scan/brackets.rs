@@ -112,7 +112,11 @@ impl Scan<'_> {
             .map(|(index, _)| index);
         match partner {
             Some(partner) if partner + 1 == self.open.len() => {
-                if self.careful && !hole && self.goes_on(self.open[partner]) {
+                let earlier = self.open[partner].line != self.line;
+                if self.careful
+                    && !hole
+                    && (self.goes_on(self.open[partner]) || earlier && self.missing_opening(kind).is_some())
+                {
                     return self.stray(kind);
                 }
                 let open = self.open[partner];
@@ -247,6 +251,14 @@ impl Scan<'_> {
 
     /// A closing bracket that closes nothing. Several in a row are one mistake.
     fn stray(&mut self, kind: Kind) {
+        if let Some((at, text)) = self.missing_opening(kind) {
+            let sign = text.trim();
+            let error = crate::recover::expected_in(self.source, at, &format!("`{sign}`"));
+            self.report(error.replace(format!("insert `{sign}`"), Span::new(at, at), text));
+            self.edit(at, at, text);
+            self.at += 1;
+            return;
+        }
         let span = Span::new(self.at, self.at + 1);
         let first = self.at == self.line + self.indent;
         let row = self.found.strays.last().is_some_and(|(last, _)| *last + 1 == span.start);
@@ -338,7 +350,9 @@ impl Scan<'_> {
             return;
         }
         let own = self.open.iter().rev().take_while(|open| open.line == self.line).count();
-        let own = self.open.len() - own;
+        let first = self.at == self.line + self.indent;
+        // Parameters may take several lines; then only the brace is left of the last one.
+        let own = if first { self.open.len().saturating_sub(1) } else { self.open.len() - own };
         let is_head = |open: &Open| {
             let head = self.source[open.line..open.at].trim_start();
             // A signature of a provider's step has some, too.

@@ -9,6 +9,7 @@ mod brackets;
 mod foreign;
 mod keyword;
 mod long_text;
+mod opening;
 mod text;
 
 use crate::SyntaxError;

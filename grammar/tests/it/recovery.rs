@@ -238,3 +238,46 @@ fn long_texts_with_other_quotes() {
         }
     }
 }
+
+/// An opening bracket that is missing on its line costs one report, with the bracket as its fix.
+#[test]
+fn lines_without_their_opening_bracket() {
+    let source = r#"
+environment e {
+  may_run = [ops]
+  infrastructure a = local { root = "a" }
+  infrastructure b = local { root = "b" }
+}
+group ops { members = ["ada", "ken"] }
+resource gate { capacity = 2 }
+secret token = env { name = "TOKEN" }
+workflow w(a: string in ["x", "y"]) {
+  phase p {
+    use gate { permits = 1 }
+    step s = shell { script = "x", env = { A = a } }
+    step t = http.check { url, timeout = 5m }
+    barrier b { timeout = 4h }
+    on failure of timeout { ask ops within 5m then rollback }
+  }
+}
+pipeline p {
+  stage one = w { service = web { version }, infra = e.a }
+  stage two = w { service = web { version, flavour = "fat" }, infra = e.b }
+}
+"#;
+    assert_eq!(parse(source).errors, []);
+    let brackets = source.match_indices(['{', '[']).filter(|(at, _)| {
+        // What ends its line is the head of a block, and `in` begins a restriction.
+        let line = source[*at + 1..].lines().next().unwrap_or_default();
+        !line.is_empty()
+    });
+    for (at, bracket) in brackets {
+        let broken = [&source[..at], &source[at + 1..]].concat();
+        let found = parse(&broken);
+        let [error] = found.errors.as_slice() else { panic!("{}", show(&broken)) };
+        let (_, edits) = error.fix.clone().unwrap_or_else(|| panic!("{}", show(&broken)));
+        let mended = apply(&broken, &edits);
+        let plain = |text: &str| text.split_whitespace().collect::<String>();
+        assert_eq!(plain(&mended), plain(source), "without `{bracket}` at {at}");
+    }
+}
