@@ -600,6 +600,10 @@ pub struct Place {
     pub timeout: Option<u64>,
     /// The failure rules in force here, innermost scope first.
     pub scopes: Vec<ScopeId>,
+    /// Whether a constant condition keeps its participant away, here or with the section, phase or stage around it: nobody waits
+    /// for it then. See [`Plan::settle_places`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// A person's go-ahead between stages.
@@ -750,4 +754,19 @@ pub struct Held {
     pub target: TargetId,
     /// What.
     pub service: Option<ServiceId>,
+}
+
+impl Plan {
+    /// Finds the places of barriers that nobody can come to, once all conditions are known that will be before the run.
+    pub fn settle_places(&mut self) {
+        let never = |id: &ConditionId| self.conditions[id.index()] == Expr::Value(Value::Bool(false));
+        for stage in &self.stages {
+            for position in &stage.positions {
+                let Work::Barrier(id) = position.work else { continue };
+                let place = &mut self.places[id.index()];
+                let mut when = stage.when.iter().chain(&position.when).chain(&place.when);
+                place.skipped = when.any(never);
+            }
+        }
+    }
 }

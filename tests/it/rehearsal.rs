@@ -298,3 +298,53 @@ fn waiting_for_others_is_part_of_how_long_it_takes_at_most() {
     assert_eq!(most("wholes"), "9s");
     assert_eq!(most("late"), "9s");
 }
+
+/// Whom an argument keeps from a barrier is not waited for: not where it is the turn of others first, nor where it would have come to
+/// another barrier before.
+const KEPT_AWAY: &str = r#"
+workflow one(away: bool = false) {
+  phase work {
+    step make = verify.command { script = "true" }
+    barrier met { timeout = 1m, skip if away }
+  }
+}
+
+workflow first {
+  phase work {
+    step make = verify.command { script = "true" }
+    barrier left { timeout = 1m }
+    barrier right { timeout = 1m }
+  }
+}
+
+workflow second(right: bool) {
+  phase work {
+    step make = verify.command { script = "true" }
+    barrier right { timeout = 1m, only if right }
+    barrier left { timeout = 1m, only if !right }
+  }
+}
+
+pipeline by_turns {
+  parallel max 2 {
+    stage a = one {}
+    stage b = one {}
+    stage c = one { away = true }
+  }
+}
+
+pipeline crossed(right: bool) {
+  parallel {
+    stage a = first {}
+    stage b = second { right }
+  }
+}
+"#;
+
+#[test]
+fn nobody_waits_for_whom_an_argument_keeps_away() {
+    let sandbox = Sandbox::of_source(KEPT_AWAY);
+    compare(&sandbox, &["by_turns"], 0);
+    compare(&sandbox, &["crossed", "right=true"], 0);
+    compare(&sandbox, &["crossed", "right=false"], 0);
+}

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
 use foldhash::HashMap;
-use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
+use lockstep_plan::{BarrierId, BarrierKind, ConditionId, Expr, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 use std::collections::{BTreeSet, VecDeque};
@@ -95,15 +95,20 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
     let mut found: Vec<Vec<Stretch>> = Vec::new();
     let mut open = all;
     for answers in answers {
-        let there = |branch: usize, index: usize| {
-            let when = &branches[branch][index].when;
-            when.iter().all(|id| atoms.holds(&plan.conditions[id.index()], &answers))
+        let holds = |id: &ConditionId| atoms.holds(&plan.conditions[id.index()], &answers);
+        let there = |branch: usize, index: usize| branches[branch][index].when.iter().all(holds);
+        // Who is kept away by what is known before the run is no participant. By what steps put out a place is only skipped once
+        // it is reached: until then others wait for it.
+        let awaited = |branch: usize, index: usize| {
+            let mut when = branches[branch][index].when.iter();
+            when.all(|id| holds(id) || asks_of_run(&plan.conditions[id.index()]))
         };
         let real = |circle: &Vec<Stretch>| {
-            circle.iter().all(|it| there(it.branch, it.from) && there(it.branch, it.to))
+            circle.iter().all(|it| there(it.branch, it.from) && awaited(it.branch, it.to))
         };
         found.extend(open.extract_if(.., |circle| real(circle)));
-        for circle in find_circles(&names, &there) {
+        let late = find_circles(&names, &awaited).into_iter().filter(&real);
+        for circle in find_circles(&names, &there).into_iter().chain(late) {
             let touched: BTreeSet<BarrierId> = barriers(&names, &circle);
             if found.iter().all(|known| barriers(&names, known).is_disjoint(&touched))
                 && !open.iter().any(&real)
@@ -113,6 +118,13 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         }
     }
     found.into_iter().map(|circle| (circle, false)).collect()
+}
+
+/// Whether a condition is only decided while the run goes on.
+fn asks_of_run(condition: &Expr) -> bool {
+    let mut asks = false;
+    condition.walk(&mut |part| asks |= matches!(part, Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_)));
+    asks
 }
 
 fn barriers(names: &[Vec<BarrierId>], circle: &[Stretch]) -> BTreeSet<BarrierId> {

@@ -195,6 +195,7 @@ impl Copied<'_> {
             when: it.when.clone(),
             timeout: it.timeout,
             scopes: self.scopes(&it.scopes),
+            skipped: false,
         }
     }
 

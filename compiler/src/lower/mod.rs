@@ -116,7 +116,8 @@ pub fn lower_for(
     let mut budget = Budget::of_one(program);
     let mut lowerer = Lowerer::new(&model, false, &mut budget);
     lowerer.pipeline(id, values);
-    let Lowerer { plan, origins, lacking, mut sink, .. } = lowerer;
+    let Lowerer { mut plan, origins, lacking, mut sink, .. } = lowerer;
+    plan.settle_places();
     let mut lowered = Lowered { plan, origins, lacking };
     if sink.iter().all(|diagnostic| diagnostic.severity != Severity::Error) {
         checks::judge(&model, id, &lowered, &checks::Told::default(), &mut budget.proofs, &mut sink);
@@ -165,7 +166,8 @@ fn lower_with(
     let mut lowerer = Lowerer::new(model, true, budget);
     lowerer.copies = copies;
     lowerer.pipeline(pipeline, HashMap::default());
-    let Lowerer { plan, origins, lacking, sink: found, cut, .. } = lowerer;
+    let Lowerer { mut plan, origins, lacking, sink: found, cut, .. } = lowerer;
+    plan.settle_places();
     sink.extend(found);
     cut.is_none().then_some(Lowered { plan, origins, lacking })
 }

@@ -178,6 +178,7 @@ impl<'p> Lowerer<'_, 'p> {
                 when: Vec::new(),
                 timeout: None,
                 scopes: Vec::new(),
+                skipped: false,
             });
             self.origins.places.push(at);
             self.plan.items[item.index()].branches[branch].commit = Some(place);

@@ -348,6 +348,7 @@ impl<'p> Lowerer<'_, 'p> {
             when,
             timeout,
             scopes: if kind == BarrierKind::Rollback { Vec::new() } else { here.scopes.clone() },
+            skipped: false,
         });
         self.origins.places.push(frame.at(barrier.name.span));
         self.plan.barriers[id.index()].places.push(place);

@@ -185,6 +185,7 @@ fn place(plan: &mut Plan, name: &str, stage: &str, number: u32) -> PlaceId {
         when: vec![],
         timeout: Some(60_000),
         scopes: vec![],
+        skipped: false,
     });
     id
 }

@@ -327,6 +327,13 @@ impl State {
             ended: 0,
             failure: None,
         };
+        // Nobody waits for whom a constant condition keeps away.
+        let place = |it: &crate::Place| if it.skipped { PlaceState::Excused } else { PlaceState::Ahead };
+        let places: Vec<PlaceState> = plan.places.iter().map(place).collect();
+        let missing = |barrier: &crate::Barrier| {
+            let due = barrier.places.iter().filter(|place| places[place.index()] == PlaceState::Ahead);
+            BarrierState::Undecided { missing: due.count() as u32 }
+        };
         State {
             run: None,
             mode: RunMode::NotStarted,
@@ -344,12 +351,8 @@ impl State {
                 plan.stages.len()
             ],
             steps: vec![StepState::default(); plan.steps.len()],
-            places: vec![PlaceState::default(); plan.places.len()],
-            barriers: plan
-                .barriers
-                .iter()
-                .map(|barrier| BarrierState::Undecided { missing: barrier.places.len() as u32 })
-                .collect(),
+            barriers: plan.barriers.iter().map(missing).collect(),
+            places,
             approvals: vec![ApprovalState::default(); plan.approvals.len()],
             claims: vec![ClaimState::default(); plan.claims.len()],
             records: BTreeMap::new(),

@@ -230,6 +230,7 @@ impl Builder {
             when: Vec::new(),
             timeout,
             scopes,
+            skipped: false,
         });
         id
     }
