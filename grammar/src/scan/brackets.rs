@@ -143,7 +143,11 @@ impl Scan<'_> {
                     self.at += 1;
                 } else if !self.read_carefully() {
                     match self.open.last() {
-                        Some(open) if open.line == self.line && open.kind != Kind::Brace => {
+                        Some(open)
+                            if open.line == self.line
+                                && open.kind != Kind::Brace
+                                && self.missing_opening(kind).is_none() =>
+                        {
                             self.wrong_kind(kind)
                         }
                         _ => self.stray(kind),

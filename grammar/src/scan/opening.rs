@@ -26,7 +26,8 @@ impl Scan<'_> {
             Kind::Brace => near.into_iter().chain(inner).find(|at| begins_block(code, *at)),
             Kind::Bracket => near.into_iter().rfind(|at| {
                 let before = code[..*at].trim_end();
-                (before.ends_with('=') && !before.ends_with("==")) || before.ends_with(" in")
+                let begins = before.ends_with('=') && !before.ends_with("==") || before.ends_with(" in");
+                begins && !code[*at..].starts_with('[')
             }),
             _ => None,
         }?;
