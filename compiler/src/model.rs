@@ -344,6 +344,16 @@ impl<'p> Model<'p> {
         }
     }
 
+    /// What a declaration is called in a module: one of an imported module with the import's name before it.
+    pub fn name_in(&self, module: ModuleId, id: DeclId) -> String {
+        let own = self.module(id.file);
+        let mut imports = self.names(module).imports.iter();
+        match imports.find(|(_, import)| own != module && import.module == Some(own)) {
+            Some((alias, _)) => format!("{alias}.{}", self.name(id)),
+            None => self.name(id).to_string(),
+        }
+    }
+
     /// Whether all settings of a provider are such as there are: a misspelt one may be any of them.
     pub fn has_clear_settings(&self, id: DeclId) -> bool {
         let settings = self.as_provider(id).map_or(&[][..], |provider| &provider.settings);

@@ -32,6 +32,10 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
                         continue;
                     }
                     let name = |id: StageId| &plan.stages[id.index()].name;
+                    // Two of one name are reported as that.
+                    if name(earlier) == name(*stage) {
+                        continue;
+                    }
                     sink.push(
                         Diagnostic::new(
                             &RULE,

@@ -23,7 +23,9 @@ pub fn report(
     let wanted = model.name(environment.1);
     let inner =
         model.as_environment(environment.1).map(|it| it.infrastructure.as_slice()).unwrap_or_default();
-    let names: Vec<String> = inner.iter().map(|it| format!("{wanted}.{}", it.name.text)).collect();
+    // As the module of the stage writes it.
+    let written = model.name_in(model.module(target.0.file), environment.1);
+    let names: Vec<String> = inner.iter().map(|it| format!("{written}.{}", it.name.text)).collect();
     Diagnostic::new(&RULE, target.0, format!("`{}` does not belong to environment `{wanted}`", target.1))
         .label("another environment's")
         .also(environment.0, format!("the environment is `{wanted}`"))

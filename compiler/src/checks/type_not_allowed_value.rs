@@ -44,8 +44,19 @@ pub fn literal(
     info: &ParamInfo<'_>,
     sink: &mut Vec<Diagnostic>,
 ) {
-    if info.within().is_some()
-        && let Some(value) = constant(expr)
+    if info.within().is_none() {
+        return;
+    }
+    // Whatever decides, both may come.
+    match &expr.kind {
+        ExprKind::If { then, otherwise, .. } => {
+            literal(model, file, then, info, sink);
+            return literal(model, file, otherwise, info, sink);
+        }
+        ExprKind::Paren(inner) => return literal(model, file, inner, info, sink),
+        _ => {}
+    }
+    if let Some(value) = constant(expr)
         && let Some(diagnostic) = check(model, Location { file, span: expr.span }, &value, info)
     {
         sink.push(diagnostic);

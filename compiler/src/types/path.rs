@@ -365,7 +365,7 @@ impl<'p> Typer<'_, 'p> {
         if !program.text(id.file, span).trim_end().ends_with('}') {
             return true;
         }
-        if !program.is_broken(id.file, span) {
+        if !program.is_damaged(id.file, span) {
             return false;
         }
         let Some(mut words) = self.lost_words(id.file, span) else { return true };
