@@ -444,7 +444,7 @@ impl<'p> Lowerer<'_, 'p> {
             let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
             let known = infos.iter().filter(|info| given.get(info.name()).is_some()).count();
             let missing = infos.iter().map(|info| (info.name(), info.is_required()));
-            let missing = missing.filter(|(name, _)| given.get(*name).is_none());
+            let missing = missing.filter(|(name, _)| given.get(name).is_none());
             let missing = missing.filter(|(_, required)| *required || known < record.entries.len());
             let misnamed =
                 identity.iter().copied().filter(|name| infos.iter().all(|info| info.name() != *name));

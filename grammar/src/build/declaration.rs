@@ -45,7 +45,7 @@ impl<'s> Build<'s> {
 
     /// Whether a declaration certainly begins at an offset: its line starts there, with a keyword and a name.
     fn begins_declaration(&self, at: usize) -> bool {
-        (at == 0 || self.text[..at].ends_with('\n')) && crate::scan::declared_name(&self.text[at..]).is_some()
+        (at == 0 || self.text[..at].ends_with('\n')) && crate::scan::declares(&self.text[at..])
     }
 
     /// Takes the `//!` lines out of documentation.

@@ -58,7 +58,7 @@ impl<'s> Build<'s> {
                 None => self.expected(at, &[Rule::equals]),
             }
             self.damage();
-            if quoted && place != Place::Record || name.text.is_empty() {
+            if quoted {
                 // A value without a name, which may be any.
                 self.broken.push(self.scope);
             }

@@ -92,7 +92,8 @@ impl Scan<'_> {
 
     /// The word that begins the next line of code, if that is indented as this one is.
     fn next_word(&self) -> &str {
-        let mut below = self.source[self.at..].lines().skip(1).filter(|line| !line.trim().is_empty());
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        let mut below = self.source[self.at..].lines().skip(1).filter(is_code);
         let next = below.next().unwrap_or_default();
         let code = next.trim_start();
         if next.len() - code.len() == self.indent { leading_word(code) } else { "" }

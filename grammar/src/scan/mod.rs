@@ -177,6 +177,16 @@ pub(crate) fn declared_name(text: &str) -> Option<&str> {
     named.then_some(name)
 }
 
+/// Whether a declaration begins a text, or what is one in another language: `resource "type" "name" {`.
+pub(crate) fn declares(text: &str) -> bool {
+    if declared_name(text).is_some() {
+        return true;
+    }
+    let line = text.lines().next().unwrap_or_default();
+    let rest = DECLARATIONS.iter().find_map(|word| line.strip_prefix(word));
+    rest.is_some_and(|rest| rest.trim_start().starts_with('"') && rest.contains('{'))
+}
+
 /// The bytes that mean something outside of text.
 const CODE: [bool; 256] = {
     let mut table = [false; 256];
@@ -352,7 +362,7 @@ impl Scan<'_> {
         if self.in_hole() {
             return;
         }
-        if self.indent == 0 && first.is_ascii_lowercase() && declared_name(&self.source[at..]).is_some() {
+        if self.indent == 0 && first.is_ascii_lowercase() && declares(&self.source[at..]) {
             self.declaration();
             return self.mend_head();
         }
