@@ -244,6 +244,28 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
             "heads_without_braces",
             steps(many(most, |n| format!("  parallel\n    step s{n} = shell\n      x = 1\n    }}\n"))),
         ),
+        // Each bracket of a line could have been opened anywhere before it.
+        (
+            "brackets_that_close_nothing",
+            steps(many(most, |n| format!("    step s{n} = a.b c d, e {}\n", "} ".repeat(40)))),
+        ),
+        (
+            "words_before_brackets",
+            steps(many(most, |_| format!("    {}}} }} ]\n", "a = b c = d ".repeat(36)))),
+        ),
+        (
+            "quotes_for_long_texts",
+            steps(many(most, |n| format!("    step s{n} = shell {{\n      x = \"\"\n        \"\n    }}\n"))),
+        ),
+        ("lists_of_steps", steps(many(most, |n| format!("    steps:\n    step s{n} = shell {{ }}\n")))),
+        (
+            "damaged_parameters",
+            format!(
+                "service s({}) = local {{ }}\n{}",
+                many(1900, |n| format!("a{n}: int: 1, ")),
+                many(half, |n| format!("service t{n} = local {{ x = s {{ b{n} = 1 }} }}\n"))
+            ),
+        ),
         ("texts_without_end", steps(many(most, |n| format!("step s{n} = shell {{ script = \"x }}\n")))),
         ("damage_everywhere", many(most, |n| format!("group g{n} {{ x = }}\n"))),
         (

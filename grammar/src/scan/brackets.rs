@@ -115,7 +115,7 @@ impl Scan<'_> {
                 let earlier = self.open[partner].line != self.line;
                 if self.careful
                     && !hole
-                    && (self.goes_on(self.open[partner]) || earlier && self.missing_opening(kind).is_some())
+                    && (self.goes_on(self.open[partner]) || earlier && self.opening_is_missing(kind))
                 {
                     return self.stray(kind);
                 }
@@ -142,11 +142,11 @@ impl Scan<'_> {
                     self.blank(self.at, self.at + 1);
                     self.at += 1;
                 } else if !self.read_carefully() {
-                    match self.open.last() {
+                    match self.open.last().copied() {
                         Some(open)
                             if open.line == self.line
                                 && open.kind != Kind::Brace
-                                && self.missing_opening(kind).is_none() =>
+                                && !self.opening_is_missing(kind) =>
                         {
                             self.wrong_kind(kind)
                         }
@@ -255,7 +255,9 @@ impl Scan<'_> {
 
     /// A closing bracket that closes nothing. Several in a row are one mistake.
     fn stray(&mut self, kind: Kind) {
-        if let Some((at, text)) = self.missing_opening(kind) {
+        if self.opening_is_missing(kind)
+            && let Some((at, text)) = self.missing_opening(kind)
+        {
             let sign = text.trim();
             let error = crate::recover::expected_in(self.source, at, &format!("`{sign}`"));
             self.report(error.replace(format!("insert `{sign}`"), Span::new(at, at), text));

@@ -121,6 +121,8 @@ pub(crate) struct Scan<'s> {
     forced: Option<(usize, usize)>,
     /// Where that was: brackets that are still open there are open because of it.
     cut: Option<usize>,
+    /// A line with a closing bracket of which nobody knows where it was opened.
+    unopened: Option<usize>,
 }
 
 /// Reads a source.
@@ -140,6 +142,7 @@ pub(crate) fn scan(source: &str) -> Found {
         chunk: Chunk::default(),
         careful: false,
         echo: 0,
+        unopened: None,
         retries: 0,
         literal: None,
         suspect: None,

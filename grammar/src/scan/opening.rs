@@ -12,6 +12,18 @@ const HEADS: [&str; 6] = ["barrier", "use", "approval", "phase", "section", "lan
 const ACTIONS: [&str; 7] = ["ignore", "succeed", "fail", "abort", "rollback", "retry", "ask"];
 
 impl Scan<'_> {
+    /// Whether that can be told. Where it could not be on a line, it is not looked for there again.
+    pub(super) fn opening_is_missing(&mut self, kind: Kind) -> bool {
+        if self.at <= self.line + self.indent || self.unopened == Some(self.line) {
+            return false;
+        }
+        let is_missing = self.missing_opening(kind).is_some();
+        if !is_missing {
+            self.unopened = Some(self.line);
+        }
+        is_missing
+    }
+
     /// Where on its line the partner of the closing bracket here belongs, and what to write there: behind what is made with these
     /// braces, or where the value begins that is a list.
     pub(super) fn missing_opening(&self, kind: Kind) -> Option<(usize, &'static str)> {
