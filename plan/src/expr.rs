@@ -42,6 +42,17 @@ pub enum Expr {
     Map(BTreeMap<String, Expr>),
 }
 
+/// What is known of an expression before anything has run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// What it comes to, whatever the run puts out.
+    Comes(bool),
+    /// It will be known: it hangs on parameters that have no value yet.
+    Open,
+    /// It is only known while the run goes on.
+    Late,
+}
+
 /// `run.id`, `run.by`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -368,6 +379,46 @@ impl Expr {
                 self.clone()
             }
         }
+    }
+
+    /// What is known of a condition before anything has run, when that is known of its parts other than `!`, `&&`, `||` and `if`.
+    pub fn before(&self, atom: &dyn Fn(&Expr) -> Before) -> Before {
+        match self {
+            Expr::Value(Value::Bool(value)) => Before::Comes(*value),
+            Expr::Not(inner) => match inner.before(atom) {
+                Before::Comes(to) => Before::Comes(!to),
+                other => other,
+            },
+            Expr::Binary(operator @ (Operator::And | Operator::Or), left, right) => {
+                let decides = Before::Comes(*operator == Operator::Or);
+                match (left.before(atom), right.before(atom)) {
+                    (left, right) if left == decides || right == decides => decides,
+                    (Before::Open, _) | (_, Before::Open) => Before::Open,
+                    (Before::Late, _) | (_, Before::Late) => Before::Late,
+                    (same, Before::Comes(_)) => same,
+                }
+            }
+            Expr::If(condition, then, otherwise) => match condition.before(atom) {
+                Before::Comes(true) => then.before(atom),
+                Before::Comes(false) => otherwise.before(atom),
+                other => other,
+            },
+            other => atom(other),
+        }
+    }
+
+    /// The same where nothing is known but constants.
+    pub fn known_before(&self) -> Before {
+        self.before(&|atom| if atom.asks_of_run() { Before::Late } else { Before::Open })
+    }
+
+    /// Whether anything is read that only a run knows.
+    pub fn asks_of_run(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |part| {
+            found |= matches!(part, Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_));
+        });
+        found
     }
 
     /// Whether any of these facts of the failure that is being rolled back is read.

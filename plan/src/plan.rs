@@ -4,7 +4,7 @@
 //! the like), so that whoever made the plan can keep a table from index to source position. What a plan *means*
 //! is said by [`crate::machine`] alone.
 
-use crate::{Expr, Kind, Value, ValueType};
+use crate::{Before, Expr, Kind, Value, ValueType};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -759,13 +759,19 @@ pub struct Held {
 impl Plan {
     /// Finds the places of barriers that nobody can come to, once all conditions are known that will be before the run.
     pub fn settle_places(&mut self) {
-        let never = |id: &ConditionId| self.conditions[id.index()] == Expr::Value(Value::Bool(false));
+        let never = |condition: &Expr| condition.known_before() == Before::Comes(false);
+        let never: Vec<bool> = self.conditions.iter().map(never).collect();
+        self.skip_places(&|id| never[id.index()]);
+    }
+
+    /// Marks the places that one of these conditions keeps somebody away from.
+    pub(crate) fn skip_places(&mut self, never: &dyn Fn(ConditionId) -> bool) {
         for stage in &self.stages {
             for position in &stage.positions {
                 let Work::Barrier(id) = position.work else { continue };
                 let place = &mut self.places[id.index()];
                 let mut when = stage.when.iter().chain(&position.when).chain(&place.when);
-                place.skipped = when.any(never);
+                place.skipped = when.any(|id| never(*id));
             }
         }
     }

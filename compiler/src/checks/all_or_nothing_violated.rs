@@ -21,8 +21,8 @@ use lockstep_plan::proof::{
     may_be_passed_over, prove,
 };
 use lockstep_plan::{
-    BlockItem, ConditionId, Expr, Happening, Kind, Part, Plan, Position, StageOutcome, StepId, Undo, Verdict,
-    Work,
+    Before, BlockItem, ConditionId, Expr, Happening, ItemId, Kind, Part, PlaceId, Plan, Position,
+    StageOutcome, StepId, Undo, Verdict, Work,
 };
 use std::collections::BTreeSet;
 
@@ -151,7 +151,7 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
     }
     let place = |index: usize| origins.conditions[index];
     let all = || found.conditions.iter().enumerate();
-    let skipped = skipped(plan, found);
+    let skipped = skipped(plan, item, found);
     let holds: Vec<Location> = all().filter(|(_, holds)| **holds).map(|(index, _)| place(index)).collect();
     for (index, _) in all().filter(|(_, holds)| !**holds) {
         // What stands at a condition of several stages may run in some: what undoes the step that stays does not.
@@ -189,8 +189,19 @@ pub fn around(plan: &Plan, step: StepId) -> Vec<usize> {
     stage.when.iter().chain(around).chain(&data.when).map(|it| it.index()).collect()
 }
 
+/// The conditions, by their index, under which somebody comes to a barrier.
+fn around_place(plan: &Plan, place: PlaceId) -> impl Iterator<Item = usize> {
+    let data = &plan.places[place.index()];
+    let stage = data.stage.map(|stage| &plan.stages[stage.index()]);
+    let here = move |position: &&Position| position.work == Work::Barrier(place);
+    let position = stage.and_then(|stage| stage.positions.iter().find(here));
+    let around = stage.into_iter().flat_map(|stage| &stage.when);
+    let around = around.chain(position.into_iter().flat_map(|position| &position.when));
+    around.chain(&data.when).map(|it| it.index())
+}
+
 /// The open conditions at what the story skips.
-fn skipped(plan: &Plan, found: &Counterexample) -> BTreeSet<usize> {
+fn skipped(plan: &Plan, item: ItemId, found: &Counterexample) -> BTreeSet<usize> {
     let mut at: BTreeSet<usize> = BTreeSet::new();
     for told in &found.story {
         match told {
@@ -198,17 +209,15 @@ fn skipped(plan: &Plan, found: &Counterexample) -> BTreeSet<usize> {
             Happening::StageEnded(stage, StageOutcome::Skipped) => {
                 at.extend(plan.stages[stage.index()].when.iter().map(|it| it.index()));
             }
-            Happening::BarrierExcused(place) => {
-                let data = &plan.places[place.index()];
-                let stage = data.stage.map(|stage| &plan.stages[stage.index()]);
-                let here = |position: &&Position| position.work == Work::Barrier(*place);
-                let position = stage.and_then(|stage| stage.positions.iter().find(here));
-                let around = stage.into_iter().flat_map(|stage| &stage.when);
-                let around = around.chain(position.into_iter().flat_map(|position| &position.when));
-                at.extend(around.chain(&data.when).map(|it| it.index()));
-            }
+            Happening::BarrierExcused(place) => at.extend(around_place(plan, *place)),
             _ => {}
         }
+    }
+    // Whom an argument keeps away is never told of.
+    for barrier in plan.barriers.iter().filter(|barrier| barrier.item == item) {
+        let around = barrier.places.iter().flat_map(|place| around_place(plan, *place));
+        let away = |it: &usize| !found.conditions[*it] && plan.conditions[*it].known_before() != Before::Late;
+        at.extend(around.filter(away));
     }
     at.retain(|index| plan.conditions[*index].as_value().is_none());
     at

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
 use foldhash::HashMap;
-use lockstep_plan::{BarrierId, BarrierKind, ConditionId, Expr, ItemId};
+use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 use std::collections::{BTreeSet, VecDeque};
@@ -101,7 +101,7 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         // it is reached: until then others wait for it.
         let awaited = |branch: usize, index: usize| {
             let mut when = branches[branch][index].when.iter();
-            when.all(|id| holds(id) || asks_of_run(&plan.conditions[id.index()]))
+            when.all(|id| holds(id) || plan.conditions[id.index()].asks_of_run())
         };
         let real = |circle: &Vec<Stretch>| {
             circle.iter().all(|it| there(it.branch, it.from) && awaited(it.branch, it.to))
@@ -118,13 +118,6 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         }
     }
     found.into_iter().map(|circle| (circle, false)).collect()
-}
-
-/// Whether a condition is only decided while the run goes on.
-fn asks_of_run(condition: &Expr) -> bool {
-    let mut asks = false;
-    condition.walk(&mut |part| asks |= matches!(part, Expr::Output { .. } | Expr::Run(_) | Expr::Failure(_)));
-    asks
 }
 
 fn barriers(names: &[Vec<BarrierId>], circle: &[Stretch]) -> BTreeSet<BarrierId> {

@@ -8,7 +8,8 @@ use super::satisfy::{Atoms, Domains, Subject, Together};
 use foldhash::HashMap;
 use lockstep_plan::proof::{Known, Staged, World, may_be_passed_over};
 use lockstep_plan::{
-    BarrierKind, ConditionId, Expr, FailureFact, Function, NoFacts, Operator, Plan, Role, StepId, Value, Work,
+    BarrierKind, Before, ConditionId, Expr, FailureFact, Function, NoFacts, Operator, Plan, Role, StepId,
+    Value, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -472,6 +473,16 @@ impl World for Answered {
             }
         }
         Box::new(world)
+    }
+
+    fn before(&self, condition: ConditionId) -> Before {
+        self.questions.conditions[condition.index()].before(&|atom| match self.atom(atom) {
+            _ if atom.asks_of_run() => Before::Late,
+            Known::Comes { to, .. } => Before::Comes(to),
+            Known::Open => Before::Open,
+            // Nobody is kept away by what fails.
+            Known::Fails | Known::Asks(_) => Before::Late,
+        })
     }
 
     fn staged(&self, condition: ConditionId) -> Option<Staged> {

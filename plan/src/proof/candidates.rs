@@ -133,12 +133,13 @@ impl Search<'_, '_> {
                         }
                         continue;
                     }
-                    let judged = self.group.verdict_at(shape, r, trigger);
-                    if let Some(step) = it.course.stays(r, judged.0) {
-                        self.add(at, (nth, trigger), Vec::new(), judged, (0, step));
-                    }
-                    if judged.0 == Verdict::Abort && self.found.len() < MOST {
-                        self.aborted(at, (nth, trigger), judged);
+                    for judged in self.group.verdicts_at(shape, r, trigger) {
+                        if let Some(step) = it.course.stays(r, judged.0) {
+                            self.add(at, (nth, trigger), Vec::new(), judged, (0, step));
+                        }
+                        if judged.0 == Verdict::Abort && self.found.len() < MOST {
+                            self.aborted(at, (nth, trigger), judged);
+                        }
                     }
                 }
             }
@@ -231,15 +232,16 @@ impl Search<'_, '_> {
             }
             seen.push(alike);
             let trigger = (nth, trigger);
-            let judged = course.doom(q.at, &group.breaking(r.shape, r.at, &trigger.1.fault));
-            if let Some(step) = course.stays(q.at, judged.0) {
-                self.add(r, trigger, vec![q], judged, (1, step));
-            }
-            if judged.0 == Verdict::Abort {
-                if let Some(step) = theirs.stays(r.at, Verdict::Abort) {
-                    self.add(r, trigger, vec![q], judged, (0, step));
+            for judged in course.doom(q.at, &group.breaking(r.shape, r.at, &trigger.1.fault)) {
+                if let Some(step) = course.stays(q.at, judged.0) {
+                    self.add(r, trigger, vec![q], judged, (1, step));
                 }
-                self.third(q, r, trigger, judged);
+                if judged.0 == Verdict::Abort {
+                    if let Some(step) = theirs.stays(r.at, Verdict::Abort) {
+                        self.add(r, trigger, vec![q], judged, (0, step));
+                    }
+                    self.third(q, r, trigger, judged);
+                }
             }
         }
     }

@@ -4,12 +4,12 @@
 //! and what a rollback undoes are asked of the machine's own functions.
 
 use super::causes::decided;
-use super::worlds::{Known, Staged, known};
+use super::worlds::{Known, Staged, World, known};
 use crate::machine::rollback_queue;
 use crate::machine::{Settled, answers, final_verdict, is_approval, judge_barrier, passes, rule_for};
 use crate::{
-    Answer, ApprovalId, BarrierId, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part, PlaceId, Plan,
-    Reaction, ScopeId, StageId, StepId, Verdict, Work,
+    Answer, ApprovalId, BarrierId, Before, BlockItem, ConditionId, Expr, Failure, ItemId, Kind, Part,
+    PlaceId, Plan, Reaction, ScopeId, StageId, StepId, Verdict, Work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,8 @@ pub(super) struct Truth {
     known: Vec<Known>,
     /// Whether deciding it may go wrong.
     may_fail: Vec<bool>,
+    /// What it comes to by what is known before the run alone.
+    before: Vec<Before>,
     /// Those of what undoes steps that read what steps put out.
     staged: BTreeMap<ConditionId, Staged>,
 }
@@ -39,11 +41,26 @@ pub(super) struct Truth {
 impl Truth {
     /// Before anything is asked.
     pub fn of(plan: &Plan) -> Self {
-        Truth::new(plan, known(&plan.conditions), &decided(plan))
+        Truth::nothing_asked(plan, &decided(plan))
     }
 
-    /// In a world; some conditions are decided in all of them.
-    pub fn new(plan: &Plan, mut known: Vec<Known>, decided: &BTreeMap<ConditionId, bool>) -> Self {
+    /// The same; some conditions are decided in all worlds.
+    pub fn nothing_asked(plan: &Plan, decided: &BTreeMap<ConditionId, bool>) -> Self {
+        let known = known(&plan.conditions);
+        Truth::new(plan, known, &|condition| plan.conditions[condition.index()].known_before(), decided)
+    }
+
+    /// In a world.
+    pub fn in_world(plan: &Plan, world: &dyn World, decided: &BTreeMap<ConditionId, bool>) -> Self {
+        Truth::new(plan, world.known().to_vec(), &|condition| world.before(condition), decided)
+    }
+
+    fn new(
+        plan: &Plan,
+        mut known: Vec<Known>,
+        before: &dyn Fn(ConditionId) -> Before,
+        decided: &BTreeMap<ConditionId, bool>,
+    ) -> Self {
         for (condition, to) in decided {
             let known = &mut known[condition.index()];
             if matches!(known, Known::Open | Known::Asks(_)) {
@@ -54,7 +71,12 @@ impl Truth {
             !matches!(known, Known::Comes { surely: true, .. }) && may_fail(condition)
         };
         let may_fail = plan.conditions.iter().zip(&known).map(may_fail).collect();
-        Truth { known, may_fail, staged: BTreeMap::new() }
+        let before = known.iter().enumerate().map(|(at, known)| match known {
+            Known::Open | Known::Comes { to: false, .. } => before(ConditionId(at as u32)),
+            // It keeps nobody away.
+            Known::Comes { to: true, .. } | Known::Fails | Known::Asks(_) => Before::Late,
+        });
+        Truth { before: before.collect(), known, may_fail, staged: BTreeMap::new() }
     }
 
     /// With what conditions come to that read what steps put out.
@@ -80,6 +102,20 @@ impl Truth {
     /// What is known of all.
     pub fn all(&self) -> &[Known] {
         &self.known
+    }
+
+    /// Whether what is known before the run keeps somebody away from a place with these conditions, so that nobody waits for him
+    /// (see [`Plan::settle_places`]); nothing: it may.
+    pub fn kept_away<'a>(&self, when: impl IntoIterator<Item = &'a ConditionId>) -> Option<bool> {
+        let mut away = Some(false);
+        for condition in when {
+            match self.before[condition.index()] {
+                Before::Comes(false) => return Some(true),
+                Before::Open => away = None,
+                Before::Comes(true) | Before::Late => {}
+            }
+        }
+        away
     }
 
     /// Whether it holds; nothing: it may come to either.
@@ -143,6 +179,8 @@ pub(super) enum What {
         may_wait: bool,
         /// Whether nothing lets it go past before everybody has arrived.
         must_wait: bool,
+        /// Whether all others surely wait for it to have come here; else it may be kept away, see [`Truth::kept_away`].
+        awaited: bool,
         /// What its own rules make of the barrier being broken; nothing: it goes on, or asks (see `judge`).
         judged: Option<Judged>,
     },
@@ -163,6 +201,14 @@ pub(super) struct Element {
     pub what: What,
     pub triggers: Vec<Trigger>,
     pub changes: Vec<Change>,
+}
+
+/// A barrier that breaks, or may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Breaking {
+    pub barrier: BarrierId,
+    /// Whether it breaks for sure: nothing may have kept away the branch that takes it along.
+    pub surely: bool,
 }
 
 /// A branch, from its first place to its last. Behind the last it waits at `commit`.
@@ -327,8 +373,20 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
             asked.extend(&position.when);
         }
         let mut never_passed = false;
-        let stops = surely_fails(truth, when.clone());
+        let away = match &position.work {
+            Work::Barrier(place) => truth.kept_away(when.clone().chain(&plan.places[place.index()].when)),
+            Work::Steps(_) => Some(false),
+        };
+        let stops = match away {
+            // What stands around the place is not asked there.
+            Some(true) => {
+                asked.clear();
+                surely_fails(truth, &stage.when)
+            }
+            _ => surely_fails(truth, when.clone()),
+        };
         match &position.work {
+            Work::Barrier(_) if away == Some(true) => {}
             Work::Steps(steps) => {
                 for step in steps.iter().copied() {
                     let data = &plan.steps[step.index()];
@@ -371,6 +429,7 @@ fn add_stage(plan: &Plan, id: StageId, part: usize, truth: &Truth, soft: &Soft, 
                     place: *place,
                     may_wait: holds != Some(false) && !alone,
                     must_wait: holds == Some(true) && !soft.lax.contains(&data.barrier),
+                    awaited: away == Some(false),
                     judged,
                 };
                 let harmless = soft.harmless.contains(&data.barrier);
@@ -654,26 +713,36 @@ impl Course {
             .map(|(element, change)| (element.part, change.step))
     }
 
-    /// What a branch that is at `q` meets when these barriers break one after another, and `commit` behind them.
-    pub fn doom(&self, q: usize, breaking: &[BarrierId]) -> Judged {
-        let Some(here) = self.elements.get(q) else { return (Verdict::Rollback, None) };
-        let ahead = &self.elements[q..];
-        let judged = breaking.iter().find_map(|broken| {
-            let place = ahead.iter().find(|it| {
-                it.part == here.part && matches!(it.what, What::Barrier { barrier, .. } if barrier == *broken)
-            })?;
-            match place.what {
-                What::Barrier { judged, .. } => judged,
+    /// What a branch that is at `q` may meet when these barriers break one after another, and `commit` behind them.
+    pub fn doom(&self, q: usize, breaking: &[Breaking]) -> Vec<Judged> {
+        let mut found: Vec<Judged> = Vec::new();
+        let here = self.elements.get(q).map(|it| it.part);
+        let ahead = || self.elements.iter().skip(q).filter(|it| Some(it.part) == here);
+        for broken in breaking {
+            let place = ahead().find_map(|it| match it.what {
+                What::Barrier { barrier, awaited, judged, .. } if barrier == broken.barrier => {
+                    Some((awaited, judged?))
+                }
                 _ => None,
+            });
+            let Some((awaited, judged)) = place else { continue };
+            if !found.contains(&judged) {
+                found.push(judged);
             }
-        });
-        judged.unwrap_or((Verdict::Rollback, None))
+            if awaited && broken.surely {
+                return found;
+            }
+        }
+        if !found.iter().any(|(verdict, _)| *verdict == Verdict::Rollback) {
+            found.push((Verdict::Rollback, None));
+        }
+        found
     }
 
-    /// The barriers that the stage of a part meets at or behind an element, in order.
-    pub fn barriers(&self, part: usize, from: usize) -> impl Iterator<Item = BarrierId> + '_ {
+    /// The barriers that the stage of a part meets at or behind an element, in order: they break when it fails there.
+    pub fn barriers(&self, part: usize, from: usize) -> impl Iterator<Item = Breaking> + '_ {
         self.elements.iter().skip(from).filter(move |it| it.part == part).filter_map(|it| match it.what {
-            What::Barrier { barrier, .. } => Some(barrier),
+            What::Barrier { barrier, awaited, .. } => Some(Breaking { barrier, surely: awaited }),
             _ => None,
         })
     }

@@ -12,7 +12,9 @@
 //! together, with everybody else somewhere, exactly when neither needs the other one to be farther.
 
 use super::causes::comes_to;
-use super::course::{Course, Fault, Judged, Trigger, Truth, What, course, may_be_passed_over, soft_barriers};
+use super::course::{
+    Breaking, Course, Fault, Judged, Trigger, Truth, What, course, may_be_passed_over, soft_barriers,
+};
 use super::worlds::{Known, places, without_steps};
 use crate::{BarrierId, Expr, ItemId, Plan, Role, StepId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,7 +48,7 @@ pub(super) struct Group<'a> {
 
 /// What tells shapes apart: everything but names.
 type Key =
-    Vec<(usize, u32, Option<(BarrierId, bool, bool)>, Option<crate::Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
+    Vec<(usize, u32, Option<(BarrierId, [bool; 3])>, Option<crate::Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
 
 impl<'a> Group<'a> {
     pub fn new(plan: &'a Plan, item: ItemId, truth: Truth) -> Self {
@@ -87,7 +89,7 @@ impl<'a> Group<'a> {
     }
 
     /// The barriers that break one after another with a fault at element `r` of a shape, before `commit` does.
-    pub fn breaking(&self, shape: usize, r: usize, fault: &Fault) -> Vec<BarrierId> {
+    pub fn breaking(&self, shape: usize, r: usize, fault: &Fault) -> Vec<Breaking> {
         let course = &self.shapes[shape].course;
         let part = course.elements[r].part;
         match fault {
@@ -100,7 +102,7 @@ impl<'a> Group<'a> {
             Fault::Waited(place) => {
                 let barrier = self.plan.places[place.index()].barrier;
                 // The first participant that does not pass over it takes its other barriers along.
-                let mut breaking = vec![barrier];
+                let mut breaking = vec![Breaking { barrier, surely: true }];
                 for place in &self.plan.barriers[barrier.index()].places {
                     let branch = self.plan.places[place.index()].branch as usize;
                     let course = &self.branches[branch].1;
@@ -109,10 +111,13 @@ impl<'a> Group<'a> {
                         .iter()
                         .find(|it| matches!(it.what, What::Barrier { place: known, .. } if known == *place));
                     if let Some(here) = here
-                        && matches!(here.what, What::Barrier { judged: Some(_), .. })
+                        && let What::Barrier { judged: Some(_), awaited, .. } = here.what
                     {
-                        breaking.extend(course.barriers(here.part, 0).filter(|it| *it != barrier));
-                        break;
+                        let others = course.barriers(here.part, 0).filter(|it| it.barrier != barrier);
+                        breaking.extend(others.map(|it| Breaking { surely: it.surely && awaited, ..it }));
+                        if awaited {
+                            break;
+                        }
                     }
                 }
                 breaking
@@ -120,11 +125,11 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// What a branch comes to by its own trigger at `r`.
-    pub fn verdict_at(&self, shape: usize, r: usize, trigger: &Trigger) -> Judged {
+    /// What a branch may come to by its own trigger at `r`.
+    pub fn verdicts_at(&self, shape: usize, r: usize, trigger: &Trigger) -> Vec<Judged> {
         match trigger.fault {
             Fault::Waited(_) => self.shapes[shape].course.doom(r, &self.breaking(shape, r, &trigger.fault)),
-            _ => (trigger.verdict, trigger.rule),
+            _ => vec![(trigger.verdict, trigger.rule)],
         }
     }
 
@@ -189,8 +194,8 @@ fn staged(plan: &Plan, item: ItemId, branch: usize, truth: &Truth) -> Vec<String
 fn key(course: &Course) -> Key {
     let element = |it: &super::course::Element| {
         let (barrier, judged) = match it.what {
-            What::Barrier { barrier, may_wait, must_wait, judged, .. } => {
-                (Some((barrier, may_wait, must_wait)), judged.map(|(verdict, _)| verdict))
+            What::Barrier { barrier, may_wait, must_wait, awaited, judged, .. } => {
+                (Some((barrier, [may_wait, must_wait, awaited])), judged.map(|(verdict, _)| verdict))
             }
             _ => (None, None),
         };
@@ -242,7 +247,7 @@ fn crossings(shapes: &[Shape]) -> BTreeMap<BarrierId, Cut> {
     let mut met: BTreeMap<BarrierId, Vec<(usize, usize)>> = BTreeMap::new();
     for (shape, it) in shapes.iter().enumerate() {
         for (at, element) in it.course.elements.iter().enumerate() {
-            if let What::Barrier { barrier, .. } = element.what {
+            if let What::Barrier { barrier, awaited: true, .. } = element.what {
                 met.entry(barrier).or_default().push((shape, at));
             }
         }

@@ -145,7 +145,7 @@ pub fn prove(plan: &Plan, worlds: &Worlds<'_>, effort: &mut Effort) -> Vec<Proof
 fn prove_group(plan: &Plan, item: ItemId, open_worlds: &Worlds<'_>, effort: &mut Effort) -> Proof {
     // First with every condition open: that allows more executions than there are.
     let decided = causes::decided(plan);
-    let group = Group::new(plan, item, Truth::new(plan, worlds::known(&plan.conditions), &decided));
+    let group = Group::new(plan, item, Truth::nothing_asked(plan, &decided));
     let found = candidates(&group, Focus::All);
     let mut coverage = cover(&group);
     coverage.checked = found.checked;
@@ -212,7 +212,7 @@ impl<'a> Search<'a> {
         // All that the suspicion hangs on is known.
         let full = world.complete();
         self.one_more()?;
-        let truth = Truth::new(self.plan, full.known().to_vec(), self.decided);
+        let truth = Truth::in_world(self.plan, &*full, self.decided);
         let staged = of_undoing(self.plan, self.item).into_iter().filter(|it| self.open.contains(it));
         let staged = staged.filter_map(|condition| Some((condition, full.staged(condition)?)));
         let group = Group::new(self.plan, self.item, truth.with(staged.collect()));
@@ -242,7 +242,7 @@ impl<'a> Search<'a> {
 
     fn group(&mut self, world: &dyn World) -> Option<Group<'a>> {
         self.one_more()?;
-        Some(Group::new(self.plan, self.item, Truth::new(self.plan, world.known().to_vec(), self.decided)))
+        Some(Group::new(self.plan, self.item, Truth::in_world(self.plan, world, self.decided)))
     }
 
     /// One more world is looked at, if it may be.

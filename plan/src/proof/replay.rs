@@ -72,6 +72,7 @@ pub(super) fn skeleton(plan: &Plan, truth: &Truth, undecidable: Option<Condition
             Known::Open => Expr::Value(Value::Bool(true)),
         };
     }
+    plan.skip_places(&|condition| truth.kept_away([&condition]) == Some(true));
     if let Some(id) = undecidable {
         plan.conditions[id.index()] = Expr::Param("?".into());
     }

@@ -15,7 +15,9 @@
 use super::candidates::{Candidate, Focus};
 use super::course::{Fault, What};
 use super::group::Group;
-use crate::{BarrierKind, Branch, ConditionId, Expr, ItemId, Part, Place, Plan, Role, StageId, StepId, Work};
+use crate::{
+    BarrierKind, Before, Branch, ConditionId, Expr, ItemId, Part, Place, Plan, Role, StageId, StepId, Work,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a condition.
@@ -56,6 +58,9 @@ pub trait World {
 
     /// One world in which all questions are answered, with as little skipped as is easily found.
     fn complete(&self) -> Box<dyn World>;
+
+    /// What a condition comes to by what is known before the run alone: whom that keeps from a barrier nobody waits for.
+    fn before(&self, condition: ConditionId) -> Before;
 
     /// What a condition comes to before, and after, the steps that it reads have run: asked of what undoes steps, for a
     /// rollback may begin before they have. Nothing where that makes no difference.
@@ -159,12 +164,10 @@ pub(super) fn nearest(group: &Group<'_>, candidate: &Candidate, focus: Focus) ->
         let data = &plan.steps[step.index()];
         of_stage(plan, data.stage, &mut |conditions| found.extend(conditions));
     }
-    for branch in &group.branches {
-        for element in &branch.1.elements {
-            if let What::Barrier { place, .. } = element.what {
-                let place = &plan.places[place.index()];
-                found.extend(&place.when);
-                found.extend(place.stage.iter().flat_map(|stage| &plan.stages[stage.index()].when));
+    for (branch, (_, course)) in group.branches.iter().enumerate() {
+        for (at, element) in course.elements.iter().enumerate() {
+            if matches!(element.what, What::Barrier { .. }) {
+                found.extend(at_element(group, branch, at));
             }
         }
     }

@@ -79,6 +79,8 @@ pub struct Spec {
     later: Option<Later>,
     /// Which of the open conditions, counted round and round, it may be impossible to decide.
     undecidable: Option<usize>,
+    /// Which of them, counted in the same way, hang on the run.
+    late: u8,
     /// Whether all meet once more, behind which one branch does what cannot be undone, and that counts as done.
     tells: bool,
     pairs: bool,
@@ -219,11 +221,11 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
         barriers,
         prop::option::weighted(0.25, 1u32..3),
         later,
-        prop::option::weighted(0.6, 0usize..4),
+        (prop::option::weighted(0.6, 0usize..4), any::<u8>()),
         prop::bool::weighted(0.15),
         any::<bool>(),
     )
-        .prop_map(|(mut branches, approvals, mut barriers, max, later, undecidable, tells, mut pairs)| {
+        .prop_map(|(mut branches, approvals, mut barriers, max, later, open, tells, mut pairs)| {
             if later.as_ref().is_some_and(|later| later.lanes.len() > 1) {
                 // All of its states stand behind each end of the group.
                 branches.truncate(2);
@@ -243,7 +245,8 @@ fn spec_of(mood: Mood) -> BoxedStrategy<Spec> {
                 tells: tells && max.is_none(),
                 max,
                 later,
-                undecidable,
+                undecidable: open.0,
+                late: open.1,
                 pairs,
             }
         })
@@ -331,6 +334,10 @@ impl Spec {
         plan.rules = self.later.iter().flat_map(|later| later.pipeline.clone()).collect();
         let open: Vec<usize> =
             (0..plan.conditions.len()).filter(|at| is_open(&plan.conditions[*at])).collect();
+        for (nth, at) in open.iter().enumerate().filter(|(nth, _)| self.late >> (nth % 8) & 1 == 1) {
+            let (name, run) = (Expr::Param(format!("c{nth}")), Expr::Run(RunFact::Id));
+            plan.conditions[*at] = Expr::Binary(Operator::Equal, Box::new(name), Box::new(run));
+        }
         if let Some(nth) = self.undecidable
             && !open.is_empty()
         {
@@ -450,6 +457,18 @@ impl Spec {
         let asks = |condition: &Expr| condition.asks_of_failure(&FailureFact::ALL);
         has("undoing that asks how it failed", plan.conditions.iter().any(asks));
         has("undoing that asks what has run", asks_what_has_run(plan));
+        has("conditions that the run decides", plan.conditions.iter().any(is_late));
+        let kept = |at: &ConditionId| !is_late(&plan.conditions[at.index()]);
+        let places = plan.stages.iter().flat_map(|stage| stage.positions.iter().map(move |it| (stage, it)));
+        let barriers = places.filter(|(_, it)| matches!(it.work, Work::Barrier(_)));
+        let away = |when: &[ConditionId]| when.iter().any(kept);
+        has(
+            "barriers that an argument keeps somebody away from",
+            barriers.clone().any(|(stage, it)| {
+                let Work::Barrier(place) = it.work else { return false };
+                away(&stage.when) || away(&it.when) || away(&plan.places[place.index()].when)
+            }),
+        );
         has("conditions that cannot be decided", plan.conditions.iter().any(may_fail));
         let sections = plan.stages.iter().flat_map(|stage| &stage.positions);
         has("sections that may be skipped", sections.clone().any(|it| !it.when.is_empty()));
@@ -616,7 +635,10 @@ pub fn may_fail(condition: &Expr) -> bool {
 pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
     let mut worlds: Vec<Vec<Expr>> = vec![Vec::new()];
     for condition in &plan.conditions {
-        let answer = |to| Expr::Value(Value::Bool(to));
+        let answer = |to| match is_late(condition) {
+            true => late(to),
+            false => Expr::Value(Value::Bool(to)),
+        };
         let answers = match (is_open(condition), may_fail(condition)) {
             (false, _) => vec![condition.clone()],
             (true, false) => vec![answer(true), answer(false)],
@@ -631,7 +653,26 @@ pub fn worlds(plan: &Plan) -> Vec<Vec<Expr>> {
 
 /// The plan in one of them.
 pub fn decided(plan: &Plan, world: &[Expr]) -> Plan {
-    Plan { conditions: world.to_vec(), ..plan.clone() }
+    let mut plan = Plan { conditions: world.to_vec(), ..plan.clone() };
+    plan.settle_places();
+    plan
+}
+
+/// Whether a condition is decided while the run goes on, as by what a step puts out: then a place that it skips is waited for until
+/// it is come to.
+fn is_late(condition: &Expr) -> bool {
+    condition.asks_of_run() && is_open(condition)
+}
+
+/// What a condition comes to that is not seen before it is decided.
+fn late(to: bool) -> Expr {
+    let to = Expr::Value(Value::Bool(to));
+    Expr::Call(Function::Default, vec![to.clone(), to])
+}
+
+/// What a condition has come to in a world.
+fn value(condition: &Expr) -> Option<bool> {
+    condition.eval(&NoFacts).ok()?.as_bool()
 }
 
 /// Some of these worlds: what they agree on is known.
@@ -666,7 +707,7 @@ impl Listed {
     fn of(conditions: Rc<Vec<Expr>>, worlds: Vec<Vec<Expr>>) -> Self {
         let known = (0..worlds[0].len()).map(|at| {
             let first = &worlds[0][at];
-            match first.as_value().and_then(Value::as_bool) {
+            match value(first) {
                 _ if worlds.iter().any(|world| world[at] != *first) => Known::Open,
                 Some(to) => Known::Comes { to, surely: true },
                 None if may_fail(first) => Known::Fails,
@@ -702,6 +743,15 @@ impl World for Listed {
 
     fn complete(&self) -> Box<dyn World> {
         Box::new(Listed::of(self.conditions.clone(), vec![self.worlds[0].clone()]))
+    }
+
+    fn before(&self, condition: ConditionId) -> Before {
+        let at = condition.index();
+        match (&self.known[at], is_late(&self.conditions[at])) {
+            (Known::Comes { to, .. }, false) => Before::Comes(*to),
+            (Known::Open, false) => Before::Open,
+            _ => Before::Late,
+        }
     }
 
     fn staged(&self, condition: ConditionId) -> Option<Staged> {

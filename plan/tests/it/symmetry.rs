@@ -34,6 +34,9 @@ fn proved(plan: &Plan) -> Proof {
         fn split(&self, _: ConditionId) -> Vec<Box<dyn proof::World>> {
             Vec::new()
         }
+        fn before(&self, _: ConditionId) -> Before {
+            Before::Late
+        }
         fn complete(&self) -> Box<dyn proof::World> {
             Box::new(Nothing(self.0.clone()))
         }
