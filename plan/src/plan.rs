@@ -766,13 +766,23 @@ impl Plan {
 
     /// Marks the places that one of these conditions keeps somebody away from.
     pub(crate) fn skip_places(&mut self, never: &dyn Fn(ConditionId) -> bool) {
-        for stage in &self.stages {
-            for position in &stage.positions {
-                let Work::Barrier(id) = position.work else { continue };
-                let place = &mut self.places[id.index()];
-                let mut when = stage.when.iter().chain(&position.when).chain(&place.when);
-                place.skipped = when.any(|id| never(*id));
-            }
+        let skipped: Vec<(PlaceId, bool)> =
+            self.conditions_of_places().map(|(place, mut when)| (place, when.any(never))).collect();
+        for (place, skipped) in skipped {
+            self.places[place.index()].skipped = skipped;
         }
+    }
+
+    /// The conditions under which stages come to their places, those around them included.
+    pub(crate) fn conditions_of_places(
+        &self,
+    ) -> impl Iterator<Item = (PlaceId, impl Iterator<Item = ConditionId> + '_)> {
+        let positions =
+            self.stages.iter().flat_map(|it| it.positions.iter().map(move |position| (it, position)));
+        positions.filter_map(|(stage, position)| {
+            let Work::Barrier(id) = position.work else { return None };
+            let around = stage.when.iter().chain(&position.when);
+            Some((id, around.chain(&self.places[id.index()].when).copied()))
+        })
     }
 }

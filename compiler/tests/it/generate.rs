@@ -343,6 +343,21 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                 "workflow w(\n{params}) {{ phase p {{\n{steps}barrier b {{ timeout = 9h }}\nstep z = shell {{ script = \"x\" }}\nrollback {{\n{undo}}} }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
             )
         }),
+        ("promise_and_who_stays_away", {
+            let params = many(half / 6, |n| format!("a{n}: bool\n"));
+            let count = params.lines().count();
+            let given: String = (0..count).map(|n| format!("a{n}\n")).collect();
+            let steps: String = (0..count)
+                .map(|n| {
+                    format!(
+                        "step l{n} = shell {{ script = \"x\" }}\nbarrier b{n} {{ skip if a{n} || l{n}.stdout == \"v\", timeout = 9h }}\n"
+                    )
+                })
+                .collect();
+            format!(
+                "workflow w(\n{params}) {{ phase p {{\n{steps}step z = shell {{ script = \"x\", changes = true, irreversible = true }} }}\non failure of barrier {{ rollback phase }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
+            )
+        }),
         ("comparisons_and_circles", {
             let one = |name: &str, turned: bool| {
                 let mut lines: Vec<String> =

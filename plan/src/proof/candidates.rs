@@ -19,6 +19,7 @@
 //! there are and perhaps more: each is tried on the machine ([`super::replay`]) before it is believed.
 
 use super::course::{Fault, Trigger, What, stage_triggers};
+use super::doomed::Doomed;
 use super::group::Group;
 use crate::machine::matches;
 use crate::{Failure, ItemId, Kind, Part, Reaction, StepId, Verdict};
@@ -79,11 +80,13 @@ pub(super) struct Found {
     pub complete: bool,
     /// How many faults, and pairs of a fault and another branch's place, were looked at.
     pub checked: u64,
+    /// How many changing steps were gone through besides.
+    pub gone_through: u64,
 }
 
 /// All candidates of a focus.
 pub(super) fn candidates(group: &Group<'_>, focus: Focus) -> Found {
-    let mut search = Search { group, focus, found: Vec::new(), checked: 0 };
+    let mut search = Search { group, focus, found: Vec::new(), checked: 0, gone_through: 0 };
     if focus != Focus::Later {
         search.own();
     }
@@ -99,7 +102,7 @@ pub(super) fn candidates(group: &Group<'_>, focus: Focus) -> Found {
         let others: usize = it.others.iter().map(|point| point.at + 1).sum();
         (it.later.is_some(), it.others.len(), it.at.at + others)
     });
-    Found { candidates: found, complete, checked: search.checked }
+    Found { candidates: found, complete, checked: search.checked, gone_through: search.gone_through }
 }
 
 struct Search<'g, 'a> {
@@ -107,6 +110,7 @@ struct Search<'g, 'a> {
     focus: Focus,
     found: Vec<Candidate>,
     checked: u64,
+    gone_through: u64,
 }
 
 impl Search<'_, '_> {
@@ -133,7 +137,13 @@ impl Search<'_, '_> {
                         }
                         continue;
                     }
-                    for judged in self.group.verdicts_at(shape, r, trigger) {
+                    let judged = match trigger.fault {
+                        Fault::Waited(_) => {
+                            Doomed::new(self.group, at).comes_to(at, &trigger.fault).collect()
+                        }
+                        _ => vec![(trigger.verdict, trigger.rule)],
+                    };
+                    for judged in judged {
                         if let Some(step) = it.course.stays(r, judged.0) {
                             self.add(at, (nth, trigger), Vec::new(), judged, (0, step));
                         }
@@ -179,12 +189,17 @@ impl Search<'_, '_> {
                 if !rests || quiet {
                     continue;
                 }
+                self.gone_through += it.course.changing.len() as u64;
+                let mut doomed = Doomed::new(self.group, Point { shape, at: q });
+                if !doomed.leaves_anything() {
+                    continue;
+                }
                 for (other, faults) in faults.iter().enumerate() {
                     if other == shape && it.members.len() < 2 || !self.may_fail(other) {
                         continue;
                     }
                     for r in faults {
-                        self.pair(Point { shape, at: q }, Point { shape: other, at: *r });
+                        self.pair((Point { shape, at: q }, &mut doomed), Point { shape: other, at: *r });
                         if self.found.len() >= MOST {
                             return;
                         }
@@ -212,28 +227,28 @@ impl Search<'_, '_> {
         found
     }
 
-    fn pair(&mut self, q: Point, r: Point) {
+    fn pair(&mut self, (q, doomed): (Point, &mut Doomed<'_, '_>), r: Point) {
         self.checked += 1;
         let group = self.group;
         if !group.together((q.shape, q.at), (r.shape, r.at)) {
             return;
         }
-        let (course, theirs) = (&group.shapes[q.shape].course, &group.shapes[r.shape].course);
-        let mut seen: Vec<(Option<Kind>, bool)> = Vec::new();
+        let theirs = &group.shapes[r.shape].course;
+        let mut seen = 0u32;
         for (nth, trigger) in theirs.elements[r.at].triggers.iter().enumerate() {
             if !is_final(trigger) {
                 continue;
             }
             // Only a rule of the pipeline can tell kinds apart now.
-            let kind = (!group.plan.rules.is_empty()).then(|| kind_of(&trigger.fault));
-            let alike = (kind, matches!(trigger.fault, Fault::Waited(_)));
-            if seen.contains(&alike) {
+            let kind = if group.plan.rules.is_empty() { 0 } else { 1 + kind_of(&trigger.fault) as u32 };
+            let alike = 1 << (2 * kind + u32::from(matches!(trigger.fault, Fault::Waited(_))));
+            if seen & alike != 0 {
                 continue;
             }
-            seen.push(alike);
+            seen |= alike;
             let trigger = (nth, trigger);
-            for judged in course.doom(q.at, &group.breaking(r.shape, r.at, &trigger.1.fault)) {
-                if let Some(step) = course.stays(q.at, judged.0) {
+            for judged in doomed.comes_to(r, &trigger.1.fault) {
+                if let Some(step) = doomed.stays(judged.0) {
                     self.add(r, trigger, vec![q], judged, (1, step));
                 }
                 if judged.0 == Verdict::Abort {

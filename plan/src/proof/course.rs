@@ -32,7 +32,7 @@ pub(super) struct Truth {
     known: Vec<Known>,
     /// Whether deciding it may go wrong.
     may_fail: Vec<bool>,
-    /// What it comes to by what is known before the run alone.
+    /// What it comes to by what is known before the run alone, if it stands at or around a barrier.
     before: Vec<Before>,
     /// Those of what undoes steps that read what steps put out.
     staged: BTreeMap<ConditionId, Staged>,
@@ -71,12 +71,14 @@ impl Truth {
             !matches!(known, Known::Comes { surely: true, .. }) && may_fail(condition)
         };
         let may_fail = plan.conditions.iter().zip(&known).map(may_fail).collect();
-        let before = known.iter().enumerate().map(|(at, known)| match known {
-            Known::Open | Known::Comes { to: false, .. } => before(ConditionId(at as u32)),
-            // It keeps nobody away.
-            Known::Comes { to: true, .. } | Known::Fails | Known::Asks(_) => Before::Late,
-        });
-        Truth { before: before.collect(), known, may_fail, staged: BTreeMap::new() }
+        // Who comes for sure, or fails, is not kept away; and of other conditions nobody asks it.
+        let mut all = vec![Before::Late; known.len()];
+        for condition in plan.conditions_of_places().flat_map(|(_, when)| when) {
+            if matches!(known[condition.index()], Known::Open | Known::Comes { to: false, .. }) {
+                all[condition.index()] = before(condition);
+            }
+        }
+        Truth { known, may_fail, before: all, staged: BTreeMap::new() }
     }
 
     /// With what conditions come to that read what steps put out.
@@ -203,14 +205,6 @@ pub(super) struct Element {
     pub changes: Vec<Change>,
 }
 
-/// A barrier that breaks, or may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Breaking {
-    pub barrier: BarrierId,
-    /// Whether it breaks for sure: nothing may have kept away the branch that takes it along.
-    pub surely: bool,
-}
-
 /// A branch, from its first place to its last. Behind the last it waits at `commit`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Course {
@@ -221,6 +215,12 @@ pub(super) struct Course {
     pub first_left: Option<usize>,
     /// Whether a broken barrier may lead to anything but rolling everything back.
     pub judges: bool,
+    /// Every barrier with the element where it stands, in order.
+    places: Vec<(BarrierId, usize)>,
+    /// The elements that change something.
+    pub changing: Vec<usize>,
+    /// The verdicts of broken barriers by part, each with an example and the last element that has it.
+    verdicts: Vec<(usize, Judged, usize)>,
     /// Whether it ends before its last place, because a condition there can surely not be decided.
     ends: bool,
     /// Conditions of what undoes its steps that ask how the stage failed: then branches are alike only where these come to
@@ -229,10 +229,13 @@ pub(super) struct Course {
 }
 
 /// Whether conditions hold: surely, surely not, or perhaps.
-fn all_hold<'a>(truth: &Truth, when: impl IntoIterator<Item = &'a ConditionId>) -> Option<bool> {
+fn all_hold(
+    truth: &Truth,
+    when: impl IntoIterator<Item = impl std::borrow::Borrow<ConditionId>>,
+) -> Option<bool> {
     let mut sure = true;
     for condition in when {
-        match truth.holds(*condition) {
+        match truth.holds(*condition.borrow()) {
             Some(false) => return Some(false),
             Some(true) => {}
             None => sure = false,
@@ -279,14 +282,11 @@ pub(super) fn may_come_late(plan: &Plan, barrier: BarrierId) -> bool {
 /// The barriers of a group that are [`Soft`].
 pub(super) fn soft_barriers(plan: &Plan, item: ItemId, truth: &Truth) -> Soft {
     // Whether a place is come to at all: the last thing known of all conditions around it.
-    let comes = |place: PlaceId| -> Option<bool> {
-        let own = &plan.places[place.index()];
-        let Some(stage) = own.stage else { return Some(true) };
-        let data = &plan.stages[stage.index()];
-        let position = data.positions.iter().find(|it| it.work == Work::Barrier(place));
-        let around = position.map(|it| it.when.as_slice()).unwrap_or_default();
-        all_hold(truth, data.when.iter().chain(around).chain(&own.when))
-    };
+    let mut known: Vec<Option<bool>> = vec![Some(true); plan.places.len()];
+    for (place, when) in plan.conditions_of_places() {
+        known[place.index()] = all_hold(truth, when);
+    }
+    let comes = |place: PlaceId| known[place.index()];
     let mut soft = Soft { lax: BTreeSet::new(), harmless: BTreeSet::new() };
     for (index, barrier) in plan.barriers.iter().enumerate() {
         if barrier.item != item || barrier.kind != crate::BarrierKind::Forward {
@@ -333,14 +333,24 @@ pub(super) fn course(plan: &Plan, item: ItemId, branch: usize, truth: &Truth, so
     for (index, element) in course.elements.iter().enumerate() {
         if !element.changes.is_empty() {
             course.first_change.get_or_insert(index);
+            course.changing.push(index);
         }
         if element.changes.iter().any(|change| !change.whole) {
             course.first_left.get_or_insert(index);
         }
-        if let What::Barrier { judged: Some((verdict, _)), .. } = element.what {
-            course.judges |= verdict != Verdict::Rollback;
+        if let What::Barrier { barrier, judged, .. } = element.what {
+            course.judges |= judged.is_some_and(|(verdict, _)| verdict != Verdict::Rollback);
+            course.places.push((barrier, index));
+            if let Some(judged) = judged {
+                let mut of_part = course.verdicts.iter_mut().rev().take_while(|it| it.0 == element.part);
+                match of_part.find(|it| it.1.0 == judged.0) {
+                    Some((.., last)) => *last = index,
+                    None => course.verdicts.push((element.part, judged, index)),
+                }
+            }
         }
     }
+    course.places.sort_unstable();
     course
 }
 
@@ -685,6 +695,19 @@ impl Course {
         self.left(q, verdict).next().map(|(_, step)| step)
     }
 
+    /// What broken barriers may lead to that the stage at element `q` has before it, an example of each verdict.
+    pub fn verdicts_ahead(&self, q: usize) -> impl Iterator<Item = Judged> + '_ {
+        let part = self.elements.get(q).map(|it| it.part);
+        let ahead = self.verdicts.iter().filter(move |(of, _, last)| Some(*of) == part && *last >= q);
+        ahead.map(|(_, judged, _)| *judged)
+    }
+
+    /// The first element at or behind `from` that is a place of a barrier.
+    pub fn next_place(&self, barrier: BarrierId, from: usize) -> Option<usize> {
+        let next = self.places.partition_point(|it| *it < (barrier, from));
+        self.places.get(next).filter(|(it, _)| *it == barrier).map(|(_, at)| *at)
+    }
+
     /// The changing steps of the stage at element `q` that such a verdict leaves as they are.
     pub fn left_here(&self, q: usize, verdict: Verdict) -> impl Iterator<Item = StepId> + '_ {
         let part = self.elements[q].part;
@@ -694,7 +717,7 @@ impl Course {
     /// What such a verdict leaves, each with its part.
     fn left(&self, q: usize, verdict: Verdict) -> impl Iterator<Item = (usize, StepId)> + '_ {
         let here = self.elements.get(q);
-        let started = self.elements.iter().take(q.saturating_add(1));
+        let started = self.changing.iter().take_while(move |at| **at <= q).map(|at| &self.elements[*at]);
         started
             .flat_map(|element| element.changes.iter().map(move |change| (element, change)))
             .filter(move |(element, change)| {
@@ -711,39 +734,5 @@ impl Course {
                 !undone
             })
             .map(|(element, change)| (element.part, change.step))
-    }
-
-    /// What a branch that is at `q` may meet when these barriers break one after another, and `commit` behind them.
-    pub fn doom(&self, q: usize, breaking: &[Breaking]) -> Vec<Judged> {
-        let mut found: Vec<Judged> = Vec::new();
-        let here = self.elements.get(q).map(|it| it.part);
-        let ahead = || self.elements.iter().skip(q).filter(|it| Some(it.part) == here);
-        for broken in breaking {
-            let place = ahead().find_map(|it| match it.what {
-                What::Barrier { barrier, awaited, judged, .. } if barrier == broken.barrier => {
-                    Some((awaited, judged?))
-                }
-                _ => None,
-            });
-            let Some((awaited, judged)) = place else { continue };
-            if !found.contains(&judged) {
-                found.push(judged);
-            }
-            if awaited && broken.surely {
-                return found;
-            }
-        }
-        if !found.iter().any(|(verdict, _)| *verdict == Verdict::Rollback) {
-            found.push((Verdict::Rollback, None));
-        }
-        found
-    }
-
-    /// The barriers that the stage of a part meets at or behind an element, in order: they break when it fails there.
-    pub fn barriers(&self, part: usize, from: usize) -> impl Iterator<Item = Breaking> + '_ {
-        self.elements.iter().skip(from).filter(move |it| it.part == part).filter_map(|it| match it.what {
-            What::Barrier { barrier, awaited, .. } => Some(Breaking { barrier, surely: awaited }),
-            _ => None,
-        })
     }
 }

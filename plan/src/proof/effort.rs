@@ -34,6 +34,6 @@ impl Effort {
 
 /// What it takes to go through all of a plan once, in events.
 pub(super) fn once(plan: &Plan) -> usize {
-    const OF_ONE_EVENT: usize = 4;
+    const OF_ONE_EVENT: usize = 3;
     (plan.steps.len() + plan.places.len() + plan.stages.len() + plan.conditions.len()) / OF_ONE_EVENT
 }

@@ -11,12 +11,11 @@
 //! ([`Group::crossing`], the least such cut). Least cuts can be joined, so that two branches can be at `q` and `r`
 //! together, with everybody else somewhere, exactly when neither needs the other one to be farther.
 
+use super::candidates::Point;
 use super::causes::comes_to;
-use super::course::{
-    Breaking, Course, Fault, Judged, Trigger, Truth, What, course, may_be_passed_over, soft_barriers,
-};
+use super::course::{Course, Fault, Trigger, Truth, What, course, may_be_passed_over, soft_barriers};
 use super::worlds::{Known, places, without_steps};
-use crate::{BarrierId, Expr, ItemId, Plan, Role, StepId};
+use crate::{BarrierId, Expr, ItemId, Plan, Role, StepId, Verdict};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where every shape has come to at least.
@@ -44,11 +43,13 @@ pub(super) struct Group<'a> {
     /// For each branch its shape and its own course.
     pub branches: Vec<(usize, Course)>,
     crossings: BTreeMap<BarrierId, Cut>,
+    /// For each barrier the first participant that does not pass over its breaking: whether others surely wait for it there, and
+    /// where its stage begins.
+    pub first_judged: HashMap<BarrierId, (bool, Point)>,
 }
 
 /// What tells shapes apart: everything but names.
-type Key =
-    Vec<(usize, u32, Option<(BarrierId, [bool; 3])>, Option<crate::Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
+type Key = Vec<(usize, u32, Option<(BarrierId, [bool; 3])>, Option<Verdict>, Vec<u32>, Vec<(bool, bool)>)>;
 
 impl<'a> Group<'a> {
     pub fn new(plan: &'a Plan, item: ItemId, truth: Truth) -> Self {
@@ -69,7 +70,8 @@ impl<'a> Group<'a> {
             branches.push((shape, course));
         }
         let crossings = crossings(&shapes);
-        Group { plan, item, truth, shapes, branches, crossings }
+        let first_judged = first_judged(&branches);
+        Group { plan, item, truth, shapes, branches, crossings, first_judged }
     }
 
     /// Whether a branch of one shape can be at `q` while another branch, of the other shape, is at `r`.
@@ -86,51 +88,6 @@ impl<'a> Group<'a> {
         let cut = self.shapes[b].behind[r].and_then(|barrier| self.crossings.get(&barrier));
         let q = from.max(cut.map_or(0, |cut| cut[a]));
         (q <= self.shapes[a].course.elements.len() && self.together((a, q), (b, r))).then_some(q)
-    }
-
-    /// The barriers that break one after another with a fault at element `r` of a shape, before `commit` does.
-    pub fn breaking(&self, shape: usize, r: usize, fault: &Fault) -> Vec<Breaking> {
-        let course = &self.shapes[shape].course;
-        let part = course.elements[r].part;
-        match fault {
-            Fault::Step { .. } | Fault::Condition(_) => course.barriers(part, r).collect(),
-            Fault::Approval(..) => {
-                // The next stage of the lane counts as failed: its barriers come first.
-                let next = course.elements[r..].iter().map(|it| it.part).find(|it| *it > part);
-                next.map(|part| course.barriers(part, r).collect()).unwrap_or_default()
-            }
-            Fault::Waited(place) => {
-                let barrier = self.plan.places[place.index()].barrier;
-                // The first participant that does not pass over it takes its other barriers along.
-                let mut breaking = vec![Breaking { barrier, surely: true }];
-                for place in &self.plan.barriers[barrier.index()].places {
-                    let branch = self.plan.places[place.index()].branch as usize;
-                    let course = &self.branches[branch].1;
-                    let here = course
-                        .elements
-                        .iter()
-                        .find(|it| matches!(it.what, What::Barrier { place: known, .. } if known == *place));
-                    if let Some(here) = here
-                        && let What::Barrier { judged: Some(_), awaited, .. } = here.what
-                    {
-                        let others = course.barriers(here.part, 0).filter(|it| it.barrier != barrier);
-                        breaking.extend(others.map(|it| Breaking { surely: it.surely && awaited, ..it }));
-                        if awaited {
-                            break;
-                        }
-                    }
-                }
-                breaking
-            }
-        }
-    }
-
-    /// What a branch may come to by its own trigger at `r`.
-    pub fn verdicts_at(&self, shape: usize, r: usize, trigger: &Trigger) -> Vec<Judged> {
-        match trigger.fault {
-            Fault::Waited(_) => self.shapes[shape].course.doom(r, &self.breaking(shape, r, &trigger.fault)),
-            _ => vec![(trigger.verdict, trigger.rule)],
-        }
     }
 
     /// How many epochs the group has: stretches of shapes between the barriers at which they have to wait.
@@ -219,10 +176,10 @@ fn trigger_key(trigger: &Trigger) -> u32 {
         Fault::Condition(_) => 3,
     };
     let verdict = match trigger.verdict {
-        crate::Verdict::Ignore => 1,
-        crate::Verdict::Fail => 2,
-        crate::Verdict::Abort => 3,
-        crate::Verdict::RollbackPhase => 4,
+        Verdict::Ignore => 1,
+        Verdict::Fail => 2,
+        Verdict::Abort => 3,
+        Verdict::RollbackPhase => 4,
         _ => 0,
     };
     fault * 8 + verdict
@@ -239,6 +196,28 @@ fn behind(course: &Course) -> Vec<Option<BarrierId>> {
     }
     behind.push(last);
     behind
+}
+
+/// See [`Group::first_judged`].
+fn first_judged(branches: &[(usize, Course)]) -> HashMap<BarrierId, (bool, Point)> {
+    let mut first: HashMap<BarrierId, (usize, (bool, Point))> = HashMap::new();
+    for (shape, course) in branches {
+        let mut begins = 0;
+        for (at, element) in course.elements.iter().enumerate() {
+            if course.elements[begins].part != element.part {
+                begins = at;
+            }
+            let What::Barrier { barrier, place, awaited, judged: Some(_), .. } = element.what else {
+                continue;
+            };
+            let here = (place.index(), (awaited, Point { shape: *shape, at: begins }));
+            let known = first.entry(barrier).or_insert(here);
+            if here.0 < known.0 {
+                *known = here;
+            }
+        }
+    }
+    first.into_iter().map(|(barrier, (_, first))| (barrier, first)).collect()
 }
 
 /// For each barrier where every shape has come to, at least, when somebody who waits for it has crossed it.

@@ -9,6 +9,7 @@
 //! | `standing` | the property: how a branch stands when a run has ended |
 //! | `causes` | what conditions come to that ask how a stage failed |
 //! | `course` | what a branch can go through, and the faults that end it for good |
+//! | `doomed` | what a broken barrier leads a branch to |
 //! | `group` | symmetry and epochs: who can be where at the same time |
 //! | `candidates` | the decision procedure, with its argument |
 //! | `worlds` | open conditions: what they come to together |
@@ -19,6 +20,7 @@
 mod candidates;
 mod causes;
 mod course;
+mod doomed;
 mod effort;
 mod exceptions;
 mod group;
@@ -255,7 +257,7 @@ impl<'a> Search<'a> {
 
     fn candidates(&mut self, group: &Group<'_>, focus: Focus) -> candidates::Found {
         let found = candidates(group, focus);
-        self.effort.take(found.checked as usize / 16);
+        self.effort.take(found.checked as usize / 16 + found.gone_through as usize / 64);
         self.coverage.checked += found.checked;
         found
     }
