@@ -95,31 +95,33 @@ fn of_items<'p>(items: &'p [Item], file: FileId, scope: RuleScope, all: &mut Fai
 /// A list of failure rules, with the steps whose failures it can meet.
 type Covered<'p> = (FileId, Vec<&'p Step>, &'p [Failure]);
 
-/// Every list of failure rules, with the steps whose failures it can meet: where all of these were understood.
-pub fn covered<'p>(model: &Model<'p>) -> Vec<Covered<'p>> {
-    let is_whole = |file, span| !model.program.is_broken(file, span);
+/// Every list of failure rules of which one is `meant`, with the steps whose failures it can meet: where all of these were
+/// understood.
+pub fn covered<'p>(model: &Model<'p>, meant: impl Fn(&Failure) -> bool) -> Vec<Covered<'p>> {
+    let is_meant = |file, failures: &[Failure], span| {
+        failures.iter().any(&meant) && !model.program.is_broken(file, span)
+    };
     let own = |file, step: &'p Step| -> Option<Covered<'p>> {
-        let told = !step.failures.is_empty() && is_whole(file, step.span);
+        let told = is_meant(file, &step.failures, step.span);
         told.then(|| (file, vec![step], step.failures.as_slice()))
     };
     let mut all = Vec::new();
     for (file, _, workflow) in workflows(model) {
-        if !workflow.failures.is_empty() && is_whole(file, workflow.body) {
+        if is_meant(file, &workflow.failures, workflow.body) {
             let of_phases = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items)).collect();
             all.push((file, of_phases, workflow.failures.as_slice()));
         }
         for phase in &workflow.phases {
             for item in &phase.items {
                 if let Item::Section(section) = item
-                    && !section.failures.is_empty()
-                    && is_whole(file, section.span)
+                    && is_meant(file, &section.failures, section.span)
                 {
                     all.push((file, steps_of(&section.items).collect(), section.failures.as_slice()));
                 }
             }
             let blocks = phase.rollbacks.iter().flat_map(|block| steps_of(&block.items));
             all.extend(steps_of(&phase.items).chain(blocks).filter_map(|step| own(file, step)));
-            if !phase.failures.is_empty() && is_whole(file, phase.span) {
+            if is_meant(file, &phase.failures, phase.span) {
                 all.push((file, steps_of(&phase.items).collect(), phase.failures.as_slice()));
             }
         }

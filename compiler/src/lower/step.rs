@@ -8,7 +8,7 @@ use crate::checks;
 use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::suggest;
-use crate::types::{Ty, step_timeout_default};
+use crate::types::{COMMON, Ty, step_timeout_default};
 use compact_str::CompactString;
 use lockstep_grammar::ast::{self, ExprKind, Signature};
 use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType, fields};
@@ -230,7 +230,8 @@ impl<'p> Lowerer<'_, 'p> {
         }
         // One of another type is an error, and not the default.
         let is_known = |name: &&str| {
-            signature.is_none_or(|it| it.params.items.iter().any(|info| info.name.text == *name))
+            COMMON.contains(name)
+                || signature.is_none_or(|it| it.params.items.iter().any(|info| info.name.text == *name))
         };
         let names = step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
         let names = names.filter(|name| !is_known(name));

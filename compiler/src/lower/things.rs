@@ -442,13 +442,12 @@ impl<'p> Lowerer<'_, 'p> {
             // A setting that is missing, or that a misspelt name was to set, is not known: not absent, not its default. Nor is what
             // tells targets from others, where that is misspelt.
             let given = Index::new(&record.entries, |entry| entry.name.text.as_str());
-            let known = infos.iter().filter(|info| given.get(info.name()).is_some()).count();
-            let missing = infos.iter().map(|info| (info.name(), info.is_required()));
-            let missing = missing.filter(|(name, _)| given.get(name).is_none());
-            let missing = missing.filter(|(_, required)| *required || known < record.entries.len());
+            let missing: Vec<_> = infos.iter().filter(|info| given.get(info.name()).is_none()).collect();
+            let all_known = infos.len() - missing.len() == record.entries.len();
+            let missing = missing.into_iter().filter(|info| info.is_required() || !all_known);
             let misnamed =
                 identity.iter().copied().filter(|name| infos.iter().all(|info| info.name() != *name));
-            for name in missing.map(|(name, _)| name).chain(misnamed) {
+            for name in missing.map(|info| info.name()).chain(misnamed) {
                 settings.insert(name.to_string(), Expr::Param(name.to_string()));
             }
             let identity = identity.into_iter().map(CompactString::from).collect();
