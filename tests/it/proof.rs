@@ -88,6 +88,34 @@ fn what_may_stay_changed_is_named() {
 }
 
 #[test]
+fn what_a_rule_leaves_goes_back_with_the_pipeline_unless_somebody_may_stop_everything() {
+    let source = |other: &str| {
+        format!(
+            r#"
+group sre {{ members = ["ada"] }}
+workflow leaves {{
+  phase p {{ step set = shell {{ script = "t", changes = true, undone_by = unset, on failure {{ fail }} }}
+    rollback {{ step unset = shell {{ script = "t" }} }} }}
+}}
+workflow other {{
+  phase p {{ step look = shell {{ script = "t", on failure {{ {other} }} }} }}
+}}
+pipeline q {{
+  parallel {{ stage a = leaves {{}}
+    stage b = other {{}} }}
+  on failure {{ rollback pipeline }}
+}}
+"#
+        )
+    };
+    let (_, text) = explained(&source("rollback"));
+    assert!(!of(&text, "q").contains("may stay changed"), "{text}");
+    // A person may answer `abort` while `set` is still as it was left.
+    let (_, text) = explained(&source("ask sre within 1h then rollback"));
+    assert!(of(&text, "q").contains("`fail` leaves what `set` changed"), "{text}");
+}
+
+#[test]
 fn what_was_covered_and_in_what_time_is_said_of_a_promise() {
     let told =
         said(dsl().arg("check").arg("--explain-proof").arg(repository().join("examples/fifty-regions")));

@@ -41,7 +41,12 @@ pub fn exceptions(plan: &Plan) -> Vec<Exception> {
             look_at(plan, course, elsewhere, &mut found);
         }
     }
-    found.found.retain(|it| !(taken_back && matches!(it.verdict, Verdict::Fail | Verdict::RollbackPhase)));
+    // Unless somebody's abort stops everything before it has.
+    let stopped = found.found.iter().any(|it| it.verdict == Verdict::Abort);
+    let goes_back = |it: &Exception| {
+        taken_back && !stopped && matches!(it.verdict, Verdict::Fail | Verdict::RollbackPhase)
+    };
+    found.found.retain(|it| !goes_back(it));
     found.found
 }
 
