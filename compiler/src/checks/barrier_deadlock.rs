@@ -5,7 +5,7 @@
 
 use super::Judged;
 use super::order::Meeting;
-use super::satisfy::{Atoms, Domains};
+use super::satisfy::Atoms;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
@@ -78,8 +78,7 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         return Vec::new();
     }
     let plan = &judged.lowered.plan;
-    let domains = Domains::of(judged.model, judged.pipeline);
-    let mut atoms = Atoms::new(&domains);
+    let mut atoms = Atoms::new(judged.domains());
     for id in branches.iter().flatten().flat_map(|meeting| &meeting.when) {
         atoms.add(&plan.conditions[id.index()]);
     }

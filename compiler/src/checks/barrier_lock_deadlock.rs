@@ -171,12 +171,12 @@ fn targets(
     sink: &mut Vec<Diagnostic>,
 ) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
-    let mut first: BTreeMap<(u32, usize), StageId> = BTreeMap::new();
+    let mut first: BTreeMap<(u32, usize), Vec<StageId>> = BTreeMap::new();
     let mut reported: BTreeSet<(u32, usize)> = BTreeSet::new();
     for stage in stages {
         for (place, name) in held.get(stage).into_iter().flatten() {
             let key = (component(*stage).0, *place);
-            let earlier = *first.entry(key).or_insert(*stage);
+            let Some(earlier) = judged.beside(first.entry(key).or_default(), *stage) else { continue };
             let branch = |stage: StageId| plan.stages[stage.index()].branch;
             let changed = pipeline_conflict::changes(judged);
             let of = |stage: &StageId| changed.get(stage).into_iter().flatten().collect::<BTreeSet<_>>();

@@ -5,6 +5,7 @@
 
 pub mod all_or_nothing_violated;
 pub mod allow_unused;
+mod alternatives;
 pub mod barrier_alone;
 pub mod barrier_deadlock;
 pub mod barrier_duplicate;
@@ -66,7 +67,8 @@ use crate::types::{self, Used};
 use foldhash::{HashMap, HashSet};
 use lockstep_grammar::ast::{DeclarationKind, Span};
 use lockstep_plan::proof::Effort;
-use std::cell::RefCell;
+use satisfy::Domains;
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -150,6 +152,7 @@ pub struct Judged<'a, 'p> {
     damaged: Vec<bool>,
     broken: Vec<bool>,
     works: pipeline_conflict::Works<'a>,
+    domains: OnceCell<Domains>,
 }
 
 /// Checks that look at the plan of a pipeline.

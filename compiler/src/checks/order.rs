@@ -30,8 +30,8 @@ pub struct Meetings {
 impl<'a, 'p> Judged<'a, 'p> {
     /// Looks once at what several checks want to know.
     pub fn new(model: &'a Model<'p>, pipeline: DeclId, lowered: &'a Lowered, told: &'a Told) -> Self {
-        let (meetings, damaged, broken, works) = Default::default();
-        let mut judged = Judged { model, pipeline, lowered, told, meetings, damaged, broken, works };
+        let (meetings, damaged, broken, works, domains) = Default::default();
+        let mut judged = Judged { model, pipeline, lowered, told, meetings, damaged, broken, works, domains };
         judged.meetings = judged
             .items()
             .map(|item| Meetings {

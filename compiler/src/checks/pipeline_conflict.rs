@@ -21,14 +21,16 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     for id in judged.items().filter(|id| is_crowded(judged, *id)) {
         let item = &plan.items[id.index()];
         let changed = changes(judged);
-        let mut first: BTreeMap<Change<'_>, (usize, StageId)> = BTreeMap::new();
+        let mut first: BTreeMap<Change<'_>, Vec<StageId>> = BTreeMap::new();
         let mut reported: BTreeSet<(StageId, StageId)> = BTreeSet::new();
-        for (branch, it) in item.branches.iter().enumerate() {
+        let branch = |stage: StageId| plan.stages[stage.index()].branch;
+        for it in &item.branches {
             for part in &it.parts {
                 let Part::Stage(stage) = part else { continue };
                 for change in changed.get(stage).into_iter().flatten() {
-                    let (other, earlier) = *first.entry(*change).or_insert((branch, *stage));
-                    if other == branch || !reported.insert((earlier, *stage)) {
+                    let earlier = judged.beside(first.entry(*change).or_default(), *stage);
+                    let Some(earlier) = earlier.filter(|it| branch(*it) != branch(*stage)) else { continue };
+                    if !reported.insert((earlier, *stage)) {
                         continue;
                     }
                     let name = |id: StageId| &plan.stages[id.index()].name;

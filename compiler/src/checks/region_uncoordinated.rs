@@ -52,6 +52,10 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             if branches.len() < 2 || targets.len() < 2 || shared || barrier_alone::is_misspelt(judged, id) {
                 continue;
             }
+            let mut others = Vec::new();
+            if branches.values().all(|(stage, _)| judged.beside(&mut others, *stage).is_none()) {
+                continue;
+            }
             debug_assert!(
                 item.branches.iter().any(|branch| matches!(branch.parts.first(), Some(Part::Stage(_))))
             );
