@@ -6,7 +6,7 @@ use crate::message::{self, Token, token};
 
 /// How a value is named here.
 const NAMES: &str = "a name stands for its value by itself; in text write `${name}`";
-const BRANCHES: &str = "write `if CONDITION then A else B`";
+pub(crate) const BRANCHES: &str = "write `if CONDITION then A else B`";
 
 /// Advice on a token that stands where `what` should.
 pub(crate) fn advice(what: &str, found: Token<'_>, text: &str) -> Option<String> {

@@ -2,9 +2,9 @@
 
 use super::{Build, Nodes};
 use crate::ast::{Construct, Expr, ExprKind, Operator, Span};
-use crate::message;
 use crate::place::Place;
 use crate::syntax::{Pair, Rule};
+use crate::{foreign, message};
 
 /// An infix operator and where it stands.
 type Infix = (Operator, Span);
@@ -172,9 +172,15 @@ impl<'s> Build<'s> {
             Rule::list => ExprKind::List(self.elements(pair, Place::List)),
             Rule::record if is_set(pair) => {
                 let open = self.place(pair.start(), pair.start() + 1);
-                self.report(
-                    message::unexpected(open, "a list is not written with braces", "expected `[`").help(LIST),
-                );
+                let before = self.text[..pair.start()].trim_end();
+                self.report(match before.ends_with("then") || before.ends_with("else") {
+                    true => {
+                        let what = "the values of a condition stand without braces";
+                        message::unexpected(open, what, "not opened").help(foreign::BRANCHES)
+                    }
+                    false => message::unexpected(open, "a list is not written with braces", "expected `[`")
+                        .help(LIST),
+                });
                 self.damage();
                 return None;
             }
@@ -274,6 +280,11 @@ impl<'s> Build<'s> {
 
     /// `if c then a else b`
     fn conditional(&mut self, pair: Pair<'_>) -> Option<Expr> {
+        if let Some(brace) = braced_branch(pair.clone()) {
+            self.expected(brace, &[Rule::then_word]);
+            self.damage();
+            return None;
+        }
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "if");
         let condition = self.branch(&mut nodes);
@@ -326,4 +337,13 @@ fn binding(operator: Operator) -> u8 {
         Operator::And => 2,
         _ => COMPARISON,
     }
+}
+
+/// Where the brace of `if c { a } else { b }` stands, which is read as the condition `c { a }`.
+fn braced_branch(conditional: Pair<'_>) -> Option<usize> {
+    let mut parts = conditional.into_inner().filter(|it| it.as_rule() != Rule::comment);
+    let condition = parts.next().filter(|it| it.as_str().ends_with('}'))?;
+    let brace = condition.start()
+        + condition.as_str().find(['{', '"']).filter(|at| condition.as_str()[*at..].starts_with('{'))?;
+    parts.next().filter(|next| next.as_rule() == Rule::else_word).map(|_| brace)
 }
