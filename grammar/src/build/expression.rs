@@ -280,7 +280,7 @@ impl<'s> Build<'s> {
 
     /// `if c then a else b`
     fn conditional(&mut self, pair: Pair<'_>) -> Option<Expr> {
-        if let Some(brace) = braced_branch(pair.clone()) {
+        if let Some(brace) = braced_branch(pair) {
             self.expected(brace, &[Rule::then_word]);
             self.damage();
             return None;
