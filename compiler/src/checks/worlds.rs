@@ -393,15 +393,13 @@ impl Answered {
         }
     }
 
-    /// The answers to the next question of a condition, first the one that skips least.
-    fn next(&self, condition: usize) -> Vec<Answered> {
+    /// The answers to the next question of a condition, first the one that skips least. Nothing when it asks nothing more.
+    fn next(&self, condition: usize) -> Option<Vec<Answered>> {
         if self.known[condition] != Known::Open {
-            return Vec::new();
+            return None;
         }
         let mut asks = self.questions.asks[condition].iter().copied();
-        let Some(question) = asks.find(|question| self.answers[*question].is_none()) else {
-            return Vec::new();
-        };
+        let question = asks.find(|question| self.answers[*question].is_none())?;
         let mut found: Vec<Answered> =
             [true, false].iter().filter_map(|answer| self.with(question, *answer)).collect();
         let skips = |world: &Answered| {
@@ -410,7 +408,7 @@ impl Answered {
             asked.filter(|condition| skips(&world.known[**condition])).count()
         };
         found.sort_by_key(skips);
-        found
+        Some(found)
     }
 }
 
@@ -457,22 +455,23 @@ impl World for Answered {
         &self.known
     }
 
-    fn split(&self, condition: ConditionId) -> Vec<Box<dyn World>> {
-        self.next(condition.index()).into_iter().map(|world| Box::new(world) as Box<dyn World>).collect()
+    fn split(&self, condition: ConditionId) -> Option<Vec<Box<dyn World>>> {
+        let worlds = self.next(condition.index())?;
+        Some(worlds.into_iter().map(|world| Box::new(world) as Box<dyn World>).collect())
     }
 
-    fn complete(&self) -> Box<dyn World> {
+    fn complete(&self) -> Option<Box<dyn World>> {
         let mut world = Answered {
             questions: self.questions.clone(),
             answers: self.answers.clone(),
             known: self.known.clone(),
         };
         for condition in 0..world.known.len() {
-            while let Some(next) = world.next(condition).into_iter().next() {
-                world = next;
+            while let Some(worlds) = world.next(condition) {
+                world = worlds.into_iter().next()?;
             }
         }
-        Box::new(world)
+        Some(Box::new(world))
     }
 
     fn before(&self, condition: ConditionId) -> Before {

@@ -212,7 +212,13 @@ impl<'a> Search<'a> {
             return self.all(worlds.iter().map(|world| (&**world, focus)));
         }
         // All that the suspicion hangs on is known.
-        let full = world.complete();
+        let Some(full) = world.complete() else {
+            let all: Vec<ConditionId> = (0..self.plan.conditions.len() as u32).map(ConditionId).collect();
+            return match split(world, &all) {
+                Some(worlds) => self.all(worlds.iter().map(|world| (&**world, focus))),
+                None => None,
+            };
+        };
         self.one_more()?;
         let truth = Truth::in_world(self.plan, &*full, self.decided);
         let staged = of_undoing(self.plan, self.item).into_iter().filter(|it| self.open.contains(it));
@@ -265,7 +271,7 @@ impl<'a> Search<'a> {
 
 /// The worlds that differ in the first question that any of these conditions still asks.
 fn split(world: &dyn World, conditions: &[ConditionId]) -> Option<Vec<Box<dyn World>>> {
-    conditions.iter().map(|condition| world.split(*condition)).find(|worlds| !worlds.is_empty())
+    conditions.iter().find_map(|condition| world.split(*condition))
 }
 
 /// Tries candidates on the machine, shortest first. One that a rehearsal can show goes before those that it cannot.

@@ -52,12 +52,13 @@ pub trait World {
     /// What is known of each condition of the plan.
     fn known(&self) -> &[Known];
 
-    /// The worlds that differ in the answer to one more question of that condition, first the one that skips least;
-    /// none when it asks nothing more.
-    fn split(&self, condition: ConditionId) -> Vec<Box<dyn World>>;
+    /// The worlds that differ in the answer to one more question of that condition, first the one that skips least: an empty
+    /// list where no answer to it agrees with the others, so that there is no such world. Nothing when it asks nothing more.
+    fn split(&self, condition: ConditionId) -> Option<Vec<Box<dyn World>>>;
 
-    /// One world in which all questions are answered, with as little skipped as is easily found.
-    fn complete(&self) -> Box<dyn World>;
+    /// One world in which all questions are answered, with as little skipped as is easily found; nothing where the answers
+    /// that were tried do not agree with each other.
+    fn complete(&self) -> Option<Box<dyn World>>;
 
     /// What a condition comes to by what is known before the run alone: whom that keeps from a barrier nobody waits for.
     fn before(&self, condition: ConditionId) -> Before;

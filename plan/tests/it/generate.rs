@@ -724,7 +724,7 @@ impl World for Listed {
         &self.known
     }
 
-    fn split(&self, condition: ConditionId) -> Vec<Box<dyn World>> {
+    fn split(&self, condition: ConditionId) -> Option<Vec<Box<dyn World>>> {
         let mut answers: Vec<Expr> = Vec::new();
         for world in &self.worlds {
             if !answers.contains(&world[condition.index()]) {
@@ -732,17 +732,17 @@ impl World for Listed {
             }
         }
         if answers.len() < 2 {
-            return Vec::new();
+            return None;
         }
         let of = |answer: &Expr| {
             let worlds = self.worlds.iter().filter(|world| world[condition.index()] == *answer);
             Box::new(Listed::of(self.conditions.clone(), worlds.cloned().collect())) as Box<dyn World>
         };
-        answers.iter().map(of).collect()
+        Some(answers.iter().map(of).collect())
     }
 
-    fn complete(&self) -> Box<dyn World> {
-        Box::new(Listed::of(self.conditions.clone(), vec![self.worlds[0].clone()]))
+    fn complete(&self) -> Option<Box<dyn World>> {
+        Some(Box::new(Listed::of(self.conditions.clone(), vec![self.worlds[0].clone()])))
     }
 
     fn before(&self, condition: ConditionId) -> Before {

@@ -31,14 +31,14 @@ fn proved(plan: &Plan) -> Proof {
         fn known(&self) -> &[proof::Known] {
             &self.0
         }
-        fn split(&self, _: ConditionId) -> Vec<Box<dyn proof::World>> {
-            Vec::new()
+        fn split(&self, _: ConditionId) -> Option<Vec<Box<dyn proof::World>>> {
+            None
         }
         fn before(&self, _: ConditionId) -> Before {
             Before::Late
         }
-        fn complete(&self) -> Box<dyn proof::World> {
-            Box::new(Nothing(self.0.clone()))
+        fn complete(&self) -> Option<Box<dyn proof::World>> {
+            Some(Box::new(Nothing(self.0.clone())))
         }
     }
     let asks = || plan.conditions.iter().cloned().map(proof::Known::Asks).collect();
