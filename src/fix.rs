@@ -5,6 +5,7 @@ use crate::source::{Input, Selection};
 use lockstep_compiler::{Diagnostic, FileId, FoundFile, Loader, Program, Severity, normalise};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A fix may make room for another; more rounds than this mean that two of them undo each other.
@@ -76,7 +77,27 @@ impl<'s> State<'s> {
         }
         let files = self.overlay.files.clone().into_iter().chain(changed).collect();
         let state = State::of(Overlay { files, below: self.overlay.below }, self.selection)?;
-        Ok(is_better(&self.found, &state.found, &taken).then_some((state, taken.len())))
+        let rules: Vec<&str> = taken.iter().map(|it| it.rule).collect();
+        let better = is_better(&self.found, &state.found, &rules) && state.is_sound(&self.found, &taken);
+        Ok(better.then_some((state, taken.len())))
+    }
+
+    /// Whether all can be read where it had to be guessed what is missing, and no other mistake has come up there: else the guess
+    /// may be one, and in the way of whoever mends it.
+    fn is_sound(&self, before: &[Diagnostic], taken: &[Taken]) -> bool {
+        let guessed = taken.iter().filter(|it| GUESSES.contains(&it.rule)).flat_map(|it| &it.places);
+        let known: BTreeSet<&str> = before.iter().map(|it| it.message.as_str()).collect();
+        let is_new =
+            |it: &&Diagnostic| it.rule.starts_with("syntax/") || !known.contains(it.message.as_str());
+        let errors = self.found.iter().filter(|it| it.severity == Severity::Error);
+        let errors: Vec<_> = errors.filter(is_new).collect();
+        guessed.into_iter().all(|place| {
+            errors.iter().all(|error| {
+                let file = self.program.file(error.primary.file);
+                let span = error.primary.span;
+                file.path != place.path || !place.lines(&file.text).contains(&(span.start as usize))
+            })
+        })
     }
 
     /// The largest parts of fixes that do harm together which do none.
@@ -101,6 +122,30 @@ impl<'s> State<'s> {
     }
 }
 
+/// Rules whose fixes guess where something was to stand.
+const GUESSES: [&str; 3] = ["syntax/text", "syntax/unclosed", "syntax/unexpected"];
+
+/// A fix that was applied.
+struct Taken {
+    rule: &'static str,
+    places: Vec<Edited>,
+}
+
+/// Where a text was put, in bytes of the file as it is then.
+struct Edited {
+    path: PathBuf,
+    at: Range<usize>,
+}
+
+impl Edited {
+    /// Its lines and the next one.
+    fn lines(&self, text: &str) -> Range<usize> {
+        let start = text[..self.at.start].rfind('\n').map_or(0, |at| at + 1);
+        let mut ends = text[self.at.end..].match_indices('\n').map(|(at, _)| self.at.end + at);
+        start..ends.nth(1).unwrap_or(text.len() + 1)
+    }
+}
+
 /// Whether fixes did what they say: each of them leaves one finding less of its rule, and no rule has more errors.
 fn is_better(before: &[Diagnostic], after: &[Diagnostic], taken: &[&'static str]) -> bool {
     let count = |found: &[Diagnostic], rule: &str| found.iter().filter(|it| it.rule == rule).count();
@@ -118,41 +163,47 @@ fn is_better(before: &[Diagnostic], after: &[Diagnostic], taken: &[&'static str]
     if repaired > 0 { read_more } else { gone && errors(after) <= errors(before) }
 }
 
-/// The files as fixes make them, and the rules of those that were taken. Of fixes that overlap, the first is.
+/// The files as fixes make them, and those that were taken. Of fixes that overlap, the first is.
 fn edit(
     program: &Program,
     found: &[&Diagnostic],
     selection: &Selection,
-) -> (BTreeMap<PathBuf, String>, Vec<&'static str>) {
-    let mut edits: BTreeMap<FileId, Vec<(usize, usize, &str)>> = BTreeMap::new();
-    let mut taken_rules = Vec::new();
+) -> (BTreeMap<PathBuf, String>, Vec<Taken>) {
+    let mut edits: BTreeMap<FileId, Vec<(usize, usize, &str, usize)>> = BTreeMap::new();
+    let mut all: Vec<Taken> = Vec::new();
     for diagnostic in found {
         let Some(fix) = &diagnostic.fix else { continue };
         let free = fix.edits.iter().all(|(at, _)| {
             let (start, end) = (at.span.start as usize, at.span.end as usize);
             let taken = edits.get(&at.file).into_iter().flatten();
-            let apart = taken.clone().all(|(s, e, _)| end < *s || *e < start);
+            let apart = taken.clone().all(|(s, e, ..)| end < *s || *e < start);
             apart && selection.wants(&program.file(at.file).path)
         });
         if free {
-            taken_rules.push(diagnostic.rule);
             for (at, text) in &fix.edits {
                 let (start, end) = (at.span.start as usize, at.span.end as usize);
-                edits.entry(at.file).or_default().push((start, end, text.as_str()));
+                edits.entry(at.file).or_default().push((start, end, text.as_str(), all.len()));
             }
+            all.push(Taken { rule: diagnostic.rule, places: Vec::new() });
         }
     }
     let mut changed = BTreeMap::new();
     for (file, mut edits) in edits {
         let file = program.file(file);
-        let mut text = file.text.to_string();
+        let mut text = String::with_capacity(file.text.len());
         edits.sort_unstable();
-        for (start, end, replacement) in edits.into_iter().rev() {
-            text.replace_range(start..end, replacement);
+        let mut kept = 0;
+        for (start, end, replacement, whose) in edits {
+            text.push_str(&file.text[kept..start]);
+            let from = text.len();
+            text.push_str(replacement);
+            all[whose].places.push(Edited { path: file.path.clone(), at: from..text.len() });
+            kept = end;
         }
+        text.push_str(&file.text[kept..]);
         changed.insert(file.path.clone(), text);
     }
-    (changed, taken_rules)
+    (changed, all)
 }
 
 /// Writes a file in one step, so that it is never half written. What it may be read and written by stays; of a link, the

@@ -7,6 +7,9 @@ use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpa
 use std::fmt;
 use std::sync::Arc;
 
+/// What ends farther to the right is named and not drawn: nobody could see it, and miette cannot either.
+const FARTHEST: u32 = 10_000;
+
 /// The rendered form of a diagnostic. It holds what it needs of the program.
 pub fn report(program: &Program, diagnostic: &Diagnostic) -> impl miette::Diagnostic + Send + Sync + 'static {
     let own = diagnostic.primary.file;
@@ -19,8 +22,18 @@ pub fn report(program: &Program, diagnostic: &Diagnostic) -> impl miette::Diagno
             others.push(at.file);
         }
     }
+    let mut message = diagnostic.message.clone();
+    labels.retain(|(at, text, _)| {
+        let far = is_far(program, *at);
+        if far {
+            let file = program.file(at.file);
+            let place = file.lines.position(at.span.start);
+            message += &format!("\nat {}:{}:{}: {text}", file.path.display(), place.line, place.column);
+        }
+        !far
+    });
     let related = others.into_iter().map(|file| {
-        let there = diagnostic.labels.iter().filter(|(at, _)| at.file == file);
+        let there = diagnostic.labels.iter().filter(|(at, _)| at.file == file && !is_far(program, *at));
         Report {
             message: format!("see also {}", program.file(file).path.display()),
             code: None,
@@ -32,7 +45,7 @@ pub fn report(program: &Program, diagnostic: &Diagnostic) -> impl miette::Diagno
         }
     });
     Report {
-        message: diagnostic.message.clone(),
+        message,
         code: Some(diagnostic.rule),
         severity: diagnostic.severity,
         help: diagnostic.help.clone(),
@@ -40,6 +53,11 @@ pub fn report(program: &Program, diagnostic: &Diagnostic) -> impl miette::Diagno
         labels: labels.into_iter().map(|(at, text, primary)| label(at, &text, primary)).collect(),
         related: related.collect(),
     }
+}
+
+/// Whether something ends too far to the right to be drawn.
+fn is_far(program: &Program, at: Location) -> bool {
+    program.file(at.file).lines.position(at.span.end).column > FARTHEST
 }
 
 fn label(at: Location, text: &str, primary: bool) -> LabeledSpan {

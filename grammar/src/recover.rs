@@ -235,6 +235,16 @@ impl<'s> Build<'s> {
             Place::Phase => matches!(word.text, "service" | "infra"),
             _ => true,
         };
+        // `{ version tier }`: of two entries the comma may be missing as well.
+        let entries = matches!(place, Place::Step | Place::Stage | Place::Record)
+            && is_name(next.text)
+            && !matches!(next.text, "true" | "false");
+        if entries && error.help.is_none() {
+            let (name, value) = (word.text, next.text);
+            return Some(
+                error.help(format!("write `{name} = {value}`, or `{name}, {value}` for two entries")),
+            );
+        }
         Some(if (value || record) && known { error.replace("insert `=`", at, "= ") } else { error })
     }
 }

@@ -18,7 +18,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// Steps that bring the release to the target.
-const DEPLOYING: [&str; 6] = ["rolling", "canary", "promote", "stage", "apply", "deploy"];
+pub const DEPLOYING: [&str; 6] = ["rolling", "canary", "promote", "stage", "apply", "deploy"];
 
 /// Steps of one name, with the phase that they stand in.
 struct Steps<'p>(Vec<(&'p Phase, &'p Step, DeclId, &'p str)>);

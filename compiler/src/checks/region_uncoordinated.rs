@@ -5,7 +5,7 @@ use super::pipeline_conflict::running;
 use super::{Judged, barrier_alone};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
-use lockstep_plan::{BarrierKind, ItemId, Part, StageId};
+use lockstep_plan::{BarrierKind, ItemId, StageId};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -35,7 +35,6 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         branches.entry(stage.branch).or_insert((step.stage, BTreeSet::new())).1.insert(target.0);
     }
     for id in apart {
-        let item = &plan.items[id.index()];
         let meetings = judged.meetings(id, BarrierKind::Forward);
         let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (branch, met) in (0_u32..).zip(meetings) {
@@ -56,9 +55,6 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             if branches.values().all(|(stage, _)| judged.beside(&mut others, *stage).is_none()) {
                 continue;
             }
-            debug_assert!(
-                item.branches.iter().any(|branch| matches!(branch.parts.first(), Some(Part::Stage(_))))
-            );
             let mut diagnostic = Diagnostic::new(
                 &RULE,
                 origins.items[id.index()],

@@ -1,8 +1,10 @@
 //! `step/provider`: a step of another deployment type than what its phase works on.
 
+use super::phase_strategy::DEPLOYING;
 use super::template_infrastructure_type;
 use crate::diagnostic::{Diagnostic, Location, Severity};
-use crate::model::DeclId;
+use crate::model::{DeclId, Model};
+use crate::program::{FileId, ModuleId};
 use crate::rules::Rule;
 use crate::types::{Implicit, ParamInfo, Ty, Typer, allows, implicit, steps_of};
 use lockstep_grammar::ast::{Phase, Step};
@@ -30,7 +32,7 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
     {
         return;
     }
-    let wrong = [("service", service), ("infrastructure", infra.clone())]
+    let wrong = [("service", service.clone()), ("infrastructure", infra.clone())]
         .into_iter()
         .find_map(|(what, ty)| ty.filter(|ty| !allows(provider, ty)).map(|ty| (what, ty)));
     if let Some((what, ty)) = wrong {
@@ -45,7 +47,26 @@ pub fn step<'p>(typer: &mut Typer<'_, 'p>, step: &'p Step, provider: DeclId) {
                 .label("where should it work?")
                 .help(format!("give the workflow a parameter `infra: infrastructure<{name}>`, or the phase an `infra = …`")),
         );
+    } else if service.is_none()
+        && !typer.standing.ambiguous
+        && !typer.params_damaged
+        && deploys(typer.model, typer.file, step)
+    {
+        typer.sink.push(
+            Diagnostic::new(&RULE, at, format!("a step of `{name}` needs a service to bring there"))
+                .label("which service?")
+                .help(format!(
+                    "give the workflow a parameter `service: service<{name}>`, or the phase a `service = …`"
+                )),
+        );
     }
+}
+
+/// Whether a step that comes with the language brings a service's release to its target.
+fn deploys(model: &Model<'_>, file: FileId, step: &Step) -> bool {
+    model.find_step(file, &step.path).is_some_and(|(provider, signature)| {
+        model.module(provider.file) == ModuleId::PRELUDE && DEPLOYING.contains(&signature.name.text.as_str())
+    })
 }
 
 /// A step that the types of its phase allow, but not what a stage brings, which is of that deployment type.

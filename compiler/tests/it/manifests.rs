@@ -77,7 +77,7 @@ fn a_parameter_that_only_a_manifest_reads_is_read() {
 
 #[test]
 fn manifests_of_steps_read_what_the_step_could() {
-    let source = r#"workflow w(infra: infrastructure<kubernetes>, text: string) {
+    let source = r#"workflow w(service: service<kubernetes>, infra: infrastructure<kubernetes>, text: string) {
   phase p {
     step ask = shell { script = "date" }
     step apply = kubernetes.apply { manifests = ["one.yaml"] }
@@ -89,13 +89,13 @@ fn manifests_of_steps_read_what_the_step_could() {
     let files = [
         ("main.lockstep", source),
         ("one.yaml", "a: ${text} ${ask.stdout} ${infra.namespace} ${stage.name}\n"),
-        ("job.yaml", "a: ${later.stdout}\nb: ${service.name}\n"),
+        ("job.yaml", "a: ${later.stdout}\nb: ${nobody.name}\n"),
     ];
     assert_eq!(
         found(&files),
         [
             "type/output-unavailable job.yaml:1:6 `later.stdout` may not be there: it runs later",
-            "name/unknown job.yaml:2:6 `service` is not declared",
+            "name/unknown job.yaml:2:6 `nobody` is not declared",
         ]
     );
 }

@@ -51,11 +51,11 @@ impl Scan<'_> {
         self.code_noted = true;
         let end = self.line_end(self.at);
         let mark = Span::new(self.at, self.at + 1);
-        self.report(message::spelling(mark, "comments begin with `//`, not with `#`", "write `//`").replace(
-            "write `//`",
-            mark,
-            "//",
-        ));
+        let error = message::spelling(mark, "comments begin with `//`, not with `#`", "write `//`");
+        // Right behind something else, or with one quote behind it, it may be part of a text whose quote is missing.
+        let alone = self.source[..self.at].ends_with([' ', '\t', '\n', '\r']) || self.at == 0;
+        let alone = alone && self.source[self.at..end].matches('"').count() % 2 == 0;
+        self.report(if alone { error.replace("write `//`", mark, "//") } else { error });
         self.blank(self.at, end);
         self.at = end;
     }

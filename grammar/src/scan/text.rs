@@ -119,8 +119,8 @@ impl Scan<'_> {
             .help("text over several lines is written with `\"\"\"`");
         // Right behind a word it probably closes a text, and another quote is missing before it.
         let closes = self.source[..text.at].ends_with(|c: char| c.is_alphanumeric())
-            // What else may be an entry that the text has swallowed is not put into quotes.
-            || self.source[text.at + 1..stop].contains(" = ");
+            // What else may be an element or an entry that the text has swallowed is not put into quotes.
+            || self.source[text.at + 1..stop].contains([',', '=']);
         self.report(if closes { error } else { error.replace("insert `\"`", after, "\"") });
         // Escapes and `${` before the guessed end are read again by the grammar; they have to stay whole.
         self.blank(text.at + 1, stop);
