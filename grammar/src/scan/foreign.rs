@@ -52,9 +52,10 @@ impl Scan<'_> {
         let end = self.line_end(self.at);
         let mark = Span::new(self.at, self.at + 1);
         let error = message::spelling(mark, "comments begin with `//`, not with `#`", "write `//`");
-        // Right behind something else, or with one quote behind it, it may be part of a text whose quote is missing.
-        let alone = self.source[..self.at].ends_with([' ', '\t', '\n', '\r']) || self.at == 0;
-        let alone = alone && self.source[self.at..end].matches('"').count() % 2 == 0;
+        // Right behind something else, or with one quote after it, it may be part of a text whose quote is missing.
+        let before = &self.source[self.line..self.at];
+        let quotes = self.source[self.at..end].matches('"').count();
+        let alone = before.trim().is_empty() || before.ends_with([' ', '\t']) && quotes % 2 == 0;
         self.report(if alone { error.replace("write `//`", mark, "//") } else { error });
         self.blank(self.at, end);
         self.at = end;
