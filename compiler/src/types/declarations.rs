@@ -1,6 +1,6 @@
 //! The types of declarations: services, environments, sources, groups, resources and providers.
 
-use super::expr::{Because, Typer, Used};
+use super::expr::{Because, Typer, Used, begins_with};
 use super::{ParamInfo, Ty, What};
 use crate::checks;
 use crate::diagnostic::Diagnostic;
@@ -42,6 +42,7 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
             typer.params_damaged = true;
             let text = model.program.text(id.file, params.span);
             typer.lost.extend(text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')));
+            typer.any_lost = begins_with(text, ':');
         }
     }
     match &declaration.kind {

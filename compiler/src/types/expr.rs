@@ -101,6 +101,13 @@ pub struct Typer<'a, 'p> {
     pub params_damaged: bool,
     /// Names that seem to be given in the declaration where something was not understood.
     pub lost: HashSet<&'p str>,
+    /// Whether it may be any name: that of a parameter was not given.
+    pub any_lost: bool,
+}
+
+/// Whether a member of a list or a record begins with that sign, where its name should stand.
+pub fn begins_with(text: &str, sign: char) -> bool {
+    text.split(['{', '(', ',', '\n']).any(|part| part.trim_start().starts_with(sign))
 }
 
 /// Among more words than this no slip is looked for.
@@ -133,6 +140,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             called: None,
             params_damaged: false,
             lost: HashSet::default(),
+            any_lost: false,
         }
     }
 
@@ -542,7 +550,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         let called = called.filter(|(file, params)| program.is_damaged(*file, *params));
         // Names of parameters that were not understood; none where they may be any.
         let lost: Option<BTreeSet<&str>> = called.map_or(Some(BTreeSet::new()), |(file, params)| {
-            let words = self.lost_words(file, params).filter(|_| !program.is_broken(file, params))?;
+            let is_clear = !program.is_broken(file, params) && !begins_with(program.text(file, params), ':');
+            let words = self.lost_words(file, params).filter(|_| is_clear)?;
             Some(words.filter(|word| declared.get(word).is_none()).collect())
         });
         let mut unknown: Vec<&'p str> = Vec::new();
@@ -613,9 +622,11 @@ impl<'a, 'p> Typer<'a, 'p> {
     /// Whether an entry of a name may be among what was not understood between these brackets.
     pub fn lost_in(&self, brackets: Span) -> impl Fn(&str) -> bool + use<'p> {
         let program = self.model.program;
-        let broken = program.is_broken(self.file, brackets);
+        let mut broken = program.is_broken(self.file, brackets);
         let mut words: Vec<&'p str> = Vec::new();
         if program.is_damaged(self.file, brackets) {
+            // `{ = 1 }` may be any of them.
+            broken |= begins_with(program.text(self.file, brackets), '=');
             words.extend(words_of(program.text(self.file, brackets)));
             words.sort_unstable();
             words.dedup();

@@ -131,7 +131,8 @@ impl<'p> Typer<'_, 'p> {
             imports.filter(|(_, it)| it.module.is_none()).map(|(alias, _)| alias.as_str())
         };
         // A slip in the path of an import is in the name that it brings, too.
-        self.lost.contains(name)
+        self.any_lost
+            || self.lost.contains(name)
             || self.model.may_be_lost(module, name)
             || suggest::nearest(name, unreadable()).is_some()
     }
@@ -295,7 +296,7 @@ impl<'p> Typer<'_, 'p> {
         match &self.model.decl(id).kind {
             DeclarationKind::Service { params, .. } => {
                 let before = self.sink.len();
-                let ty = self.service_type(id);
+                let ty = if rest.is_empty() { self.given_service(id) } else { self.service_type(id) };
                 let ty = self.fields(ty, rest, path);
                 // Of what is no field of it at all, nothing else is said.
                 if self.sink.len() == before
@@ -413,7 +414,17 @@ impl<'p> Typer<'_, 'p> {
         let infos = self.model.params(id.file, &params.items);
         self.called = Some((id.file, params.span));
         self.record(record, &infos, path.span, What("service", self.model.name(id)), &[]);
-        self.service_type(id)
+        self.given_service(id)
+    }
+
+    /// The type of a service that is given to something; unknown where its artifact is, which is reported at the declaration.
+    fn given_service(&self, id: DeclId) -> Ty {
+        let ty = self.service_type(id);
+        let takes = |of: &ServiceTy| of.providers.iter().any(|id| !self.model.artifacts_of(*id).is_empty());
+        match &ty {
+            Ty::Service(of) if of.artifacts.is_empty() && takes(of) => Ty::Error,
+            _ => ty,
+        }
     }
 
     /// Follows the fields of a value.

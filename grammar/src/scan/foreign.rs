@@ -55,7 +55,7 @@ impl Scan<'_> {
         // Right behind something else, or with one quote after it, it may be part of a text whose quote is missing.
         let before = &self.source[self.line..self.at];
         let quotes = self.source[self.at..end].matches('"').count();
-        let alone = before.trim().is_empty() || before.ends_with([' ', '\t']) && quotes % 2 == 0;
+        let alone = before.trim().is_empty() || before.ends_with([' ', '\t']) && quotes.is_multiple_of(2);
         self.report(if alone { error.replace("write `//`", mark, "//") } else { error });
         self.blank(self.at, end);
         self.at = end;
