@@ -444,34 +444,23 @@ impl<'p> Model<'p> {
                 let behind = KINDS.iter().filter_map(|kind| line.strip_prefix(kind));
                 behind.into_iter().any(|behind| behind.trim_start().starts_with('"'))
             };
-            let quoted = move |text: &'p str| {
-                let lines = text.lines().filter(is_quoted).flat_map(|line| line.split('"'));
-                lines.filter(|name| !name.is_empty())
-            };
-            // `group { …`: of that name is whatever has none.
-            let is_nameless = |line: &str| {
-                let behind = KINDS.iter().filter_map(|kind| line.strip_prefix(kind));
-                behind.into_iter().any(|behind| behind.trim_start().starts_with(['{', '(', '=']))
-            };
-            let nameless = move |text: &'p str| text.lines().any(is_nameless).then_some("");
+            let quoted = move |text: &'p str| text.lines().filter(is_quoted).flat_map(|line| line.split('"'));
             // `oncall { …`, `"../shared"`: what it is does not stand before it.
             let heads = |text: &'p str| {
-                let heads = text.lines().filter(|line| line.starts_with(|c: char| c.is_alphanumeric()));
+                let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line));
+                let heads = lines.filter(|line| line.starts_with(|c: char| c.is_alphanumeric()));
                 let paths = text.lines().filter(|line| line.starts_with('"'));
                 let paths = paths.flat_map(|line| line.split(['"', '/', ' ']));
-                heads.map(leading_name).chain(paths).filter(|name| !name.is_empty())
+                let heads = heads.filter_map(|line| line.split(['{', '(', '=', ':', '"']).next());
+                heads.flat_map(|head| head.split(' ')).chain(paths)
             };
             let names = |text: &'p str| {
                 let after = names_after(text, &KINDS).into_iter().chain(imported_names(text));
-                after
-                    .filter(|name| !name.is_empty())
-                    .chain(quoted(text))
-                    .chain(nameless(text))
-                    .chain(heads(text))
+                after.chain(quoted(text)).chain(heads(text))
             };
             damaged.flat_map(|(_, file)| names(&file.text)).collect()
         });
-        lost.contains(name) || lost.contains("") || self.program.is_incomplete(module)
+        lost.contains(name) || self.program.is_incomplete(module)
     }
 
     /// A step of a provider; without a name the one that is called like the provider.

@@ -395,8 +395,20 @@ fn misspelt(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Optio
     if matches!(next.text, "=" | ":" | "[" | "") || !is_name(word.text) {
         return None;
     }
-    let meant = similar(word.text, keywords(place))?;
+    let meant = called(word.text, place).or_else(|| similar(word.text, keywords(place)))?;
     Some(no_keyword(span, word.text, meant))
+}
+
+/// What others call it, or shorten it to.
+fn called(word: &str, place: Place) -> Option<&'static str> {
+    Some(match (word, place) {
+        ("env", Place::File) => "environment",
+        ("infra" | "target" | "cluster" | "region", Place::Environment) => "infrastructure",
+        ("job" | "stage", Place::Workflow) => "phase",
+        ("job", Place::Pipeline | Place::Parallel | Place::Lane) => "stage",
+        ("task" | "action", Place::Phase | Place::Section | Place::Rollback) => "step",
+        _ => return None,
+    })
 }
 
 /// Something should stand at or after an offset of a source.

@@ -105,9 +105,11 @@ pub struct Typer<'a, 'p> {
     pub any_lost: bool,
 }
 
-/// Whether a member of a list or a record begins with that sign, where its name should stand.
+/// Whether a member of a list or a record begins with that sign, where its name should stand. What is too long to look through
+/// again and again is not.
 pub fn begins_with(text: &str, sign: char) -> bool {
-    text.split(['{', '(', ',', '\n']).any(|part| part.trim_start().starts_with(sign))
+    const MOST: usize = 4096;
+    text.len() <= MOST && text.split(['{', '(', ',', '\n']).any(|part| part.trim_start().starts_with(sign))
 }
 
 /// Among more words than this no slip is looked for.

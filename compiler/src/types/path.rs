@@ -80,7 +80,7 @@ impl<'p> Typer<'_, 'p> {
             Err(lost) => {
                 let name = path.names.get(lost.at).unwrap_or(&path.names[0]);
                 let imported = lost.at == 0 && path.names.len() > 1 && self.model.names(module).nameless;
-                if imported || self.may_be_lost(lost.module, &name.text) {
+                if imported || self.goes_on(path) || self.may_be_lost(lost.module, &name.text) {
                     return None;
                 }
                 // Where one kind of thing is asked for, others would not help.
@@ -124,6 +124,12 @@ impl<'p> Typer<'_, 'p> {
         }
     }
 
+    /// Whether a path ends in a dot, behind which a name is missing: that is reported.
+    pub(super) fn goes_on(&self, path: &Path) -> bool {
+        let text = &self.model.program.file(self.file).text;
+        text.get(path.span.end as usize..).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Whether a name seems to be declared where something was not understood.
     fn may_be_lost(&self, module: ModuleId, name: &str) -> bool {
         let unreadable = || {
@@ -160,6 +166,10 @@ impl<'p> Typer<'_, 'p> {
                     return self.output(path);
                 }
                 let (module, info) = (self.module(), &self.steps[*first]);
+                // A parameter of that name may be what was not understood.
+                if self.may_be_lost(module, head) {
+                    return Ty::Error;
+                }
                 if self.model.names(module).get(head).is_none() {
                     let outputs = info.outputs.iter().map(|output| output.name());
                     let at = self.at(path.span);

@@ -83,7 +83,7 @@ impl<'p> Typer<'_, 'p> {
         let text = self.model.program.text(self.file, step.path.span);
         let diagnostic = match self.model.find_provider(module, &step.path) {
             // The step may be what was not understood.
-            Some(found) if self.model.is_broken(found.decl) => return,
+            Some(found) if self.model.is_broken(found.decl) || self.goes_on(&step.path) => return,
             Some(found) => {
                 let provider = self.model.name(found.decl);
                 let signatures = self.model.as_provider(found.decl).map(|it| it.steps.as_slice());

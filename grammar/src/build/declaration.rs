@@ -259,9 +259,12 @@ impl<'s> Build<'s> {
     /// A word that can never be a name stands where one should.
     #[cold]
     pub(super) fn reserved(&mut self, span: Span, word: &str) {
+        let help = match word {
+            "if" => "a condition is `only if CONDITION` or `skip if CONDITION`".to_owned(),
+            _ => format!("choose another name, like `{word}_`"),
+        };
         self.report(
-            message::unexpected(span, format!("`{word}` is a reserved word"), "cannot be a name")
-                .help(format!("choose another name, like `{word}_`")),
+            message::unexpected(span, format!("`{word}` is a reserved word"), "cannot be a name").help(help),
         );
         self.damage();
     }
