@@ -138,9 +138,13 @@ fn broken(judged: &Judged<'_, '_>, proof: &Proof, found: &Counterexample) -> Dia
         story.add(origins.places[place.index()], text);
     }
     for (branch, standing) in plan.items[item.index()].branches.iter().zip(&found.standings) {
-        if let Some(stage) = branch.stages().next() {
-            let name = &plan.stages[stage.index()].name;
-            let goes_back = |told: &Happening| matches!(told, Happening::RollbackStarted(it) if *it == stage);
+        // Of a lane, where something stays.
+        let stays = plan.steps[found.suspicion.stays.index()].stage;
+        if let Some(stage) = branch.stages().find(|it| *it == stays).or_else(|| branch.stages().next()) {
+            let name = branch.lane.as_ref().unwrap_or(&plan.stages[stage.index()].name);
+            let of_branch = |stage| branch.stages().any(|it| it == stage);
+            let goes_back =
+                |told: &Happening| matches!(told, Happening::RollbackStarted(it) if of_branch(*it));
             let back = match standing {
                 Standing::Between if found.story.iter().any(goes_back) => "is rolled back, and ",
                 _ => "",

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::rules::Rule;
 use crate::suggest;
 use foldhash::HashMap;
-use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId};
+use lockstep_plan::{BarrierId, BarrierKind, Before, ConditionId, Expr, ItemId};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 use std::collections::{BTreeSet, VecDeque};
@@ -96,12 +96,8 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
     for answers in answers {
         let holds = |id: &ConditionId| atoms.holds(&plan.conditions[id.index()], &answers);
         let there = |branch: usize, index: usize| branches[branch][index].when.iter().all(holds);
-        // Who is kept away by what is known before the run is no participant. By what steps put out a place is only skipped once
-        // it is reached: until then others wait for it.
-        let awaited = |branch: usize, index: usize| {
-            let mut when = branches[branch][index].when.iter();
-            when.all(|id| holds(id) || plan.conditions[id.index()].asks_of_run())
-        };
+        let awaited =
+            |branch: usize, index: usize| is_awaited(judged, branches[branch][index], &atoms, &answers);
         let real = |circle: &Vec<Stretch>| {
             circle.iter().all(|it| there(it.branch, it.from) && awaited(it.branch, it.to))
         };
@@ -117,6 +113,17 @@ fn circles(judged: &Judged<'_, '_>, branches: &[Vec<&Meeting>]) -> Vec<(Vec<Stre
         }
     }
     found.into_iter().map(|circle| (circle, false)).collect()
+}
+
+/// Whether others wait for somebody at a barrier. Who is kept away by what is known before the run is no participant. By what
+/// steps put out a place is only skipped once it is reached: until then others wait for it.
+pub fn is_awaited(judged: &Judged<'_, '_>, meeting: &Meeting, atoms: &Atoms<'_>, answers: &[bool]) -> bool {
+    let before = |atom: &Expr| match atom.asks_of_run() {
+        true => Before::Late,
+        false => Before::Comes(atoms.holds(atom, answers)),
+    };
+    let conditions = &judged.lowered.plan.conditions;
+    meeting.when.iter().all(|id| conditions[id.index()].before(&before) != Before::Comes(false))
 }
 
 fn barriers(names: &[Vec<BarrierId>], circle: &[Stretch]) -> BTreeSet<BarrierId> {

@@ -1,11 +1,13 @@
 //! `barrier/limited-parallelism`: with `max N` the branches that hold the slots wait for ones that get none.
 
 use super::Judged;
-use super::barrier_deadlock::has_circle;
+use super::barrier_deadlock::{condition_text, has_circle, is_awaited};
+use super::order::Meeting;
+use super::satisfy::Atoms;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use foldhash::HashSet;
-use lockstep_plan::{BarrierId, BarrierKind, ItemId, StageId};
+use lockstep_plan::{BarrierId, BarrierKind, ConditionId, ItemId, StageId};
 use std::collections::{BTreeMap, VecDeque};
 
 pub const RULE: Rule = Rule {
@@ -15,25 +17,48 @@ pub const RULE: Rule = Rule {
     page: include_str!("barrier_limited_parallelism.md"),
 };
 
-/// Runs every limited group once, without failures: it is confluent, so that one run decides.
+/// More places times sets of answers than this are not tried out: then every condition is taken to hold.
+const MOST_TRIES: usize = 40_000;
+
+/// Runs every limited group once, without failures, for each set of answers to what its barriers' conditions ask: it is
+/// confluent, so that one run decides.
 pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let plan = &judged.lowered.plan;
     for item in judged.items() {
         let Some(max) = plan.items[item.index()].group.and_then(|group| group.max) else { continue };
-        let names: Vec<Vec<BarrierId>> = judged
-            .meetings(item, BarrierKind::Forward)
-            .iter()
-            .map(|branch| branch.iter().map(|meeting| meeting.barrier).collect())
-            .collect();
-        // Without a limit it would get stuck as well: `barrier/deadlock` and `barrier/sequential` say so.
-        let repeats = |names: &Vec<BarrierId>| names.iter().collect::<HashSet<_>>().len() < names.len();
-        if names.iter().any(repeats) || has_circle(&names) {
-            continue;
+        let all = judged.meetings(item, BarrierKind::Forward);
+        let mut atoms = Atoms::new(judged.domains());
+        for id in all.iter().flatten().flat_map(|meeting| &meeting.when) {
+            atoms.add(&plan.conditions[id.index()]);
         }
-        if let Some(stuck) = run(&names, max as usize) {
-            report(judged, item, max, &names, &stuck, sink);
+        let places: usize = all.iter().map(Vec::len).sum();
+        let few =
+            atoms.len() > 0 && places.checked_shl(atoms.len() as u32).is_some_and(|it| it <= MOST_TRIES);
+        let met: Vec<Vec<&Meeting>> = all.iter().map(|branch| branch.iter().collect()).collect();
+        let stuck = match few.then(|| atoms.answers()).flatten() {
+            // Each with those that are waited for; the case in which the most are comes first.
+            Some(answers) => {
+                let met = answers.map(|answers| -> Vec<Vec<&Meeting>> {
+                    let is_there = |meeting: &&&Meeting| is_awaited(judged, meeting, &atoms, &answers);
+                    met.iter().map(|branch| branch.iter().filter(is_there).copied().collect()).collect()
+                });
+                let stuck = met.filter_map(|met| Some((run_of(&met, max)?, met)));
+                stuck.max_by_key(|(_, met)| met.iter().map(Vec::len).sum::<usize>())
+            }
+            None => run_of(&met, max).map(|stuck| (stuck, met)),
+        };
+        if let Some((stuck, met)) = stuck {
+            report(judged, item, max, &met, &stuck, sink);
         }
     }
+}
+
+/// As [`run`]. Nothing where the group would get stuck without a limit as well: `barrier/deadlock` and `barrier/sequential` say so.
+fn run_of(met: &[Vec<&Meeting>], max: u32) -> Option<BTreeMap<usize, usize>> {
+    let names: Vec<Vec<BarrierId>> =
+        met.iter().map(|branch| branch.iter().map(|meeting| meeting.barrier).collect()).collect();
+    let repeats = |names: &Vec<BarrierId>| names.iter().collect::<HashSet<_>>().len() < names.len();
+    if names.iter().any(repeats) || has_circle(&names) { None } else { run(&names, max as usize) }
 }
 
 /// Positions of the branches that hold the slots for good; none when all branches end.
@@ -75,7 +100,7 @@ fn report(
     judged: &Judged<'_, '_>,
     item: ItemId,
     max: u32,
-    names: &[Vec<BarrierId>],
+    meetings: &[Vec<&Meeting>],
     stuck: &BTreeMap<usize, usize>,
     sink: &mut Vec<Diagnostic>,
 ) {
@@ -86,7 +111,7 @@ fn report(
         sink.push(diagnostic.label("none at once").help("write at least `max 1`"));
         return;
     }
-    let meetings = judged.meetings(item, BarrierKind::Forward);
+    let mut decide: Vec<ConditionId> = Vec::new();
     // By branch: its stage that meets the first of the barriers at which it is waited for.
     let mut waited: BTreeMap<usize, (usize, StageId)> = BTreeMap::new();
     let mut diagnostic = Diagnostic::new(
@@ -100,13 +125,15 @@ fn report(
     for (branch, position) in stuck {
         let Some(meeting) = meetings[*branch].get(*position) else { continue };
         let (stage, barrier) = (meeting.stage, meeting.barrier);
+        decide.extend(&meeting.when);
         let (stage_name, name) = (&plan.stages[stage.index()].name, &plan.barriers[barrier.index()].name);
         diagnostic = diagnostic.also(
             origins.stages[stage.index()],
             format!("`{stage_name}` holds a slot and waits at `{name}`"),
         );
-        for other in (0..names.len()).filter(|it| !stuck.contains_key(it)) {
-            let Some(at) = names[other].iter().position(|it| *it == barrier) else { continue };
+        for other in (0..meetings.len()).filter(|it| !stuck.contains_key(it)) {
+            let Some(at) = meetings[other].iter().position(|it| it.barrier == barrier) else { continue };
+            decide.extend(&meetings[other][at].when);
             let first = waited.entry(other).or_insert((at, meetings[other][at].stage));
             *first = (*first).min((at, meetings[other][at].stage));
         }
@@ -115,6 +142,12 @@ fn report(
         let name = &plan.stages[stage.index()].name;
         diagnostic = diagnostic
             .also(origins.stages[stage.index()], format!("`{name}` is waited for, and gets no slot"));
+    }
+    decide.sort_unstable();
+    decide.dedup();
+    for condition in decide.into_iter().take(3) {
+        let text = format!("`{}` lets it take part, in this case", condition_text(judged, condition));
+        diagnostic = diagnostic.also(origins.conditions[condition.index()], text);
     }
     let needed = stuck.len() + waited.len();
     sink.push(

@@ -112,13 +112,14 @@ fn claimed_in_vain(
     let called = |stage: StageId| &plan.stages[stage.index()].name;
     let joint = claim.stages.first().and_then(|stage| plan.stages[stage.index()].claim);
     let members = joint.map(|id| plan.claims[id.index()].stages.as_slice()).unwrap_or_default();
+    let are = if capacity == 1 { "is" } else { "are" };
     let message = match asks {
         None => match members {
             [only] => format!(
-                "stage `{}` needs {permits} of `{resource}` at once, and there are {capacity}",
+                "stage `{}` needs {permits} of `{resource}` at once, and there {are} {capacity}",
                 called(*only)
             ),
-            _ => format!("these stages need {permits} of `{resource}` at once, and there are {capacity}"),
+            _ => format!("these stages need {permits} of `{resource}` at once, and there {are} {capacity}"),
         },
         Some(stage) if u64::from(held) + u64::from(permits) > u64::from(capacity) => format!(
             "stage `{}` waits for ever for {permits} of `{resource}`: {held} of {capacity} are held until it has ended",

@@ -267,7 +267,7 @@ fn a_stage_that_asks_for_too_much_alone_is_not_told_of_others() {
                   phase p { step a = shell { script = \"x\" } }\n}\npipeline p { stage s = w {} }\n";
     let found = check(&single(source));
     let [only] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!(only.message, "stage `s` needs 2 of `db` at once, and there are 1");
+    assert_eq!(only.message, "stage `s` needs 2 of `db` at once, and there is 1");
     assert_eq!(only.help.as_deref(), Some("raise the capacity of `db`, or ask for less of it"));
     assert!(only.labels.is_empty(), "{:?}", only.labels);
 }

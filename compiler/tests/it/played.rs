@@ -5,7 +5,7 @@ use lockstep_compiler::{Diagnostic, Program, Purpose, lower_for};
 use lockstep_plan::proof::{Standing, standing};
 use lockstep_plan::{
     Answer, ApprovalId, Chosen, Fallible, Happening, Kind, Patience, PlaceId, Plan, Question, Role, Scenario,
-    StageId, StepId, Value, ValueType, late, question_name, questions, simulate,
+    Stage, StageId, StepId, Value, ValueType, late, question_name, questions, simulate,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -155,14 +155,22 @@ impl Told<'_> {
                 "ends neither new nor old" => Standing::Between,
                 _ => continue,
             };
-            let at = self.plan.stages.iter().position(|stage| stage.name == name).expect("a stage");
-            let stage = &self.plan.stages[at];
+            // A lane goes by its own name.
+            let is_called = |stage: &&Stage| {
+                let lane = &self.plan.items[stage.item.index()].branches[stage.branch as usize].lane;
+                lane.as_deref().unwrap_or(&stage.name) == name
+            };
+            let stage = self.plan.stages.iter().find(is_called).expect("a stage or a lane");
             let found = standing(self.plan, &simulation.state, stage.item, stage.branch);
             if found != wanted {
                 return Some(format!("`{name}` ends as {found:?}, not {wanted:?}"));
             }
-            let goes = Happening::RollbackStarted(StageId(at as u32));
-            if back && !simulation.events.iter().any(|(_, told)| *told == goes) {
+            let goes = |told: &Happening| {
+                let Happening::RollbackStarted(it) = told else { return false };
+                let it = &self.plan.stages[it.index()];
+                (it.item, it.branch) == (stage.item, stage.branch)
+            };
+            if back && !simulation.events.iter().any(|(_, told)| goes(told)) {
                 return Some(format!("`{name}` is not rolled back"));
             }
         }
