@@ -358,6 +358,21 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                 "workflow w(\n{params}) {{ phase p {{\n{steps}step z = shell {{ script = \"x\", changes = true, irreversible = true }} }}\non failure of barrier {{ rollback phase }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
             )
         }),
+        ("limits_and_conditions", {
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let params = names.map(|name| format!("{name}: bool")).join(", ");
+            let given = names.join(", ");
+            let all = names.join(" && ");
+            let workflow = format!(
+                "workflow w({params}) {{ phase p {{ step s = shell {{ script = \"x\" }}\nbarrier x {{ only if {all} }} }} }}\n"
+            );
+            workflow
+                + &many(size - 200, |n| {
+                    format!(
+                        "pipeline p{n}({params}) {{ parallel max 1 {{ stage a = w {{ {given} }}\nstage b = w {{ {given} }} }} }}\n"
+                    )
+                })
+        }),
         ("comparisons_and_circles", {
             let one = |name: &str, turned: bool| {
                 let mut lines: Vec<String> =
