@@ -358,6 +358,8 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                 "workflow w(\n{params}) {{ phase p {{\n{steps}step z = shell {{ script = \"x\", changes = true, irreversible = true }} }}\non failure of barrier {{ rollback phase }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
             )
         }),
+        // Found by fuzzing: twelve branches, each of which waits for the others at one of two barriers.
+        ("who_can_go_on", include_str!("support/slow.lockstep.txt").to_owned()),
         ("limits_and_conditions", {
             let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
             let params = names.map(|name| format!("{name}: bool")).join(", ");

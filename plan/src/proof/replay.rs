@@ -51,6 +51,8 @@ pub(super) struct Replay<'a> {
     /// The steps that had succeeded when the fault came.
     before: BTreeSet<StepId>,
     left: usize,
+    /// How many places were looked at for somebody who can go on.
+    looked: usize,
 }
 
 /// The plan without what does not matter to who waits for whom: arguments, which may be open (but for how long something
@@ -169,8 +171,8 @@ pub(super) fn replay<'a>(
     let mut replay = Replay::begin(plan, message);
     let most = replay.left;
     let played = play(&mut replay, group, candidate, branches, last);
-    // Beginning a run is quicker than reading its plan.
-    effort.take(effort::once(plan) / 4 + most - replay.left);
+    // Beginning a run is quicker than reading its plan, and looking at a place than an event.
+    effort.take(effort::once(plan) / 4 + most - replay.left + replay.looked / 16);
     played.filter(|()| replay.state.is_finished()).map(|()| replay)
 }
 
@@ -246,6 +248,7 @@ impl<'a> Replay<'a> {
             outputs: put_out(plan),
             before: BTreeSet::new(),
             left: 1_000_000 + 64 * size,
+            looked: 0,
         };
         replay.deliver(Event::Started { run: "proof".into(), by: "proof".into() });
         replay
@@ -468,7 +471,9 @@ impl<'a> Replay<'a> {
             }
             Some(Work::Barrier(place)) => {
                 let barrier = plan.places[place.index()].barrier;
-                let missing = plan.barriers[barrier.index()].places.iter().copied();
+                let places = &plan.barriers[barrier.index()].places;
+                self.looked += places.len();
+                let missing = places.iter().copied();
                 let missing: Vec<u32> = missing
                     .filter(|peer| self.state.places[peer.index()] == PlaceState::Ahead)
                     .map(|peer| plan.places[peer.index()].branch)
