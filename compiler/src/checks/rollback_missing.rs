@@ -6,7 +6,7 @@ use crate::model::{DeclId, Model};
 use crate::program::FileId;
 use crate::rules::Rule;
 use crate::suggest;
-use crate::types::{COMMON, steps_of};
+use crate::types::{steps_of, strangers};
 use lockstep_grammar::ast::{ExprKind, Phase, Rollback, Signature, Span, Step};
 
 pub const RULE: Rule = Rule {
@@ -94,11 +94,7 @@ fn is_open(step: &Step, signature: &Signature) -> bool {
 
 /// Whether what it says of its undoing is misspelt, which is reported.
 fn slipped(step: &Step, signature: &Signature) -> bool {
-    let is_known = |name: &&str| {
-        COMMON.contains(name) || signature.params.items.iter().any(|info| info.name.text == *name)
-    };
-    let given = || step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
-    let names = || given().filter(|name| !is_known(name));
+    let names = || strangers(step, signature);
     ["irreversible", "undone_by"].into_iter().any(|name| suggest::slipped(name, names()))
         || names().any(|name| name == "rollback")
 }

@@ -8,7 +8,7 @@ use crate::checks;
 use crate::checks::satisfy::substitute;
 use crate::model::{DeclId, flag};
 use crate::suggest;
-use crate::types::{COMMON, Ty, step_timeout_default};
+use crate::types::{Ty, step_timeout_default, strangers};
 use compact_str::CompactString;
 use lockstep_grammar::ast::{self, ExprKind, Signature};
 use lockstep_plan::{Action, Expr, Fields, Role, Step, StepId, Undo, Value, ValueType, fields};
@@ -229,12 +229,7 @@ impl<'p> Lowerer<'_, 'p> {
             return timeout;
         }
         // One of another type is an error, and not the default.
-        let is_known = |name: &&str| {
-            COMMON.contains(name)
-                || signature.is_none_or(|it| it.params.items.iter().any(|info| info.name.text == *name))
-        };
-        let names = step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
-        let names = names.filter(|name| !is_known(name));
+        let names = signature.into_iter().flat_map(|signature| strangers(step, signature));
         if entry.is_some_and(|entry| matches!(entry.value.kind, ExprKind::Text(_) | ExprKind::Int(_)))
             || entry.is_none() && suggest::slipped("timeout", names)
         {

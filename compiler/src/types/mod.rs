@@ -17,7 +17,7 @@ pub use expr::{Because, Typer, Used, What, Why};
 pub use path::service_type;
 pub use read::{ParamInfo, params};
 pub use scope::{Implicit, implicit};
-pub use steps::{COMMON, allows, step_timeout_default, steps_of};
+pub use steps::{allows, step_timeout_default, steps_of, strangers};
 pub use template::{field, targets};
 pub use workflow::STRATEGIES;
 

@@ -12,6 +12,13 @@ use std::slice;
 /// Entries that every step takes, `timeout` first.
 pub const COMMON: [&str; 4] = ["timeout", "changes", "undone_by", "irreversible"];
 
+/// The names of a step's entries that neither every step takes nor this one.
+pub fn strangers<'s>(step: &'s Step, signature: &'s Signature) -> impl Iterator<Item = &'s str> + Clone {
+    let names = step.arguments.entries.iter().map(|entry| entry.name.text.as_str());
+    let is_param = |name: &str| signature.params.items.iter().any(|info| info.name.text == name);
+    names.filter(move |name| !COMMON.contains(name) && !is_param(name))
+}
+
 /// The default timeout that a signature declares, in milliseconds.
 pub fn step_timeout_default(signature: &Signature) -> Option<u64> {
     let param = signature.params.items.iter().find(|param| param.name.text == "timeout")?;

@@ -142,6 +142,22 @@ fn many(size: usize, one: impl Fn(usize) -> String) -> String {
     text
 }
 
+/// So many, one after another.
+fn each(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect()
+}
+
+/// Two stages that promise all or nothing, of a workflow with as many arguments as fit, and with what stands in it for so many.
+fn promise_with_arguments(size: usize, inside: impl Fn(usize) -> String) -> String {
+    let params = many(size, |n| format!("a{n}: bool\n"));
+    let count = params.lines().count();
+    let given = each(count, |n| format!("a{n}\n"));
+    format!(
+        "workflow w(\n{params}) {{ {} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n",
+        inside(count)
+    )
+}
+
 /// Inputs of about `size` bytes that ask for as much work as so many bytes can, by name.
 pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
     let half = size / 2 - 200;
@@ -323,41 +339,37 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                     "pipeline p(\n{params}) {{ parallel {{ stage a = w {{\n{given}}}\nstage b = v {{\n{given}}} }} }}\n"
                 )
         }),
-        ("promise_under_conditions", {
-            let params = many(half / 12, |n| format!("a{n}: bool\n"));
-            let count = params.lines().count();
-            let given: String = (0..count).map(|n| format!("a{n}\n")).collect();
-            let steps: String = (0..count)
-                .map(|n| {
+        (
+            "promise_under_conditions",
+            promise_with_arguments(half / 12, |count| {
+                let steps = each(count, |n| {
                     format!(
                         "step l{n} = shell {{ script = \"x\" }}\nstep c{n} = shell {{ skip if a{n} && l{n}.stdout == \"v\", script = \"x\", changes = true, undone_by = u{n} }}\n"
                     )
-                })
-                .collect();
-            let undo: String = (0..count)
-                .map(|n| {
-                    format!("step u{n} = shell {{ skip if a{n} && default(l{n}.stdout, \"\") == \"v\", script = \"x\" }}\n")
-                })
-                .collect();
-            format!(
-                "workflow w(\n{params}) {{ phase p {{\n{steps}barrier b {{ timeout = 9h }}\nstep z = shell {{ script = \"x\" }}\nrollback {{\n{undo}}} }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
-            )
-        }),
-        ("promise_and_who_stays_away", {
-            let params = many(half / 6, |n| format!("a{n}: bool\n"));
-            let count = params.lines().count();
-            let given: String = (0..count).map(|n| format!("a{n}\n")).collect();
-            let steps: String = (0..count)
-                .map(|n| {
+                });
+                let undo = each(count, |n| {
+                    format!(
+                        "step u{n} = shell {{ skip if a{n} && default(l{n}.stdout, \"\") == \"v\", script = \"x\" }}\n"
+                    )
+                });
+                format!(
+                    "phase p {{\n{steps}barrier b {{ timeout = 9h }}\nstep z = shell {{ script = \"x\" }}\nrollback {{\n{undo}}} }}"
+                )
+            }),
+        ),
+        (
+            "promise_and_who_stays_away",
+            promise_with_arguments(half / 6, |count| {
+                let steps = each(count, |n| {
                     format!(
                         "step l{n} = shell {{ script = \"x\" }}\nbarrier b{n} {{ skip if a{n} || l{n}.stdout == \"v\", timeout = 9h }}\n"
                     )
-                })
-                .collect();
-            format!(
-                "workflow w(\n{params}) {{ phase p {{\n{steps}step z = shell {{ script = \"x\", changes = true, irreversible = true }} }}\non failure of barrier {{ rollback phase }} }}\npipeline p(\n{params}) {{ parallel all_or_nothing {{\nstage a = w {{\n{given}}}\nstage b = w {{\n{given}}} }} }}\n"
-            )
-        }),
+                });
+                format!(
+                    "phase p {{\n{steps}step z = shell {{ script = \"x\", changes = true, irreversible = true }} }}\non failure of barrier {{ rollback phase }}"
+                )
+            }),
+        ),
         // Found by fuzzing: twelve branches, each of which waits for the others at one of two barriers.
         ("who_can_go_on", include_str!("support/slow.lockstep.txt").to_owned()),
         ("limits_and_conditions", {

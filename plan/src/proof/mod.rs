@@ -214,10 +214,8 @@ impl<'a> Search<'a> {
         // All that the suspicion hangs on is known.
         let Some(full) = world.complete() else {
             let all: Vec<ConditionId> = (0..self.plan.conditions.len() as u32).map(ConditionId).collect();
-            return match split(world, &all) {
-                Some(worlds) => self.all(worlds.iter().map(|world| (&**world, focus))),
-                None => None,
-            };
+            let worlds = split(world, &all)?;
+            return self.all(worlds.iter().map(|world| (&**world, focus)));
         };
         self.one_more()?;
         let truth = Truth::in_world(self.plan, &*full, self.decided);
