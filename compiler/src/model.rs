@@ -61,6 +61,8 @@ pub struct Index<'p> {
 struct Asked<'p> {
     sorted: OnceLock<BTreeMap<&'p str, DeclId>>,
     lost: OnceLock<HashSet<&'p str>>,
+    /// What the head of a declaration that lacks its `(` calls it, with the first parameter behind.
+    joined: OnceLock<Vec<&'p str>>,
 }
 
 /// The prelude never changes: it is looked through once in a process.
@@ -460,7 +462,18 @@ impl<'p> Model<'p> {
             };
             damaged.flat_map(|(_, file)| names(&file.text)).collect()
         });
-        lost.contains(name) || self.program.is_incomplete(module)
+        let joined = self.index.asked[module.0 as usize].joined.get_or_init(|| {
+            let files = self.program.module_files(module);
+            let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
+            let joined = |line: &'p str| {
+                let name = KINDS.iter().find_map(|kind| line.strip_prefix(kind)?.strip_prefix(' '))?;
+                let (name, _) = name.split_once(':')?;
+                name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).then_some(name)
+            };
+            damaged.flat_map(|(_, file)| file.text.lines().filter_map(joined)).take(MOST_ERRORS).collect()
+        });
+        let is_joined = || joined.iter().any(|joined| joined.starts_with(name));
+        lost.contains(name) || is_joined() || self.program.is_incomplete(module)
     }
 
     /// A step of a provider; without a name the one that is called like the provider.

@@ -112,6 +112,28 @@ impl Place {
     }
 }
 
+/// Whether what begins with one word may stand in the block that begins with another; none where that cannot be told from the
+/// words.
+pub(crate) fn may_hold(block: &str, word: &str) -> Option<bool> {
+    let words: &[&str] = match block {
+        "environment" => &["infrastructure"],
+        "workflow" => &["phase", "parallel", "on", "rollback", "notify", "use"],
+        "phase" => &["step", "barrier", "parallel", "section", "skip", "only", "on", "rollback", "use"],
+        "section" => &["step", "barrier", "parallel", "skip", "only", "on"],
+        "rollback" => &["step", "parallel", "barrier"],
+        "pipeline" => &["stage", "approval", "parallel", "for", "on", "notify"],
+        "parallel" => &["phase", "step", "stage", "lane", "for"],
+        "lane" => &["stage", "approval"],
+        "for" => &["stage", "approval", "lane"],
+        _ => return None,
+    };
+    let known = home(word) != OUTSIDE;
+    known.then(|| words.contains(&word))
+}
+
+/// Where a declaration stands.
+const OUTSIDE: &str = "a declaration stands in a file, outside of any other";
+
 /// Where a construct may stand, by its first word.
 pub(crate) fn home(word: &str) -> &'static str {
     match word {
@@ -132,6 +154,6 @@ pub(crate) fn home(word: &str) -> &'static str {
         "infrastructure" => "infrastructure stands in an environment",
         "artifact" => "an artifact type stands in a provider",
         "import" => "imports stand at the top of a file, outside of any declaration",
-        _ => "a declaration stands in a file, outside of any other",
+        _ => OUTSIDE,
     }
 }

@@ -249,6 +249,8 @@ impl<'p> Lowerer<'_, 'p> {
         match self.stage_names.get(&name) {
             // The same name in the source at two places was reported already.
             Some(first) if *first != at && !name.contains('[') => {}
+            // `stage deployregion] = …`: it has an index.
+            Some(_) if self.is_half_indexed(at) => {}
             Some(first) => {
                 let help = match what {
                     "stage" if name.contains('[') => {
@@ -270,6 +272,11 @@ impl<'p> Lowerer<'_, 'p> {
             }
         }
         name
+    }
+
+    fn is_half_indexed(&self, name: crate::diagnostic::Location) -> bool {
+        let behind = self.model.program.file(name.file).text.get(name.span.end as usize..);
+        behind.is_some_and(|behind| behind.starts_with(']'))
     }
 
     /// `deploy`, or `deploy[us-east]`.

@@ -103,6 +103,8 @@ pub struct Typer<'a, 'p> {
     pub lost: HashSet<&'p str>,
     /// Whether it may be any name: that of a parameter was not given.
     pub any_lost: bool,
+    /// What the brackets around these take, of those that are never closed: the end of what stands in them is a guess.
+    around: Vec<String>,
 }
 
 /// Whether a member of a list or a record begins with that sign, where its name should stand. What is too long to look through
@@ -143,6 +145,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             params_damaged: false,
             lost: HashSet::default(),
             any_lost: false,
+            around: Vec::new(),
         }
     }
 
@@ -556,6 +559,11 @@ impl<'a, 'p> Typer<'a, 'p> {
             let words = self.lost_words(file, params).filter(|_| is_clear)?;
             Some(words.filter(|word| declared.get(word).is_none()).collect())
         });
+        let around = self.around.len();
+        if program.damaged(self.file, record.span).any(|it| it.start == record.span.start) {
+            let names = infos.iter().map(|info| info.name()).chain(others.iter().copied());
+            self.around.extend(names.map(str::to_owned));
+        }
         let mut unknown: Vec<&'p str> = Vec::new();
         let mut strange: Vec<(&'p Name, Ty)> = Vec::new();
         for entry in &record.entries {
@@ -564,7 +572,9 @@ impl<'a, 'p> Typer<'a, 'p> {
                 continue;
             }
             let Some(info) = declared.get(name) else {
-                if lost.as_ref().is_some_and(|lost| lost.contains(name)) {
+                // `{ service = web { version, infra = a }`: the bracket that is missing may be that of the service.
+                let is_around = self.around[..around].iter().any(|around| around == name);
+                if is_around || lost.as_ref().is_some_and(|lost| lost.contains(name)) {
                     self.infer(&entry.value);
                     continue;
                 }
@@ -576,6 +586,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             self.expect(&entry.value, &info.ty, &because);
             checks::type_not_allowed_value::literal(self.model, self.file, &entry.value, info, self.sink);
         }
+        self.around.truncate(around);
         let model = self.model;
         let slipped = |name: &str| {
             !unknown.is_empty() && suggest::slipped(name, model.candidates(unknown.iter().copied()))

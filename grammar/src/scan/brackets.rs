@@ -1,8 +1,10 @@
 //! Brackets without a partner.
 
+use super::keyword::leading_word;
 use super::{Chunk, Kind, Open, Scan};
 use crate::ast::Span;
 use crate::message;
+use crate::place;
 
 impl Kind {
     fn opening(self) -> &'static str {
@@ -89,11 +91,27 @@ impl Scan<'_> {
             let outside = if closes { indent < open.indent } else { indent <= open.indent };
             !(outside && indented && open.line < line)
         });
-        let keep = keep.map_or(0, |index| index + 1);
+        let keep = self.home(keep.map_or(0, |index| index + 1));
         // A closing bracket needs something to close.
         if keep < self.open.len() && !(closes && keep == 0) {
             self.close_unclosed(keep, self.at);
         }
+    }
+
+    /// How many of the open brackets the line that begins here leaves open, of which its indentation tells to keep some: what can
+    /// stand in none of these, but in the block that it would close, goes on with that.
+    fn home(&self, keep: usize) -> usize {
+        let word = leading_word(&self.source[self.at..]);
+        let holds = |index: usize| {
+            // Parameters may stand between a declaration's head and its brace.
+            let head = if index == 0 { self.chunk.start } else { self.open[index].line };
+            place::may_hold(leading_word(self.source[head..].trim_start()), word)
+        };
+        if keep == 0 || holds(keep - 1) != Some(false) {
+            return keep;
+        }
+        let block = (keep..self.open.len()).find(|index| holds(*index) == Some(true));
+        block.map_or(keep, |index| index + 1)
     }
 
     /// A closing bracket.
@@ -365,11 +383,40 @@ impl Scan<'_> {
             let signature = head.strip_prefix("step ").is_some_and(|name| !name.contains('='));
             self.is_parameters(*open) || open.kind == Kind::Parenthesis && signature
         };
+        let outputs = |open: &Open| {
+            open.kind == Kind::Brace && self.source[open.line..open.at].trim_end().ends_with("->")
+        };
         // A `{` of a value stands behind what gives, lists or opens it.
         let before = self.source[self.line..self.at].trim_end();
-        if self.open.get(own).is_some_and(is_head) && !before.ends_with(['=', ',', '[', ':']) {
+        if self.open.get(own).is_some_and(|open| is_head(open) || outputs(open))
+            && !before.ends_with(['=', ',', '[', ':'])
+        {
             let damaged = self.found.damaged.len();
             self.close_unclosed(own, self.at);
+            // Nothing is missing but the bracket.
+            self.found.damaged.truncate(damaged);
+        }
+    }
+
+    /// Before a `=`, which stands in no list: one that this line opened and does not close.
+    pub(super) fn end_list(&mut self) {
+        let Some(open) = self.open.last().copied() else { return };
+        let before = self.source[..self.at].chars().next_back();
+        if open.kind != Kind::Bracket
+            || open.line != self.line
+            || open.at > self.at
+            || open.in_hole
+            || self.byte(self.at + 1) == b'='
+            || matches!(before, Some('=' | '!' | '<' | '>'))
+        {
+            return;
+        }
+        let end = self.line_end(self.at);
+        let behind = &self.bytes[self.at..end];
+        let count = |sign: u8| behind.iter().filter(|byte| **byte == sign).count();
+        if behind.len() <= HEAD && count(b']') <= count(b'[') {
+            let damaged = self.found.damaged.len();
+            self.close_unclosed(self.open.len() - 1, self.at);
             // Nothing is missing but the bracket.
             self.found.damaged.truncate(damaged);
         }

@@ -31,7 +31,7 @@ impl Scan<'_> {
         }
         let known = || DECLARATIONS.iter().chain(&NAMED).chain(&OTHERS).copied();
         let import = top && behind.starts_with('"');
-        let name = behind.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        let name = behind.trim_start_matches(is_name_character);
         let after = name.trim_start_matches([' ', '\t']);
         let named =
             name.len() < behind.len() && after.starts_with(['=', '(', '{', '[']) && !after.starts_with("==");
@@ -135,6 +135,47 @@ impl Scan<'_> {
         self.edit(at + length, at + length, "-> ");
     }
 
+    /// `infrastructure zone: string }` in a provider, and `-> revision: string }`: fields stand in braces.
+    pub(super) fn mend_fields(&mut self) {
+        if !self.in_provider() || !self.in_block() {
+            return;
+        }
+        let head = self.head();
+        let word = leading_word(head);
+        let rest = &head[word.len()..];
+        let from = match word {
+            "service" | "infrastructure" => word.len(),
+            "artifact" => head.len() - rest.trim_start().trim_start_matches(is_name_character).len(),
+            _ => match head.find("->") {
+                Some(arrow) => arrow + 2,
+                None => return,
+            },
+        };
+        let behind = head[from..].trim_start();
+        let field = behind.trim_start_matches(is_name_character);
+        let lacks =
+            head.matches('}').count() >= head.matches('{').count() + usize::from(!head.ends_with('{'));
+        if field.len() == behind.len() || !field.trim_start().starts_with(':') || !lacks {
+            return;
+        }
+        let at = self.at + from;
+        let error = crate::recover::expected_in(self.source, at, "`{`");
+        self.report(error.replace("insert `{`", Span::new(at, at), " {"));
+        self.edit(at, at, " {");
+        let (line, indent, mark) = (self.line, self.indent, self.mark());
+        self.open.push(Open {
+            kind: Kind::Brace,
+            at,
+            line,
+            indent,
+            inner: None,
+            in_hole: false,
+            text: None,
+            mark,
+        });
+        self.at = at;
+    }
+
     /// A line that is the head of a block and lacks its `{`, or the `(` of parameters that take several lines: puts one there,
     /// where what is indented below ends in a `}`, or `)`, that is indented as the head is.
     pub(super) fn mend_head(&mut self) {
@@ -144,9 +185,62 @@ impl Scan<'_> {
         let end = || self.at + self.head().len();
         if self.lacks_brace() {
             self.insert(end(), Kind::Brace, " {");
-        } else if self.open.is_empty() && self.lacks_parenthesis() {
+        } else if self.head().ends_with('=') && self.is_inside_below(']') {
+            self.insert(end(), Kind::Bracket, " [");
+        } else if let Some((name, first)) = self.name_before_parameters() {
+            self.mend_parameters(name, first);
+        } else if self.lacks_parenthesis() {
             self.insert(end(), Kind::Parenthesis, "(");
         }
+    }
+
+    /// `service web version: string) = …`: where the name in the head of a declaration ends and the first parameter begins, or
+    /// only its type, where the brackets in the line are a `(` short.
+    fn name_before_parameters(&self) -> Option<(usize, usize)> {
+        let head = self.head();
+        let word = leading_word(head);
+        if !self.takes_parameters(word) {
+            return None;
+        }
+        let behind = head[word.len()..].trim_start().trim_start_matches(is_name_character);
+        let first = behind.trim_start();
+        let typed = first.trim_start_matches(is_name_character).trim_start().starts_with(':');
+        let lacks = first.matches(')').count() > first.matches('(').count();
+        (typed && lacks).then(|| (self.at + head.len() - behind.len(), self.at + head.len() - first.len()))
+    }
+
+    /// Whether parameters may stand behind the name in a line that begins with this word.
+    fn takes_parameters(&self, word: &str) -> bool {
+        match self.open.len() {
+            0 => DECLARATIONS.contains(&word),
+            1 => word == "step" && self.in_provider(),
+            _ => false,
+        }
+    }
+
+    fn mend_parameters(&mut self, name: usize, first: usize) {
+        let error = crate::recover::expected_in(self.source, name, "`(`");
+        let gap = Span::new(name, first);
+        self.report(if name == first {
+            error.help("parameters stand behind the name, in parentheses: `NAME(PARAMETER: TYPE)`")
+        } else {
+            error.replace("insert `(`", gap, "(")
+        });
+        self.edit(name, name, "(");
+        // The bracket that closes it finds it open.
+        let (line, indent, mark) = (self.line, self.indent, self.mark());
+        let open = Open {
+            kind: Kind::Parenthesis,
+            at: name,
+            line,
+            indent,
+            inner: None,
+            in_hole: false,
+            text: None,
+            mark,
+        };
+        self.open.push(open);
+        self.at = first;
     }
 
     /// The same behind parameters that take several lines.
@@ -193,9 +287,9 @@ impl Scan<'_> {
             _ => named && NAMED.contains(&word),
         };
         // What is made of something says of what; a brace, or text, belongs to a value.
-        let made = matches!(word, "step" | "stage" | "infrastructure" | "service" | "secret" | "channel");
-        let behind_name =
-            rest.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-')).trim_start();
+        let made = word == "step" && !self.in_provider()
+            || matches!(word, "stage" | "infrastructure" | "service" | "secret" | "channel");
+        let behind_name = rest.trim_start_matches(is_name_character).trim_start();
         let is_path = |path: &str| path.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
         let fits = match word {
             "rollback" | "parallel" => true,
@@ -218,7 +312,7 @@ impl Scan<'_> {
         let word = leading_word(head);
         let is_bare =
             head[word.len()..].trim_start().chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
-        head.len() > word.len() && is_bare && DECLARATIONS.contains(&word) && self.is_inside_below(')')
+        head.len() > word.len() && is_bare && self.takes_parameters(word) && self.is_inside_below(')')
     }
 
     /// Whether lines follow that are indented deeper, and then this bracket, indented as this line is.
@@ -230,7 +324,7 @@ impl Scan<'_> {
                 (indent, code)
             });
         let deeper = |line: Option<(usize, &str)>| {
-            line.is_some_and(|(indent, code)| indent > self.indent && !code.starts_with('{'))
+            line.is_some_and(|(indent, code)| indent > self.indent && !code.starts_with(['{', '[']))
         };
         deeper(below.next())
             && below
@@ -239,7 +333,11 @@ impl Scan<'_> {
     }
 }
 
+fn is_name_character(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
 /// The word that a text begins with; may be empty.
-fn leading_word(text: &str) -> &str {
+pub(super) fn leading_word(text: &str) -> &str {
     &text[..text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len())]
 }

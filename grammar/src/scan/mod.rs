@@ -262,6 +262,10 @@ impl Scan<'_> {
             b'<' if self.byte(at + 1) == b'<' && !self.in_hole() && self.heredoc() => {}
             b';' => self.semicolon(),
             b'=' if self.byte(at + 1) == b'>' => self.fat_arrow(),
+            b'=' => {
+                self.end_list();
+                self.at += 1;
+            }
             b'{' => {
                 self.end_parameters();
                 self.push(Kind::Brace, 1);
@@ -379,6 +383,7 @@ impl Scan<'_> {
             self.line_inside(first);
             self.mend_block();
             self.mend_outputs();
+            self.mend_fields();
             self.mend_head();
             self.mend_opening();
         }
