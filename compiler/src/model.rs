@@ -61,8 +61,16 @@ pub struct Index<'p> {
 struct Asked<'p> {
     sorted: OnceLock<BTreeMap<&'p str, DeclId>>,
     lost: OnceLock<HashSet<&'p str>>,
-    /// What the head of a declaration that lacks its `(` calls it, with the first parameter behind.
-    joined: OnceLock<Vec<&'p str>>,
+    heads: OnceLock<Heads<'p>>,
+}
+
+/// Heads of declarations that do not tell the name.
+#[derive(Debug, Default)]
+struct Heads<'p> {
+    /// What stands for it where a `(` is missing: the name, and the first parameter behind it.
+    joined: Vec<&'p str>,
+    /// Whether one has no name at all.
+    nameless: bool,
 }
 
 /// The prelude never changes: it is looked through once in a process.
@@ -462,18 +470,25 @@ impl<'p> Model<'p> {
             };
             damaged.flat_map(|(_, file)| names(&file.text)).collect()
         });
-        let joined = self.index.asked[module.0 as usize].joined.get_or_init(|| {
+        let heads = self.index.asked[module.0 as usize].heads.get_or_init(|| {
+            let mut heads = Heads::default();
             let files = self.program.module_files(module);
             let damaged = files.filter(|(_, file)| !file.parse.damaged.is_empty());
-            let joined = |line: &'p str| {
-                let name = KINDS.iter().find_map(|kind| line.strip_prefix(kind)?.strip_prefix(' '))?;
-                let (name, _) = name.split_once(':')?;
-                name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).then_some(name)
-            };
-            damaged.flat_map(|(_, file)| file.text.lines().filter_map(joined)).take(MOST_ERRORS).collect()
+            for line in damaged.flat_map(|(_, file)| file.text.lines()) {
+                let kind = KINDS.iter().find(|kind| line.starts_with(**kind));
+                let Some(rest) = kind.map(|kind| &line[kind.len()..]) else { continue };
+                heads.nameless |= rest.trim_start().starts_with(['(', '{', '=']);
+                match rest.strip_prefix(' ').and_then(|rest| rest.split_once(':')) {
+                    Some((name, _)) if heads.joined.len() < MOST_ERRORS && is_word(name) => {
+                        heads.joined.push(name);
+                    }
+                    _ => {}
+                }
+            }
+            heads
         });
-        let is_joined = || joined.iter().any(|joined| joined.starts_with(name));
-        lost.contains(name) || is_joined() || self.program.is_incomplete(module)
+        let is_joined = || heads.joined.iter().any(|joined| joined.starts_with(name));
+        lost.contains(name) || heads.nameless || is_joined() || self.program.is_incomplete(module)
     }
 
     /// A step of a provider; without a name the one that is called like the provider.
@@ -524,6 +539,10 @@ impl<'p> Model<'p> {
         self.as_provider(provider)
             .is_some_and(|provider| provider.infrastructure.is_some() || provider.service.is_some())
     }
+}
+
+fn is_word(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn declarations_of(program: &Program, module: ModuleId) -> impl Iterator<Item = DeclId> {

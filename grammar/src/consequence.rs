@@ -32,7 +32,30 @@ impl Consequences<'_> {
         }));
         errors.sort_by_key(|error| error.span.start);
         errors.dedup_by_key(|error| error.span.start);
+        errors.dedup_by(|error, before| self.follows(error, before));
         errors
+    }
+
+    /// Whether something unexpected stands in the same member as what was not expected before it.
+    fn follows(&self, error: &SyntaxError, before: &SyntaxError) -> bool {
+        if error.rule != before.rule
+            || error.rule != "syntax/unexpected"
+            || error.span.start < before.span.end
+        {
+            return false;
+        }
+        let between = &self.source.as_bytes()[before.span.end as usize..error.span.start as usize];
+        let apart = |byte: &u8| matches!(byte, b'\n' | b'{' | b'}' | b'(' | b')' | b'[' | b']' | b'"');
+        if between.len() > MAX_DISTANCE || between.iter().any(apart) {
+            return false;
+        }
+        !between.contains(&b',') || {
+            // A list of names that stands in no brackets.
+            let start = before.span.start as usize;
+            let near = &self.source.as_bytes()[start.saturating_sub(MAX_DISTANCE)..start];
+            let line = near.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            line.trim_ascii_start().starts_with(b"notify ")
+        }
     }
 
     /// Whether a bracket that closes nothing is the partner of a forgotten one: on the line of a body without its brace,

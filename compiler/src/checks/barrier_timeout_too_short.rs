@@ -75,7 +75,7 @@ fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnos
     let plan = &judged.lowered.plan;
     // What is not known of a wait, or of a step, would be taken for its default.
     let unsure = judged.lost("timeout");
-    for item in judged.items().filter(|item| !unsure[item.index()]) {
+    for item in judged.items().filter(|item| !unsure[item.index()] && !judged.is_broken(*item)) {
         let (Some(group), count) = (plan.items[item.index()].group, plan.items[item.index()].branches.len())
         else {
             continue;

@@ -3,7 +3,7 @@
 use crate::checks::template_fixed_infrastructure;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{Model, import_name};
-use crate::program::ModuleId;
+use crate::program::{ModuleId, SourceFile};
 use crate::rules::Rule;
 use crate::types::Used;
 use foldhash::{HashMap, HashSet};
@@ -32,6 +32,15 @@ pub fn hide_consequences(found: &mut Vec<Diagnostic>) {
     });
 }
 
+/// Among more errors than these none is looked for that stands for a value.
+const MOST_ERRORS: usize = 32;
+
+/// Whether what was not expected stands where a value should.
+fn lacks_value(text: &str, unexpected: Span) -> bool {
+    let before = text[..unexpected.start as usize].trim_end();
+    before.ends_with(['=', '<', '>', '!', '(', '[', '{', ',']) || before.ends_with(" if")
+}
+
 /// Looks at everything that could be read.
 pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
     for id in model.declarations() {
@@ -42,9 +51,15 @@ pub fn check(model: &Model<'_>, used: &Used, sink: &mut Vec<Diagnostic>) {
             continue;
         }
         // What was not understood may read whatever is named a second time in the declaration.
-        let errors = &model.program.file(id.file).parse.errors;
+        let SourceFile { text, parse, .. } = model.program.file(id.file);
+        let errors = &parse.errors;
         let first = errors.partition_point(|error| error.span.start < span.start);
-        let damaged = errors.get(first).is_some_and(|error| span.contains(error.span.start));
+        let inside = errors[first..].iter().take_while(|error| span.contains(error.span.start));
+        let damaged = inside.clone().next().is_some();
+        // Where a value is missing, anything may have been read.
+        if inside.take(MOST_ERRORS).any(|error| lacks_value(text, error.span)) {
+            continue;
+        }
         let named = damaged.then(|| counted_names([model.program.text(id.file, span)]));
         let mut look = |name: &Name, what: &str| {
             let at = Location { file: id.file, span: name.span };

@@ -5,6 +5,7 @@ use crate::diagnostic::Location;
 use crate::lower::Lowered;
 use crate::model::{DeclId, Model};
 use crate::rules::Rule;
+use crate::types::begins_with;
 use foldhash::{HashMap, HashSet};
 use lockstep_plan::{
     BarrierId, BarrierKind, BlockItem, ConditionId, Expr, ItemId, Part, PlaceId, StageId, Value, Work,
@@ -156,7 +157,9 @@ impl<'a, 'p> Judged<'a, 'p> {
                 // What stands in others has been looked at with them.
                 let outer = brackets.end > end;
                 end = end.max(brackets.end);
-                outer && program.text(at.file, brackets).contains(name)
+                let text = program.text(at.file, brackets);
+                // `= 5m` may be any of them.
+                outer && (text.contains(name) || begins_with(text, '='))
             })
         })
     }

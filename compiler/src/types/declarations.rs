@@ -31,6 +31,14 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
         let text = model.program.text(id.file, declaration.span);
         typer.lost.extend(names_after(text, &["step", "for"]));
         typer.lost.extend(names_before_colon(text));
+        // `rollout = shell { … }`, and `step = shell { … }`, which may be any.
+        for line in text.lines().map(str::trim_start).filter(|line| line.contains('{')) {
+            match line.split_once('=') {
+                Some(("step " | "step", _)) => typer.any_lost = true,
+                Some((name, _)) => typer.lost.extend([name.trim_end()]),
+                None => {}
+            }
+        }
         // A parameter without its type.
         let params = match &declaration.kind {
             DeclarationKind::Service { params, .. } => Some(params),
@@ -42,7 +50,7 @@ pub fn check_declaration(model: &Model<'_>, id: DeclId, sink: &mut Vec<Diagnosti
             typer.params_damaged = true;
             let text = model.program.text(id.file, params.span);
             typer.lost.extend(text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')));
-            typer.any_lost = begins_with(text, ':');
+            typer.any_lost |= begins_with(text, ':');
         }
     }
     match &declaration.kind {

@@ -114,6 +114,11 @@ pub fn begins_with(text: &str, sign: char) -> bool {
     text.len() <= MOST && text.split(['{', '(', ',', '\n']).any(|part| part.trim_start().starts_with(sign))
 }
 
+/// Whether a comma stands where the first of these brackets' members should.
+fn first_is_comma(brackets: &str) -> bool {
+    brackets.get(1..).is_some_and(|inside| inside.trim_start().starts_with(','))
+}
+
 /// Among more words than this no slip is looked for.
 const MOST_WORDS: usize = 256;
 
@@ -204,6 +209,7 @@ impl<'a, 'p> Typer<'a, 'p> {
                     self.sink.push(checks::type_mismatch::report(at, "environment", &found, &None));
                 }
             }
+            None if self.params_damaged => {}
             None => {
                 let known: Vec<&str> =
                     self.vars.iter().filter(|var| var.ty == Ty::Environment).map(|var| var.name).collect();
@@ -625,6 +631,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         }
         if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
+            // What is read for them, most often.
+            names.iter().for_each(|name| self.meant(name));
             let at = self.at(owner);
             let what = what.to_string();
             self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));
@@ -639,7 +647,8 @@ impl<'a, 'p> Typer<'a, 'p> {
         let mut words: Vec<&'p str> = Vec::new();
         if program.is_damaged(self.file, brackets) {
             // `{ = 1 }` may be any of them.
-            broken |= begins_with(program.text(self.file, brackets), '=');
+            let text = program.text(self.file, brackets);
+            broken |= begins_with(text, '=') || first_is_comma(text);
             words.extend(words_of(program.text(self.file, brackets)));
             words.sort_unstable();
             words.dedup();

@@ -13,7 +13,7 @@ mod templates;
 mod workflow;
 
 pub use declarations::check_declarations;
-pub use expr::{Because, Typer, Used, What, Why};
+pub use expr::{Because, Typer, Used, What, Why, begins_with};
 pub use path::service_type;
 pub use read::{ParamInfo, params};
 pub use scope::{Implicit, implicit};

@@ -116,7 +116,7 @@ impl<'p> Typer<'_, 'p> {
     }
 
     /// A slip of a name reads it all the same.
-    fn meant(&mut self, name: &str) {
+    pub(super) fn meant(&mut self, name: &str) {
         if let Some(var) = self.vars.iter().rev().find(|var| var.name == name) {
             self.used.names.insert(var.at);
         } else if self.model.names(self.module()).imports.contains_key(name) {
@@ -308,8 +308,11 @@ impl<'p> Typer<'_, 'p> {
                 let before = self.sink.len();
                 let ty = if rest.is_empty() { self.given_service(id) } else { self.service_type(id) };
                 let ty = self.fields(ty, rest, path);
+                // A parameter that was not understood may have this name, too.
+                let perhaps = self.params_damaged && self.lost.contains(path.names[0].text.as_str());
                 // Of what is no field of it at all, nothing else is said.
                 if self.sink.len() == before
+                    && !perhaps
                     && let Some(missing) = params
                         .items
                         .iter()

@@ -4,7 +4,7 @@ use super::expr::Typer;
 use super::scope::Var;
 use super::{ParamInfo, Ty, What};
 use crate::checks;
-use lockstep_grammar::ast::{DeclarationKind, Expr, For, Name, Pipeline, PipelineItem, Stage};
+use lockstep_grammar::ast::{DeclarationKind, Expr, For, Name, Pipeline, PipelineItem, Span, Stage};
 
 impl<'p> Typer<'_, 'p> {
     pub fn pipeline(&mut self, pipeline: &'p Pipeline) {
@@ -57,6 +57,12 @@ impl<'p> Typer<'_, 'p> {
         }
     }
 
+    /// Whether something that was not understood follows what a loop runs over.
+    fn is_cut_short(&self, list: Span) -> bool {
+        let text = &self.model.program.file(self.file).text;
+        text.get(list.end as usize..).is_some_and(|behind| behind.starts_with(['*', '.']))
+    }
+
     fn loop_over(
         &mut self,
         it: &'p For,
@@ -67,6 +73,8 @@ impl<'p> Typer<'_, 'p> {
         let ty = match self.infer(&it.list) {
             Ty::List(element) => Ty::clone(&element),
             Ty::Error => Ty::Error,
+            // `world*`, `world.`
+            _ if self.is_cut_short(it.list.span) => Ty::Error,
             other => {
                 let at = self.at(it.list.span);
                 self.sink.push(checks::type_mismatch::report(at, "list", &other.show(self.model), &None));

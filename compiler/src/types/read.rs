@@ -145,6 +145,8 @@ fn read_required(model: &Model<'_>, file: FileId, ty: &Type, sink: &mut Vec<Diag
             providers(model, file, ty, sink)
                 .map_or(Ty::Error, |providers| Ty::Infra(Rc::new(InfraTy { providers })))
         }
+        // Where the type is missing before it.
+        "in" => Ty::Error,
         _ => {
             let known = PLAIN.into_iter().chain(["list", "map", "service", "infrastructure"]);
             let at = Location { file, span: ty.name.span };

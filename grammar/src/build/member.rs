@@ -150,6 +150,8 @@ impl<'s> Build<'s> {
                         "",
                     ));
                     commas = usize::MAX;
+                    // Something may be missing before it.
+                    self.detail(Self::damage);
                     separated = true;
                 }
                 b',' => {

@@ -1,13 +1,16 @@
 //! Parameters, fields and types.
 
 use super::{Build, Nodes};
-use crate::ast::{Expr, ExprKind, Fields, Param, Params, Span, Type, Within};
+use crate::ast::{Expr, ExprKind, Fields, Name, Param, Params, Span, Type, Within};
 use crate::message;
 use crate::place::Place;
 use crate::syntax::{Pair, Rule};
 
 /// Types that are written as one word.
 const TYPES: [&str; 8] = ["string", "int", "bool", "duration", "percent", "path", "secret", "list"];
+
+/// Types that are made of others.
+const GENERICS: [&str; 4] = ["service", "infrastructure", "list", "map"];
 
 impl<'s> Build<'s> {
     /// `(name: type, …)`, or nothing where none is written.
@@ -76,6 +79,15 @@ impl<'s> Build<'s> {
             default = None;
         }
         if let Some(junk) = self.take(&mut nodes, Rule::junk) {
+            if let Some(whole) =
+                ty.as_ref().filter(|_| junk.as_str().starts_with('>')).and_then(|ty| self.joined(ty))
+            {
+                let rest = junk.as_str()[1..].trim();
+                if !rest.is_empty() {
+                    self.damage();
+                }
+                return Some(Param { span, docs, name, ty: whole, default });
+            }
             self.junk(&junk, &[Rule::separator]);
             self.damage();
             if default.is_none() && junk.as_str().starts_with('[') {
@@ -87,6 +99,29 @@ impl<'s> Build<'s> {
             self.damage();
         }
         Some(Param { span, docs, name, ty: ty?, default })
+    }
+
+    /// `servicekubernetes>`: the type that lacks its `<`, reported and mended.
+    fn joined(&mut self, ty: &Type) -> Option<Type> {
+        let generic = GENERICS.iter().find(|generic| ty.name.text.starts_with(**generic))?;
+        let argument = &ty.name.text[generic.len()..];
+        if argument.is_empty() || !ty.arguments.is_empty() {
+            return None;
+        }
+        let Span { start, end } = ty.name.span;
+        let middle = start + generic.len() as u32;
+        let message = format!("expected `<` between `{generic}` and `{argument}`");
+        let at = Span { start: middle, end: middle };
+        self.report(message::unexpected(ty.name.span, message, "expected `<`").replace(
+            "insert `<`",
+            at,
+            "<",
+        ));
+        let name = Name { text: (*generic).into(), span: Span { start, end: middle } };
+        let span = Span { start: middle, end };
+        let argument = Name { text: argument.into(), span };
+        let argument = Type { span, name: argument, arguments: Vec::new(), optional: None, within: None };
+        Some(Type { name, arguments: vec![vec![argument]], ..ty.clone() })
     }
 
     /// A type as written.

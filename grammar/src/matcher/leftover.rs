@@ -92,6 +92,14 @@ impl Matcher<'_> {
         })
     }
 
+    /// Whether a construct begins here with its keyword.
+    pub(super) fn at_construct(&mut self) -> bool {
+        let start = self.at;
+        let found = self.byte().is_ascii_lowercase() && self.misplaceable();
+        self.at = start;
+        found
+    }
+
     fn misplaceable(&mut self) -> bool {
         let Some(word) = self.first_word() else { return false };
         self.at = word.end;

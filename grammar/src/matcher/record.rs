@@ -118,7 +118,7 @@ impl Matcher<'_> {
     /// Reads an operand or an expression, unless the next member begins here.
     pub(super) fn unless_member(&mut self, read: impl FnOnce(&mut Self) -> bool) -> bool {
         if self.byte() != b'"' {
-            return !self.at_named_member() && read(self);
+            return !self.at_named_member() && !self.at_construct() && read(self);
         }
         // Whether a text is a key shows behind it, and it is not to be read twice: texts nest.
         let mark = self.mark();

@@ -81,8 +81,8 @@ impl Scan<'_> {
             .join(&format!("\n{}", " ".repeat(self.indent)));
         self.report(if ends_line { error.replace("write `//`", span, rewritten) } else { error });
         self.blank(start, stop);
-        if let Some(newline) = self.source[start..stop].rfind('\n') {
-            self.line = start + newline + 1;
+        if self.source[start..stop].contains('\n') {
+            self.goes_on_in_line_of(stop);
         }
         self.at = stop;
     }
@@ -258,7 +258,7 @@ impl Scan<'_> {
         let whole = Span::new(start, end);
         self.report(if plain { error.replace("write `\"\"\"`", whole, fixed) } else { error });
         self.blank_from(start, end, if assigned { "=\"\"" } else { "\"\"" });
-        self.line = self.source[..end].rfind('\n').map_or(0, |newline| newline + 1);
+        self.goes_on_in_line_of(end);
         self.code_end = end;
         self.code_noted = true;
         self.at = end;

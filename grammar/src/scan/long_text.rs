@@ -188,8 +188,7 @@ impl Scan<'_> {
         self.blank(inside, end);
         self.edit(end, end, "\"\"\"");
         self.at = end;
-        self.line = self.source[..end].rfind('\n').map_or(0, |newline| newline + 1);
-        self.indent = self.bytes[self.line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        self.goes_on_in_line_of(end);
         self.code_end = end;
         self.code_noted = false;
     }
@@ -209,7 +208,7 @@ impl Scan<'_> {
         self.blank(start + 3, stop);
         self.edit(stop, stop, "\"\"\"");
         self.at = stop;
-        self.line = self.source[..stop].rfind('\n').map_or(0, |newline| newline + 1);
+        self.goes_on_in_line_of(stop);
         self.code_end = stop;
         self.code_noted = false;
         self.forced = None;

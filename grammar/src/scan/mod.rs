@@ -389,6 +389,12 @@ impl Scan<'_> {
         }
     }
 
+    /// Behind something that may have taken several lines: the line of an offset is the one that is read.
+    fn goes_on_in_line_of(&mut self, at: usize) {
+        self.line = self.source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        self.indent = self.bytes[self.line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    }
+
     /// Where the line of an offset ends. Remembered, for lines may be long.
     fn line_end(&mut self, at: usize) -> usize {
         if !(self.known_line.0..=self.known_line.1).contains(&at) {

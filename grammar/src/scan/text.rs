@@ -169,8 +169,7 @@ impl Scan<'_> {
         self.found.incomplete.push(Span::new(text.at, quote + 1));
         self.at = quote + 1;
         self.code_noted = false;
-        self.line = self.source[..quote].rfind('\n').map_or(0, |newline| newline + 1);
-        self.indent = self.bytes[self.line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        self.goes_on_in_line_of(quote);
     }
 
     /// Where a text without an end probably ends: where the rest of its line closes just what the line has opened. And whether

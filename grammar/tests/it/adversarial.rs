@@ -171,3 +171,11 @@ fn what_the_stack_cannot_hold_costs_one_declaration() {
         assert!(!parse.errors.is_empty());
     }
 }
+
+/// Behind a comment of several lines it is the last one of them that is read on.
+#[test]
+fn brackets_behind_comments_of_several_lines() {
+    for source in [" */*\né*/]", "workflow w {\n    /* a\n é */ } ]\n}", "    x = <<A\n é\nA\n é]"] {
+        lockstep_grammar::parse(source);
+    }
+}
