@@ -50,11 +50,11 @@ impl Consequences<'_> {
             return false;
         }
         !between.contains(&b',') || {
-            // A list of names that stands in no brackets.
-            let start = before.span.start as usize;
-            let near = &self.source.as_bytes()[start.saturating_sub(MAX_DISTANCE)..start];
+            // A list of names that stands in no brackets: `notify room on failure, success`.
+            let (start, end) = (before.span.start as usize, error.span.start as usize);
+            let near = &self.source.as_bytes()[start.saturating_sub(MAX_DISTANCE)..end];
             let line = near.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            line.trim_ascii_start().starts_with(b"notify ")
+            line.trim_ascii_start().starts_with(b"notify ") || line.windows(4).any(|word| word == b" on ")
         }
     }
 

@@ -1,6 +1,7 @@
 //! `barrier/timeout-too-short`: a wait that is shorter than what a peer may need to arrive.
 
 use super::Judged;
+use super::barrier_alone::is_misspelt;
 use super::barrier_deadlock::has_circle;
 use super::held_up::{self, Holding};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -75,7 +76,10 @@ fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnos
     let plan = &judged.lowered.plan;
     // What is not known of a wait, or of a step, would be taken for its default.
     let unsure = judged.lost("timeout");
-    for item in judged.items().filter(|item| !unsure[item.index()] && !judged.is_broken(*item)) {
+    for item in judged
+        .items()
+        .filter(|item| !unsure[item.index()] && !judged.is_broken(*item) && !is_misspelt(judged, *item))
+    {
         let (Some(group), count) = (plan.items[item.index()].group, plan.items[item.index()].branches.len())
         else {
             continue;

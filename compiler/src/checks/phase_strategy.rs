@@ -6,6 +6,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model, setting, words};
 use crate::program::FileId;
 use crate::rules::Rule;
+use crate::suggest;
 use crate::types::{STRATEGIES, steps_of};
 use lockstep_grammar::ast::{Expr, ExprKind, Phase, Span, Stage, Step, Workflow};
 use lockstep_plan::Value;
@@ -49,6 +50,10 @@ pub fn check(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
             let mut steps = workflow.phases.iter().flat_map(|phase| steps_of(&phase.items));
             steps.any(|step| model.find_step(file, &step.path).is_none())
         };
+        let given = || workflow.settings.iter().map(|it| it.name.text.as_str());
+        if strategy.is_none() && suggest::slipped("strategy", given()) {
+            continue;
+        }
         // The strategy may be what is missing, or a phase or a step; a canary is judged by arguments, too.
         let unsure = match word {
             "canary" | "blue_green" if unknown() => true,

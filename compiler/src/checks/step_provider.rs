@@ -6,6 +6,7 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{DeclId, Model};
 use crate::program::{FileId, ModuleId};
 use crate::rules::Rule;
+use crate::suggest;
 use crate::types::{Implicit, ParamInfo, Ty, Typer, allows, implicit, steps_of};
 use lockstep_grammar::ast::{Phase, Step};
 
@@ -94,8 +95,13 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
             continue;
         };
         typer.standing.ambiguous = true;
-        // The phase may have said so in what was not understood of it.
-        if !deploys() || model.program.is_damaged(file, phase.span) {
+        let given = phase.settings.iter().map(|it| it.name.text.as_str());
+        let mut others = given.filter(|given| !kinds.iter().any(|(kind, _)| kind == given));
+        // The phase may have said so in what was not understood of it, or under a name with a slip.
+        if others.any(|other| suggest::slipped(name, [other]))
+            || !deploys()
+            || model.program.is_damaged(file, phase.span)
+        {
             continue;
         }
         let at = typer.at(phase.name.span);
