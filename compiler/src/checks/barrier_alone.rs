@@ -18,14 +18,22 @@ pub const RULE: Rule = Rule {
 
 /// Whether a barrier of the group seems to be misspelt: what it does not join is a consequence.
 pub fn is_misspelt(judged: &Judged<'_, '_>, item: ItemId) -> bool {
+    !meant(judged, item).is_empty()
+}
+
+/// The barriers that were probably meant where somebody waits alone at one of a similar name.
+pub fn meant(judged: &Judged<'_, '_>, item: ItemId) -> Vec<BarrierId> {
     let mut met: BTreeMap<BarrierId, usize> = BTreeMap::new();
     for meeting in judged.meetings(item, BarrierKind::Forward).iter().flatten() {
         *met.entry(meeting.barrier).or_default() += 1;
     }
-    let name = |id: &BarrierId| judged.lowered.plan.barriers[id.index()].name.as_str();
-    let names: Vec<&str> = met.keys().map(name).collect();
-    let near = |id| suggest::nearest(name(id), judged.model.candidates(names.iter().copied()));
-    met.iter().any(|(id, count)| *count == 1 && near(id).is_some())
+    let name = |id: BarrierId| judged.lowered.plan.barriers[id.index()].name.as_str();
+    let names: Vec<&str> = met.keys().map(|id| name(*id)).collect();
+    let alone = met.iter().filter(|(_, count)| **count == 1).map(|(id, _)| *id);
+    let near =
+        alone.filter_map(|id| suggest::nearest(name(id), judged.model.candidates(names.iter().copied())));
+    let near: Vec<&str> = near.collect();
+    met.keys().copied().filter(|id| near.contains(&name(*id))).collect()
 }
 
 /// Looks at every barrier of every group. Branches that are constantly skipped do not take part.

@@ -1,7 +1,7 @@
 //! `barrier/ineffective`: a barrier that holds nothing back.
 
 use super::Judged;
-use super::barrier_alone::is_misspelt;
+use super::barrier_alone;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierKind, Expr, ItemId, Part, PlaceId, Value, Work};
@@ -18,12 +18,16 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
     let (plan, origins) = (&judged.lowered.plan, &judged.lowered.origins);
     // A step may have said `changes = true` in what was not understood of it.
     let unsure = judged.lost("changes");
-    // Where a name has a slip, it is not known who was to come where.
-    for item in judged.items().filter(|item| !judged.is_broken(*item) && !is_misspelt(judged, *item)) {
+    for item in judged.items().filter(|item| !judged.is_broken(*item)) {
+        // Who else was to come there is not known.
+        let unknown = barrier_alone::meant(judged, item);
         let met = judged.by_barrier(item, BarrierKind::Forward);
         let before = steps_before(judged, item);
         for meetings in met.chunk_by(|one, two| one.barrier == two.barrier) {
             let [first, _, ..] = meetings else { continue };
+            if unknown.contains(&first.barrier) {
+                continue;
+            }
             let any = |which: fn(&Before) -> bool| {
                 meetings.iter().any(|meeting| {
                     let found = before.binary_search_by_key(&meeting.place, |(place, _)| *place);
