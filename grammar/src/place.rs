@@ -125,6 +125,11 @@ pub(crate) fn may_hold(block: &str, word: &str) -> Option<bool> {
         "parallel" => &["phase", "step", "stage", "lane", "for"],
         "lane" => &["stage", "approval"],
         "for" => &["stage", "approval", "lane"],
+        "step" => &["on", "skip", "only"],
+        "stage" | "barrier" => &["skip", "only"],
+        "service" | "secret" | "channel" | "group" | "resource" | "approval" | "infrastructure" | "use" => {
+            &[]
+        }
         _ => return None,
     };
     let known = home(word) != OUTSIDE;

@@ -221,7 +221,7 @@ fn run_with(program: &Program, keeps_errors: bool) -> Vec<Diagnostic> {
     found.retain(|diagnostic| program.file(diagnostic.primary.file).module != ModuleId::PRELUDE);
     all_or_nothing_violated::hide_consequences(&model, &mut found);
     hide(&mut found);
-    name_unused::hide_consequences(&mut found);
+    name_unused::hide_consequences(&model, &mut found);
     crate::allow::apply(program, keeps_errors, &mut found);
     finish(program, &mut found);
     found

@@ -1,6 +1,6 @@
 //! `name/unused`: a parameter, loop variable or import that nothing reads.
 
-use crate::checks::template_fixed_infrastructure;
+use crate::checks::{template_fixed_infrastructure, type_argument_missing};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::model::{Model, import_name};
 use crate::program::{ModuleId, SourceFile};
@@ -22,13 +22,22 @@ fn report(at: Location, what: &str, name: &str) -> Diagnostic {
         .help(format!("remove it, or read `{name}` where it was meant"))
 }
 
-/// An environment that is not read because the infrastructure is fixed: `template/fixed-infrastructure` points at it.
-pub fn hide_consequences(found: &mut Vec<Diagnostic>) {
+/// What is not read because something else is wrong: an environment because the infrastructure is fixed, which
+/// `template/fixed-infrastructure` points at, or what was to be given where an argument is missing.
+pub fn hide_consequences(model: &Model<'_>, found: &mut Vec<Diagnostic>) {
     let fixed = found.iter().filter(|it| it.rule == template_fixed_infrastructure::RULE.name);
     let explained: Vec<Location> = fixed.flat_map(|it| it.labels.iter().map(|(at, _)| *at)).collect();
+    let declaration = |at: Location| {
+        let declarations = model.program.declarations(at.file);
+        let next = declarations.partition_point(|it| it.span.start <= at.span.start);
+        next.checked_sub(1).map(|index| (at.file, index))
+    };
+    let lacking = found.iter().filter(|it| it.rule == type_argument_missing::RULE.name);
+    let lacking: HashSet<_> = lacking.filter_map(|it| declaration(it.primary)).collect();
     found.retain(|it| {
         let within = |at: &Location| at.file == it.primary.file && at.span.contains(it.primary.span.start);
-        it.rule != RULE.name || !explained.iter().any(within)
+        let is_lacking = || declaration(it.primary).is_some_and(|it| lacking.contains(&it));
+        it.rule != RULE.name || !explained.iter().any(within) && !is_lacking()
     });
 }
 

@@ -631,8 +631,6 @@ impl<'a, 'p> Typer<'a, 'p> {
         }
         if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|info| info.name()).collect();
-            // What is read for them, most often.
-            names.iter().for_each(|name| self.meant(name));
             let at = self.at(owner);
             let what = what.to_string();
             self.sink.push(checks::type_argument_missing::report(at, &what, &names, first.location()));

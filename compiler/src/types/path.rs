@@ -116,7 +116,7 @@ impl<'p> Typer<'_, 'p> {
     }
 
     /// A slip of a name reads it all the same.
-    pub(super) fn meant(&mut self, name: &str) {
+    fn meant(&mut self, name: &str) {
         if let Some(var) = self.vars.iter().rev().find(|var| var.name == name) {
             self.used.names.insert(var.at);
         } else if self.model.names(self.module()).imports.contains_key(name) {

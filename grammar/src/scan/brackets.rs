@@ -32,6 +32,10 @@ impl Kind {
 /// How many bytes before a bracket are looked at for what it belongs to.
 const HEAD: usize = 256;
 
+/// How many bytes, and lines, of a block are looked at of which the opening line is missing.
+const HEADLESS: usize = 4096;
+const HEADLESS_LINES: usize = 100;
+
 impl Scan<'_> {
     /// A declaration begins: what is still open never closes.
     pub(super) fn declaration(&mut self) {
@@ -267,8 +271,100 @@ impl Scan<'_> {
             let indent = line.len() - code.len();
             // The bracket that is indented as its opening one closes it, not this one.
             let closes = first && self.indent > open.indent && code.starts_with(self.bytes[self.at] as char);
-            indent > open.indent || indent == open.indent && closes
+            let stranger = || first && self.indent == open.indent && self.is_strange(open, rest);
+            indent > open.indent && !stranger() || indent == open.indent && closes
         })
+    }
+
+    /// Whether what follows a block, indented like its members, cannot belong to it: the line that opens another one is missing.
+    fn is_strange(&self, open: Open, behind: &str) -> bool {
+        let line = if self.open.len() == 1 { self.chunk.start } else { open.line };
+        let head = leading_word(self.source[line..].trim_start());
+        let inside = &self.source[open.at..self.at];
+        if inside.len() > HEADLESS {
+            return false;
+        }
+        let mut direct = None;
+        for line in behind.lines().skip(1).take(HEADLESS_LINES) {
+            let code = line.trim_start();
+            let indent = line.len() - code.len();
+            if code.is_empty() || code.starts_with("//") {
+                continue;
+            }
+            if indent <= open.indent {
+                break;
+            }
+            if indent > *direct.get_or_insert(indent) {
+                continue;
+            }
+            let word = leading_word(code);
+            let assigned = code[word.len()..].trim_start().starts_with('=');
+            let again = assigned
+                && inside.lines().any(|line| {
+                    let own = line.trim_start();
+                    leading_word(own) == word
+                        && line.len() - own.len() == indent
+                        && own[word.len()..].trim_start().starts_with('=')
+                });
+            if again || !assigned && !word.is_empty() && place::may_hold(head, word) == Some(false) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Where the lines begin above the closing brace of this line that are indented as if they stood in a block, where the line
+    /// is missing that opens it.
+    fn headless(&self) -> Option<usize> {
+        if self.at != self.line + self.indent || self.in_hole() {
+            return None;
+        }
+        let mut start = None;
+        let mut before = "";
+        let floor = self.open.last().map_or(0, |open| open.at + 1);
+        let above = &self.source[floor.max(self.line.saturating_sub(HEADLESS))..self.line];
+        for line in above.lines().rev().take(HEADLESS_LINES) {
+            let code = line.trim_start();
+            before = line;
+            if code.is_empty() || code.starts_with("//") {
+                continue;
+            }
+            if line.len() - code.len() <= self.indent {
+                break;
+            }
+            start = Some(line.as_ptr() as usize - self.source.as_ptr() as usize);
+        }
+        let start = start?;
+        let before = before.split("//").next().unwrap_or_default().trim_end();
+        let goes_on = before.ends_with(['{', '(', '[', ',', '=', '&', '|', '<', '>', '!', ':', '.']);
+        let mut depth = 0i32;
+        let balanced = self.source[start..self.line].bytes().all(|byte| {
+            depth +=
+                i32::from(matches!(byte, b'{' | b'(' | b'[')) - i32::from(matches!(byte, b'}' | b')' | b']'));
+            depth >= 0
+        });
+        (!goes_on && balanced && depth == 0).then_some(start)
+    }
+
+    /// A block whose opening line is missing: nobody knows what stands in it.
+    fn drop_headless(&mut self, start: usize, kind: Kind) {
+        let text = &self.source[start..self.line];
+        let first = start + text.len() - text.trim_start().len();
+        let end = first + self.source[first..].lines().next().unwrap_or_default().trim_end().len();
+        self.found.errors.retain(|error| (error.span.start as usize) < start);
+        self.found.edits.retain(|edit| edit.start < start);
+        self.found.strays.retain(|(at, _)| (*at as usize) < start);
+        let span = Span::new(self.at, self.at + 1);
+        self.report(
+            message::unexpected(span, format!("unexpected `{}`", kind.closing()), "closes nothing")
+                .related(Span::new(first, end), "the line that opens it is missing before this"),
+        );
+        self.found.strays.push((span.start, Some(self.indent)));
+        // Of the declaration, and of the block in which it stands.
+        self.found.damaged.push(Span::new(self.chunk.start, self.at + 1));
+        self.found.damaged.push(Span::new(first, self.at + 1));
+        self.blank(start, self.at + 1);
+        self.at += 1;
     }
 
     /// A closing bracket that closes nothing. Several in a row are one mistake.
@@ -285,6 +381,11 @@ impl Scan<'_> {
         }
         let span = Span::new(self.at, self.at + 1);
         let first = self.at == self.line + self.indent;
+        if kind != Kind::Parenthesis
+            && let Some(start) = self.headless()
+        {
+            return self.drop_headless(start, kind);
+        }
         let row = self.found.strays.last().is_some_and(|(last, _)| *last + 1 == span.start);
         let error = self.found.errors.last_mut().filter(|error| row && error.span.end == span.start);
         if let Some(error) = error {
