@@ -1,5 +1,5 @@
 //! Caret fixtures: in `tests/cases`, `//   ^^^ rule/name` under a line says what is reported there, and nothing else may
-//! be. `// --- NAME` begins the next case of a file.
+//! be; a `|` stands for a place of no length, like the end of a line. `// --- NAME` begins the next case of a file.
 
 use crate::support::{rendered, single};
 use lockstep_compiler::check;
@@ -14,9 +14,10 @@ fn expected(source: &str) -> BTreeSet<Mark> {
     for (index, line) in source.lines().enumerate() {
         let marker = line.trim_start();
         let carets = line.chars().filter(|c| *c == '^').count();
-        if marker.starts_with("//") && carets > 0 {
-            let start = line.chars().position(|c| c == '^').unwrap() as u32 + 1;
-            let rule = line.rsplit('^').next().unwrap().trim().to_string();
+        let end = marker.strip_prefix("//").is_some_and(|mark| mark.trim_start().starts_with("| "));
+        if marker.starts_with("//") && (carets > 0 || end) {
+            let start = line.chars().position(|c| matches!(c, '^' | '|')).unwrap() as u32 + 1;
+            let rule = line.rsplit(['^', '|']).next().unwrap().trim().to_string();
             marks.insert((last_line, start, carets as u32, rule));
         } else {
             last_line = index as u32 + 1;
