@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use crate::suggest;
 use lockstep_plan::{BarrierId, BarrierKind, ItemId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
     name: "barrier/alone",
@@ -32,8 +32,8 @@ pub fn meant(judged: &Judged<'_, '_>, item: ItemId) -> Vec<BarrierId> {
     let alone = met.iter().filter(|(_, count)| **count == 1).map(|(id, _)| *id);
     let near =
         alone.filter_map(|id| suggest::nearest(name(id), judged.model.candidates(names.iter().copied())));
-    let near: Vec<&str> = near.collect();
-    met.keys().copied().filter(|id| near.contains(&name(*id))).collect()
+    let near: BTreeSet<&str> = near.collect();
+    met.keys().copied().filter(|id| near.contains(name(*id))).collect()
 }
 
 /// Looks at every barrier of every group. Branches that are constantly skipped do not take part.

@@ -566,7 +566,7 @@ impl<'a, 'p> Typer<'a, 'p> {
             Some(words.filter(|word| declared.get(word).is_none()).collect())
         });
         let around = self.around.len();
-        if program.damaged(self.file, record.span).any(|it| it.start == record.span.start) {
+        if program.damaged(self.file, record.span).next().is_some_and(|it| it.start == record.span.start) {
             let names = infos.iter().map(|info| info.name()).chain(others.iter().copied());
             self.around.extend(names.map(str::to_owned));
         }

@@ -188,6 +188,14 @@ pub fn hostile(size: usize) -> Vec<(&'static str, String)> {
                     many(most, |n| format!("stage s{n} = w {{}}\n"))
                 ),
         ),
+        ("blocks_without_heads", "workflow w {\n".to_string() + &many(most, |_| "    a\n  }\n".into())),
+        ("one_large_block_without_head", many(most - 10, |n| format!("  a{n}\n")) + "}\n"),
+        ("dedented_members", {
+            let open = many(half, |_| " phase p {\n".into());
+            "workflow w {\n".to_string() + &open + &many(half, |n| format!(" barrier b{n}\n")) + "}\n}\n"
+        }),
+        ("lists_without_end", many(most, |_| "  a = [\"b\" = [\n".into())),
+        ("values_below", steps(many(most, |_| "  a =\n".into()))),
         ("unknown_names", steps(many(most, |n| format!("step s{n} = shell {{ script = x{n} }}\n")))),
         ("unknown_steps", steps(many(most, |n| format!("step s{n} = local.deplo{n} {{}}\n")))),
         (

@@ -104,11 +104,8 @@ impl<'s> Build<'s> {
         }
         if keyword && matches!(value.kind, ExprKind::Construct(_) | ExprKind::Record(_)) {
             // What may stand in it, and in no record.
-            let mut index = 0;
-            self.errors.retain(|error| {
-                index += 1;
-                index <= reported || error.rule != "syntax/place"
-            });
+            let inside = self.errors.split_off(reported);
+            self.errors.extend(inside.into_iter().filter(|error| error.rule != "syntax/place"));
             self.expected(end, &[Rule::name]);
             self.damage();
             return None;

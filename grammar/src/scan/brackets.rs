@@ -114,7 +114,8 @@ impl Scan<'_> {
         if keep == 0 || holds(keep - 1) != Some(false) {
             return keep;
         }
-        let block = (keep..self.open.len()).find(|index| holds(*index) == Some(true));
+        let mut near = (keep..self.open.len()).take(crate::build::MAX_DEPTH as usize);
+        let block = near.find(|index| holds(*index) == Some(true));
         block.map_or(keep, |index| index + 1)
     }
 
@@ -319,23 +320,30 @@ impl Scan<'_> {
         if self.at != self.line + self.indent || self.in_hole() {
             return None;
         }
+        let floor = self.open.last().map_or(0, |open| open.at + 1);
         let mut start = None;
         let mut before = "";
-        let floor = self.open.last().map_or(0, |open| open.at + 1);
-        let above = &self.source[floor.max(self.line.saturating_sub(HEADLESS))..self.line];
-        for line in above.lines().rev().take(HEADLESS_LINES) {
+        let mut lines = self.source.get(floor..self.line)?.lines().rev();
+        for line in lines.by_ref().take(HEADLESS_LINES) {
             let code = line.trim_start();
-            before = line;
+            let at = line.as_ptr() as usize - self.source.as_ptr() as usize;
+            if self.line - at > HEADLESS {
+                return None;
+            }
             if code.is_empty() || code.starts_with("//") {
                 continue;
             }
             if line.len() - code.len() <= self.indent {
+                before = line.split("//").next().unwrap_or_default().trim_end();
                 break;
             }
-            start = Some(line.as_ptr() as usize - self.source.as_ptr() as usize);
+            start = Some(at);
         }
-        let start = start?;
-        let before = before.split("//").next().unwrap_or_default().trim_end();
+        if before.is_empty() && lines.next().is_some() {
+            return None;
+        }
+        // Not what stands behind the bracket that is open.
+        let start = start.filter(|at| *at == 0 || self.bytes[at - 1] == b'\n')?;
         let goes_on = before.ends_with(['{', '(', '[', ',', '=', '&', '|', '<', '>', '!', ':', '.']);
         let mut depth = 0i32;
         let balanced = self.source[start..self.line].bytes().all(|byte| {
@@ -351,9 +359,9 @@ impl Scan<'_> {
         let text = &self.source[start..self.line];
         let first = start + text.len() - text.trim_start().len();
         let end = first + self.source[first..].lines().next().unwrap_or_default().trim_end().len();
-        self.found.errors.retain(|error| (error.span.start as usize) < start);
-        self.found.edits.retain(|edit| edit.start < start);
-        self.found.strays.retain(|(at, _)| (*at as usize) < start);
+        while self.found.errors.pop_if(|error| error.span.start as usize >= start).is_some() {}
+        while self.found.edits.pop_if(|edit| edit.start >= start).is_some() {}
+        while self.found.strays.pop_if(|(at, _)| *at as usize >= start).is_some() {}
         let span = Span::new(self.at, self.at + 1);
         self.report(
             message::unexpected(span, format!("unexpected `{}`", kind.closing()), "closes nothing")
@@ -449,9 +457,13 @@ impl Scan<'_> {
                 if one == "}" && last.line != self.line { format!("\n{closing}") } else { closing.clone() };
             let error = message::unclosed(span, message, "never closed").related(here, expected);
             // Parameters may have swallowed the body; then they end before it, and nobody knows where.
-            let guess = unclosed.iter().any(|open| self.is_parameters(*open))
+            let swallowed = unclosed.iter().any(|open| self.is_parameters(*open))
                 && self.source[last.at..end].ends_with('}');
-            if guess {
+            // Of `{ a = b { c, d = e }` it may be the inner one that lacks its end.
+            let line = self.source[last.at + 1..end].lines().next().unwrap_or_default();
+            let nested = last.at + 1 + line.len() == end && line.contains(opening);
+            let guess = swallowed || nested;
+            if swallowed {
                 self.found.unreliable.push(Span::new(last.at, end));
             }
             self.report(if guess { error } else { error.replace(fix, at, text) });
