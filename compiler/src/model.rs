@@ -347,6 +347,13 @@ impl<'p> Model<'p> {
         names
     }
 
+    /// The names of the deployment types that a module sees, sorted.
+    pub fn deployment_types(&self, module: ModuleId) -> Vec<&'p str> {
+        let mut names = self.provider_names(module);
+        names.retain(|name| self.provider_named(module, name).is_none_or(|id| self.is_deployment_type(id)));
+        names
+    }
+
     pub fn as_provider(&self, id: DeclId) -> Option<&'p Provider> {
         match &self.decl(id).kind {
             DeclarationKind::Provider(provider) => Some(provider),

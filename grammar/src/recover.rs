@@ -50,6 +50,9 @@ impl<'s> Build<'s> {
             let error = message::spelling(span, "there is no `not in`", "write `!(… in …)`");
             return self.report(error.help("write `!(VALUE in LIST)`"));
         }
+        if self.indexing(start) {
+            return;
+        }
         self.expected(start, rules);
         let word = message::token(self.text, start).text;
         if rules.contains(&Rule::separator)
@@ -60,6 +63,20 @@ impl<'s> Build<'s> {
         {
             error.help = Some("members are separated by commas or new lines; text stands in quotes".into());
         }
+    }
+
+    /// Reports `labels["a"]`.
+    pub(crate) fn indexing(&mut self, at: usize) -> bool {
+        let behind_name = self.text[..at].ends_with(|c: char| is_word(c) || c == ')' || c == ']');
+        let name = self.text[..at].trim_end_matches(is_word);
+        let in_type = name.trim_end().ends_with([':', '<']);
+        if !behind_name || in_type || !self.text[at..].starts_with('[') {
+            return false;
+        }
+        let span = self.place(at, at + 1);
+        let error = message::spelling(span, "nothing is looked up with `[…]`", "not Lockstep");
+        self.report(error.help("an entry of a map is read by its name: `labels.tier`; of a list there are no single elements, write `for x in LIST { … }`"));
+        true
     }
 
     /// Reports what is left over before a closing bracket.

@@ -31,6 +31,8 @@ pub fn report<'a>(
         suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
     } else if what == "type" && matches!(name, "Optional" | "optional" | "Option" | "Maybe") {
         Some("what may be left out is `name: type?`".into())
+    } else if what == "function" && matches!(name, "not" | "NOT") {
+        Some("write `!(…)`".into())
     } else if what == "function"
         && matches!(name, "concat" | "format" | "printf" | "str" | "string" | "tostring")
     {
@@ -107,7 +109,7 @@ pub fn rollback_step(at: Location, name: &str, known: Vec<&str>) -> Diagnostic {
     let help = if known.is_empty() {
         "add `rollback { … }` with that step to the phase".to_string()
     } else {
-        suggest::help("step of a rollback block", name, known).unwrap_or_default()
+        suggest::help("rollback step", name, known).unwrap_or_default()
     };
     Diagnostic::new(&RULE, at, format!("no step `{name}` stands in a rollback block of this phase"))
         .label("not known here")

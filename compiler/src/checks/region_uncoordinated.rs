@@ -6,6 +6,7 @@ use super::{Judged, barrier_alone};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule;
 use lockstep_plan::{BarrierKind, ItemId, StageId};
+use petgraph::unionfind::UnionFind;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const RULE: Rule = Rule {
@@ -45,16 +46,27 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
         for (service, branches) in &deployments[id.index()] {
             let targets: BTreeSet<u32> =
                 branches.values().flat_map(|(_, targets)| targets).copied().collect();
-            let shared = members
-                .values()
-                .any(|members| members.iter().filter(|branch| branches.contains_key(branch)).count() > 1);
-            if branches.len() < 2 || targets.len() < 2 || shared || barrier_alone::is_misspelt(judged, id) {
+            let sets = joined(branches.keys().copied(), members.values());
+            if sets.len() < 2 || targets.len() < 2 || barrier_alone::is_misspelt(judged, id) {
                 continue;
             }
+            let stages = |set: &[u32]| set.iter().map(|branch| branches[branch].0).collect::<Vec<_>>();
+            // Of stages of which a run has one none is left behind.
             let mut others = Vec::new();
-            if branches.values().all(|(stage, _)| judged.beside(&mut others, *stage).is_none()) {
+            let mut sets: Vec<Vec<StageId>> = sets.iter().map(|set| stages(set)).collect();
+            let beside = |(at, set): (usize, &Vec<StageId>)| {
+                others.clear();
+                sets[..at].iter().flatten().for_each(|stage| {
+                    judged.beside(&mut others, *stage);
+                });
+                set.iter().any(|stage| judged.beside(&mut others.clone(), *stage).is_some())
+            };
+            if !sets.iter().enumerate().skip(1).any(beside) {
                 continue;
             }
+            // The smallest first: these are the odd ones.
+            sets.sort_by_key(Vec::len);
+            let firsts = sets.iter().flat_map(|set| set.iter().take(if sets.len() == 2 { 2 } else { 1 }));
             let mut diagnostic = Diagnostic::new(
                 &RULE,
                 origins.items[id.index()],
@@ -62,13 +74,37 @@ pub fn check(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             )
             .label("one may succeed and another fail")
             .help("let their workflows meet at a `barrier` after the deployment, or write `parallel all_or_nothing`");
-            for (stage, _) in branches.values().take(4) {
+            for stage in firsts.take(4) {
                 let name = &plan.stages[stage.index()].name;
                 diagnostic = diagnostic.also(origins.stages[stage.index()], format!("stage `{name}`"));
             }
             sink.push(diagnostic);
         }
     }
+}
+
+/// These branches in sets, each of which barriers join, directly or through others of them.
+fn joined<'m>(
+    branches: impl Iterator<Item = u32>,
+    members: impl Iterator<Item = &'m Vec<u32>>,
+) -> Vec<Vec<u32>> {
+    let branches: Vec<u32> = branches.collect();
+    let mut sets: UnionFind<usize> = UnionFind::new(branches.len());
+    for members in members {
+        let mut indexes = members.iter().filter_map(|branch| branches.binary_search(branch).ok());
+        if let Some(first) = indexes.next() {
+            indexes.for_each(|other| {
+                sets.union(first, other);
+            });
+        }
+    }
+    let mut found: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (index, branch) in branches.iter().enumerate() {
+        found.entry(sets.find(index)).or_default().push(*branch);
+    }
+    let mut found: Vec<Vec<u32>> = found.into_values().collect();
+    found.sort();
+    found
 }
 
 /// Whether an item has several branches that neither a promise nor one barrier joins.

@@ -107,6 +107,10 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
         let at = typer.at(phase.name.span);
         let places =
             [first, second].map(|index| Location { file: typer.file, span: infos[index].param.name.span });
+        // Either may be what was meant to be read.
+        typer.used.names.extend(
+            [first, second].map(|index| Location { file: typer.file, span: infos[index].param.name.span }),
+        );
         typer.sink.push(
             Diagnostic::new(&RULE, at, format!("which `{name}` does phase `{}` work on?", phase.name.text))
                 .label("several could be meant")

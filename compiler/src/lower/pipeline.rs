@@ -200,7 +200,8 @@ impl<'p> Lowerer<'_, 'p> {
         let mut parts = Vec::new();
         match item {
             PipelineItem::Lane(it) => {
-                lane = Some(self.indexed(&it.name.text, it.index.as_ref(), frame));
+                let name = self.indexed(&it.name.text, it.index.as_ref(), frame);
+                lane = Some(self.distinct(name, frame.at(it.name.span), "lane"));
                 for item in &it.items {
                     parts.extend(self.part(item, frame, id, number));
                 }
@@ -244,21 +245,26 @@ impl<'p> Lowerer<'_, 'p> {
         }
     }
 
-    /// Reports a stage or approval whose name was given before: a loop that leaves out the index, or repeats it.
+    /// Reports a stage, lane or approval whose name was given before: a loop that leaves out the index, or repeats it.
     pub fn distinct(&mut self, name: String, at: crate::diagnostic::Location, what: &str) -> String {
-        match self.stage_names.get(&name) {
+        // Lanes have names of their own.
+        let key = if what == "lane" { format!("lane {name}") } else { name.clone() };
+        match self.stage_names.get(&key) {
             // The same name in the source at two places was reported already.
             Some(first) if *first != at && !name.contains('[') => {}
             // `stage deployregion] = …`: it has an index.
             Some(_) if self.is_half_indexed(at) => {}
             Some(first) => {
                 let help = match what {
-                    "stage" if name.contains('[') => {
+                    "stage" | "lane" if name.contains('[') => {
                         "the index has to differ for each element of the loop, and the elements from each other".into()
                     }
                     "stage" => format!(
                         "stages of a loop need an index that tells them apart: `stage {name}[VARIABLE] = …`"
                     ),
+                    "lane" => {
+                        format!("lanes of a loop need an index that tells them apart: `lane {name}[VARIABLE] {{ … }}`")
+                    }
                     _ => "the elements of the loop have to differ: each gives its name to an approval".to_string(),
                 };
                 let mut diagnostic = checks::name_duplicate::report(at, *first, what, &name).help(help);
@@ -268,7 +274,7 @@ impl<'p> Lowerer<'_, 'p> {
                 self.sink.push(diagnostic);
             }
             None => {
-                self.stage_names.insert(name.clone(), at);
+                self.stage_names.insert(key, at);
             }
         }
         name

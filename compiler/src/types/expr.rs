@@ -475,6 +475,12 @@ impl<'a, 'p> Typer<'a, 'p> {
             self.sink.push(report);
             return Ty::Error;
         };
+        if arguments.len() != *count && self.model.program.is_damaged(self.file, span) {
+            arguments.iter().for_each(|argument| {
+                self.infer_quietly(argument);
+            });
+            return Ty::Error;
+        }
         if arguments.len() != *count {
             let at = self.at(span);
             let report = if arguments.len() < *count {

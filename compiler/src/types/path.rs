@@ -32,10 +32,15 @@ impl<'p> Typer<'_, 'p> {
         let environment = self.model.as_environment(found.0).filter(|_| found.1 == path.names.len());
         let Some(environment) = environment else {
             let at = self.at(path.span);
-            self.sink.push(checks::type_mismatch::report(at, "environment", "something else", &None));
+            let found = match found.1 < path.names.len() {
+                true => "something else",
+                false => kind_name(&self.model.decl(found.0).kind),
+            };
+            self.sink.push(checks::type_mismatch::report(at, "environment", found, &None));
             return Ty::Error;
         };
-        if self.model.is_broken(found.0) {
+        // Of what there is none of nothing can be said.
+        if self.model.is_broken(found.0) || environment.infrastructure.is_empty() {
             return Ty::List(Rc::new(Ty::Error));
         }
         let module = self.model.module(found.0.file);
@@ -127,7 +132,8 @@ impl<'p> Typer<'_, 'p> {
     /// Whether a path ends in a dot, behind which a name is missing: that is reported.
     pub(super) fn goes_on(&self, path: &Path) -> bool {
         let text = &self.model.program.file(self.file).text;
-        text.get(path.span.end as usize..).is_some_and(|rest| rest.starts_with('.'))
+        let rest = text.get(path.span.end as usize..).unwrap_or_default();
+        rest.starts_with('.') && !rest.starts_with(".*")
     }
 
     /// Whether a name seems to be declared where something was not understood.

@@ -167,11 +167,11 @@ fn providers(
     for alternative in ty.arguments.first().into_iter().flatten() {
         let name = alternative.name.text.as_str();
         match model.provider_named(module, name) {
-            Some(id) => providers.push(id),
+            Some(id) if model.is_deployment_type(id) || model.is_broken(id) => providers.push(id),
             // What an import would have brought that cannot be read.
             None if model.is_of_unreadable(module, name) => return None,
-            None => {
-                let known = model.provider_names(module);
+            _ => {
+                let known = model.deployment_types(module);
                 let at = Location { file, span: alternative.span };
                 sink.push(checks::name_unknown::report(at, "deployment type", name, known));
                 return None;

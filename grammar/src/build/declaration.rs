@@ -67,7 +67,10 @@ impl<'s> Build<'s> {
         let span = self.span(&pair);
         let mut nodes = self.keyworded(pair, "import");
         let path = match self.take(&mut nodes, Rule::text) {
-            Some(pair) => Some(self.plain(pair, "the path of an import")),
+            Some(pair) => {
+                let reported = self.errors.len();
+                Some(self.plain(pair, "the path of an import")).filter(|_| self.errors.len() == reported)
+            }
             None => {
                 self.expected(nodes.end, &[Rule::text]);
                 None

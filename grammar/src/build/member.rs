@@ -171,6 +171,9 @@ impl<'s> Build<'s> {
 
     /// Two members stand on one line with nothing between them.
     pub(super) fn unseparated(&mut self, place: Place, from: usize, to: usize) {
+        if from == to && self.indexing(to) {
+            return self.detail(Self::damage);
+        }
         let found = message::token(self.text, to);
         let span = self.place(found.start, found.end());
         let end = self.place(from, from);

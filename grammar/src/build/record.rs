@@ -404,7 +404,10 @@ impl<'s> Build<'s> {
         let head = nodes.end;
         let junk = self.take(nodes, Rule::head_junk);
         if let Some(junk) = &junk {
-            if self.begins_another(junk.start()) {
+            let word = message::token(self.text, junk.start()).text;
+            let member = rule == Rule::barrier_body
+                && matches!(word, "barrier" | "section" | "parallel" | "rollback" | "use" | "skip" | "only");
+            if member || self.begins_another(junk.start()) {
                 self.braces_of_another(nodes, rule, head, junk);
                 return None;
             }
