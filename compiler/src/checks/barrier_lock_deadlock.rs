@@ -92,7 +92,11 @@ fn claims(judged: &Judged<'_, '_>, sink: &mut Vec<Diagnostic>) {
             let capacity = plan.resources.get(resource).copied().unwrap_or(1);
             // A phase that asks where nothing of it is held waits for others, and they for nobody.
             let waits = if asks.is_some() { held > 0 } else { it.permits > capacity };
-            if waits && reported.insert((joint, resource)) {
+            // What the workflow itself holds is reported there.
+            let own = asks.is_some_and(|stage| {
+                plan.stages[stage.index()].uses.iter().any(|own| own.resource == resource)
+            });
+            if waits && !own && reported.insert((joint, resource)) {
                 sink.push(claimed_in_vain(judged, &plan, (claim, asks), (it, held, capacity)));
             }
         }

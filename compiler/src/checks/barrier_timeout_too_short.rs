@@ -8,8 +8,8 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::rules::Rule as CheckRule;
 use foldhash::HashMap;
 use lockstep_plan::{
-    BarrierId, BarrierKind, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction, Rule, ScopeId,
-    StageId, Step, StepId, Value, Work, format_duration,
+    BarrierId, BarrierKind, ConditionId, Expr, ItemId, Kind as FailureKind, Part, PlaceId, Plan, Reaction,
+    Rule, ScopeId, StageId, Step, StepId, Value, Work, format_duration,
 };
 use std::collections::BTreeSet;
 
@@ -105,8 +105,8 @@ fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnos
         for barrier in barriers {
             let there: Vec<&Alike<'_>> =
                 kinds.iter().filter(|kind| kind.index.contains_key(&barrier)).collect();
-            // One report for each barrier.
-            let found = there.iter().find_map(|own| {
+            // One report for each barrier: of who would have to wait longest, the first.
+            let found = there.iter().rev().filter_map(|own| {
                 let timeout = own.course.arrivals[own.index[&barrier]].timeout?;
                 let peers = there.iter().filter_map(|peer| {
                     let second = std::ptr::eq(*own, *peer);
@@ -118,6 +118,7 @@ fn look(judged: &Judged<'_, '_>, claiming: Option<&Plan>, sink: &mut Vec<Diagnos
                 let (needed, place) = peers.max_by_key(|(needed, _)| *needed)?;
                 (needed > timeout).then(|| (own.places[0][own.index[&barrier]], timeout, place, needed))
             });
+            let found = found.max_by_key(|(_, _, _, needed)| *needed);
             reports.extend(found.map(|found| report(judged, barrier, found, None)));
         }
         // One that a branch meets twice is a circle by itself.
@@ -226,14 +227,78 @@ fn report(
         format_duration(needed),
         if slots.is_some() { "raise `max`, " } else { "" }
     ));
+    let (parts, others) = parts(plan, (own, peer));
     if peer_at != own_at {
-        diagnostic = diagnostic.also(peer_at, format!("stage `{}` arrives here", stage(peer)));
+        let more = match others {
+            0 => String::new(),
+            _ => format!("; other steps before it may need {}", format_duration(others)),
+        };
+        diagnostic = diagnostic.also(peer_at, format!("stage `{}` arrives here{more}", stage(peer)));
+    }
+    for (step, needed, why) in parts {
+        let name = &plan.steps[step.index()].name;
+        let told = format!("`{name}` may need {}{why}", format_duration(needed));
+        diagnostic = diagnostic.also(origins.steps[step.index()], told);
     }
     if let Some((item, max)) = slots {
         let told = format!("{max} at once: `{}` may wait for one of the others to end first", stage(peer));
         diagnostic = diagnostic.also(origins.items[item.index()], told);
     }
     diagnostic
+}
+
+/// What a peer may need before it arrives, since the last barrier that both have crossed: of the steps that need most which one,
+/// how long, and with what; and what the others need, with its approvals and waits.
+fn parts(plan: &Plan, (own, peer): (PlaceId, PlaceId)) -> (Vec<(StepId, u64, &'static str)>, u64) {
+    /// Several are told of at most.
+    const MOST_PARTS: usize = 3;
+    let branch = |place: PlaceId| {
+        let stage = &plan.stages[plan.places[place.index()].stage?.index()];
+        plan.items[stage.item.index()].branches.get(stage.branch as usize)
+    };
+    let places = |place: PlaceId| {
+        let stages = branch(place).into_iter().flat_map(|branch| branch.stages());
+        let stages =
+            stages.map(|stage| &plan.stages[stage.index()]).filter(|stage| !never(plan, &stage.when));
+        let positions = stages.flat_map(|stage| &stage.positions).filter(|it| !never(plan, &it.when));
+        let works = positions.map(|it| &it.work);
+        works.take_while(move |work| !matches!(work, Work::Barrier(it) if *it == place))
+    };
+    let crossed: BTreeSet<BarrierId> = places(own)
+        .filter_map(|work| match work {
+            Work::Barrier(place) => Some(plan.places[place.index()].barrier),
+            Work::Steps(_) => None,
+        })
+        .collect();
+    let mut rules = Rules::default();
+    let mut parts = Vec::new();
+    for work in places(peer) {
+        match work {
+            Work::Barrier(place) if crossed.contains(&plan.places[place.index()].barrier) => parts.clear(),
+            Work::Barrier(_) => {}
+            Work::Steps(ids) => {
+                let ids = ids.iter().filter(|id| !never(plan, &plan.steps[id.index()].when));
+                let needed = ids.map(|id| (*id, longest(plan, &plan.steps[id.index()], &mut rules)));
+                parts.extend(needed.max_by_key(|(_, needed)| *needed));
+            }
+        }
+    }
+    parts.sort_by_key(|(_, needed)| std::cmp::Reverse(*needed));
+    let others = parts.iter().skip(MOST_PARTS).map(|(_, needed)| *needed).fold(0, u64::saturating_add);
+    let why = |(id, needed): (StepId, u64)| {
+        let step = &plan.steps[id.index()];
+        let reactions = reached(plan, step).into_iter().map(|rule| more(&rule.reaction, step.timeout));
+        let (retries, asks) = reactions.fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
+        let why = match (retries > 0, asks > 0) {
+            _ if step.action.provider == "wait" => "",
+            (true, true) => ", with its retries and the answer of a person",
+            (true, false) => ", with its retries",
+            (false, true) => ", with the answer of a person",
+            (false, false) => "",
+        };
+        (id, needed, why)
+    };
+    (parts.into_iter().take(MOST_PARTS).map(why).collect(), others)
 }
 
 /// The branches of an item by how they arrive, in order of the first of each.
@@ -273,6 +338,11 @@ fn kinds<'a>(
     kinds
 }
 
+/// Whether a condition keeps it away for good.
+fn never(plan: &Plan, when: &[ConditionId]) -> bool {
+    when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
+}
+
 /// When a branch may arrive at each of its barriers.
 fn arrive<'a>(
     judged: &Judged<'_, '_>,
@@ -282,9 +352,7 @@ fn arrive<'a>(
     claiming: Option<&'a Plan>,
 ) -> (Course<'a>, Vec<PlaceId>) {
     let plan = &judged.lowered.plan;
-    let never = |when: &[lockstep_plan::ConditionId]| {
-        when.iter().any(|id| plan.conditions[id.index()] == Expr::Value(Value::Bool(false)))
-    };
+    let never = |when: &[ConditionId]| never(plan, when);
     let (mut least, mut most) = (0_u64, 0_u64);
     let (mut course, mut places) = (Course::default(), Vec::new());
     let mut holding: Option<(StageId, u32)> = None;
