@@ -51,6 +51,15 @@ pub fn modules(model: &Model<'_>, sink: &mut Vec<Diagnostic>) {
                 let id = DeclId { file, index };
                 let at = model.location(id);
                 let name = model.name(id);
+                let built_in = model.provider_named(ModuleId::PRELUDE, name);
+                if let Some(built_in) = built_in.filter(|_| model.as_provider(id).is_some()) {
+                    sink.push(
+                        Diagnostic::new(&RULE, at, format!("provider `{name}` comes with the language"))
+                            .label("its steps would be read as these")
+                            .also(model.location(built_in), "this one")
+                            .help("give yours another name"),
+                    );
+                }
                 match seen.entry(Cow::Borrowed(name)) {
                     Entry::Occupied(first) => sink.push(report(at, first.get().0, "name", name)),
                     Entry::Vacant(entry) => {

@@ -357,6 +357,17 @@ impl<'p> Typer<'_, 'p> {
                 }
             }
         }
+        // Of what comes with the language the program is this one.
+        let is_own = self.module() != ModuleId::PRELUDE && !provider.steps.is_empty();
+        let names = || provider.settings.iter().map(|setting| setting.name.text.as_str());
+        let is_told = names().any(|name| name == "program") || suggest::slipped("program", names());
+        if is_own && !is_told && !self.model.program.is_damaged(self.file, declaration.span) {
+            let at = self.at(declaration.name.span);
+            let what = format!("provider `{}`", declaration.name.text);
+            let report = checks::type_argument_missing::settings(at, &what, &["program"]);
+            let help = "write `program = \"./PROGRAM\"`: it is what carries the steps out";
+            self.sink.push(report.label("nothing carries its steps out").help(help));
+        }
         let groups = [&provider.service, &provider.infrastructure]
             .into_iter()
             .flatten()
