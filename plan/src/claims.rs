@@ -14,8 +14,9 @@ use crate::{
     BarrierKind, BlockItem, Branch, Claim, ClaimId, ClaimScope, Concurrency, Expr, Held, ItemId, Plan,
     Reaction, ServiceId, StageId, TargetId, Use, Work,
 };
+use foldhash::HashMap;
 use petgraph::unionfind::UnionFind;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Permits by resource.
 type Permits<'a> = BTreeMap<&'a str, u32>;
@@ -27,7 +28,7 @@ impl Plan {
     /// Fills [`Plan::claims`] from what the stages use. Called once, when everything else of the plan is there.
     pub fn join_claims(&mut self) {
         let mut union = self.joined();
-        let (mut members, mut order) = (HashMap::new(), Vec::new());
+        let (mut members, mut order) = (HashMap::default(), Vec::new());
         for stage in self.stage_ids() {
             let of = union.find_mut(stage.0);
             members.entry(of).or_insert_with(|| {
@@ -93,7 +94,7 @@ impl Plan {
         for branch in self.items.iter().flat_map(|item| &item.branches) {
             join(&mut union, &mut branch.stages());
         }
-        let mut on: HashMap<Key<'_>, StageId> = HashMap::new();
+        let mut on: HashMap<Key<'_>, StageId> = HashMap::default();
         for stage in self.stage_ids() {
             for held in self.held_by(stage) {
                 let first = *on.entry(self.key(held)).or_insert(stage);

@@ -4,8 +4,9 @@
 //! or finding out what the target runs, lasts. Whoever came first is let in first here; for real it is anybody's guess.
 
 use crate::{Event, Expr, Plan, ServiceId, StageId, StepId, TargetId};
+use foldhash::HashMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The provider whose driver works so.
 const IN_TURN: &str = "local";
@@ -34,7 +35,7 @@ pub(crate) struct Roots {
 impl Roots {
     /// Nobody works yet.
     pub fn new(plan: &Plan) -> Self {
-        let mut known: HashMap<Vec<Option<&Expr>>, u32> = HashMap::new();
+        let mut known: HashMap<Vec<Option<&Expr>>, u32> = HashMap::default();
         let of = plan.targets.iter().zip(0..).map(|(target, number)| {
             let identity = || target.identity().map(|(_, value)| value).collect();
             (target.provider == IN_TURN).then(|| *known.entry(identity()).or_insert(number))

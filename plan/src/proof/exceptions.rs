@@ -8,7 +8,8 @@
 use super::course::{Course, Fault, Judged, Truth, What, course, soft_barriers};
 use crate::machine::{Settled, final_verdict, judge_barrier};
 use crate::{ItemId, PlaceId, Plan, Reaction, ScopeId, StepId, Verdict};
-use std::collections::{BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::BTreeSet;
 
 /// Changes that may stay although their stage failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use super::causes::comes_to;
 use super::course::{Course, Fault, Trigger, Truth, What, course, may_be_passed_over, soft_barriers};
 use super::worlds::{Known, places, without_steps};
 use crate::{BarrierId, Expr, ItemId, Plan, Role, StepId, Verdict};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where every shape has come to at least.
 type Cut = Vec<usize>;
@@ -56,7 +57,7 @@ impl<'a> Group<'a> {
         let soft = soft_barriers(plan, item, &truth);
         let count = plan.items[item.index()].branches.len();
         let mut shapes: Vec<Shape> = Vec::new();
-        let mut known: HashMap<((Undoing, Vec<String>), Key), usize> = HashMap::new();
+        let mut known: HashMap<((Undoing, Vec<String>), Key), usize> = HashMap::default();
         let mut branches = Vec::new();
         for branch in 0..count {
             let course = course(plan, item, branch, &truth, &soft);
@@ -200,7 +201,7 @@ fn behind(course: &Course) -> Vec<Option<BarrierId>> {
 
 /// See [`Group::first_judged`].
 fn first_judged(branches: &[(usize, Course)]) -> HashMap<BarrierId, (bool, Point)> {
-    let mut first: HashMap<BarrierId, (usize, (bool, Point))> = HashMap::new();
+    let mut first: HashMap<BarrierId, (usize, (bool, Point))> = HashMap::default();
     for (shape, course) in branches {
         let mut begins = 0;
         for (at, element) in course.elements.iter().enumerate() {
