@@ -317,7 +317,9 @@ impl Scan<'_> {
     /// Where the lines begin above the closing brace of this line that are indented as if they stood in a block, where the line
     /// is missing that opens it.
     fn headless(&self) -> Option<usize> {
-        if self.at != self.line + self.indent || self.in_hole() {
+        // What stands in the brackets that are open has its head.
+        let headed = self.open.last().is_some_and(|open| open.indent >= self.indent);
+        if self.at != self.line + self.indent || self.in_hole() || headed {
             return None;
         }
         let floor = self.open.last().map_or(0, |open| open.at + 1);
