@@ -97,8 +97,10 @@ pub fn ambiguous<'p>(typer: &mut Typer<'_, 'p>, phase: &'p Phase, infos: &[Param
         typer.standing.ambiguous = true;
         let given = phase.settings.iter().map(|it| it.name.text.as_str());
         let mut others = given.filter(|given| !kinds.iter().any(|(kind, _)| kind == given));
-        // The phase may have said so in what was not understood of it, or under a name with a slip.
-        if others.any(|other| suggest::slipped(name, [other]))
+        // Two parameters of one name are reported; the phase may have said so in what was not understood of it, or under a
+        // name with a slip.
+        if infos[first].name() == infos[second].name()
+            || others.any(|other| suggest::slipped(name, [other]))
             || !deploys()
             || model.program.is_damaged(file, phase.span)
         {

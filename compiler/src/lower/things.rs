@@ -503,8 +503,12 @@ impl<'p> Lowerer<'_, 'p> {
         };
         match of {
             Val::Environment(id) => {
-                let count = self.model.as_environment(id).map_or(0, |it| it.infrastructure.len());
-                Val::List((0..count).map(|index| self.target(id, index)).collect())
+                let all = self.model.as_environment(id).map_or(&[][..], |it| &it.infrastructure);
+                // Of two of one name, which is an error of its own, the first counts.
+                let repeated = crate::types::repeated(all.iter().map(|it| it.name.text.as_str()));
+                let again: foldhash::HashSet<usize> = repeated.into_iter().map(|(_, again)| again).collect();
+                let indexes = (0..all.len()).filter(|index| !again.contains(index));
+                Val::List(indexes.map(|index| self.target(id, index)).collect())
             }
             _ => Val::Unknown(self.model.program.text(frame.file, path.span).to_string()),
         }

@@ -139,6 +139,8 @@ impl<'p> Typer<'_, 'p> {
                 let at = self.at(owner);
                 self.sink.push(checks::type_argument_missing::one_of(at, &what.to_string(), &choices));
             }
+            // Twice the same is said of any name.
+            [first, others @ ..] if others.iter().all(|other| other.name.text == first.name.text) => {}
             [first, second, ..] => {
                 let (at, first_at) = (self.at(second.name.span), self.at(first.name.span));
                 self.sink.push(checks::type_argument_unknown::one_of(

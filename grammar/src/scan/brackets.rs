@@ -314,6 +314,32 @@ impl Scan<'_> {
         false
     }
 
+    /// Whether this line says again what the line before it says, which has opened a block.
+    pub(super) fn is_doubled(&self) -> bool {
+        let Some(open) = self.open.last() else { return false };
+        let first = &self.source[open.line..self.line];
+        first.len() <= HEADLESS && {
+            let line = self.source[self.line..].lines().next().unwrap_or_default();
+            first.trim_end() == line.trim_end() && !line.trim().is_empty()
+        }
+    }
+
+    /// Leaves it out.
+    pub(super) fn drop_doubled(&mut self) -> bool {
+        let end = self.line_end(self.at);
+        let end = self.line + self.source[self.line..end].trim_end().len();
+        let Some(open) = self.open.last().copied() else { return false };
+        let whole = Span::new(self.line, (end + 1).min(self.bytes.len()));
+        self.report(
+            message::unexpected(Span::new(self.at, end), "this line stands here twice", "again here")
+                .related(Span::new(open.line + open.indent, open.at + 1), "first here")
+                .replace("remove it", whole, ""),
+        );
+        self.blank(self.at, end);
+        self.at = end;
+        true
+    }
+
     /// Where the lines begin above the closing brace of this line that are indented as if they stood in a block, where the line
     /// is missing that opens it.
     fn headless(&self) -> Option<usize> {

@@ -366,7 +366,7 @@ impl Scan<'_> {
         self.indent = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.at = at + self.indent;
         let first = self.byte(self.at);
-        if self.in_hole() {
+        if self.in_hole() || self.careful && self.is_doubled() && self.drop_doubled() {
             return;
         }
         if self.indent == 0 && first.is_ascii_lowercase() && declares(&self.source[at..]) {
