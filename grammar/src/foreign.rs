@@ -204,6 +204,12 @@ pub(crate) fn top_level(word: &str, next: &str) -> Option<&'static str> {
         }
         "{" | "[" => "this is not JSON: a file holds declarations, like `service NAME = PROVIDER { … }`",
         "@" => "there are no annotations; retries and conditions stand in the braces of what they are about",
+        "template" | "templates" | "playbook" | "stack" | "chart" => {
+            "what is done the same way again and again is a `workflow NAME(PARAMETERS) { … }`"
+        }
+        "lock" | "mutex" | "semaphore" => {
+            "what is shared is a `resource NAME { capacity = 1 }`, taken with `use NAME` in a phase or a workflow"
+        }
         "from" => "write `import \"../directory\"`",
         _ if next == ":" => {
             "this is not YAML: a file holds declarations, like `service NAME = PROVIDER { … }`"

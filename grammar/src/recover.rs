@@ -53,6 +53,12 @@ impl<'s> Build<'s> {
         if self.indexing(start) {
             return;
         }
+        if self.text[start..].starts_with("://") {
+            let found = message::token(self.text, start);
+            let span = self.place(found.start, found.end());
+            let error = message::unexpected(span, "expected a comma or a new line, found `:`", "no text");
+            return self.report(error.help("text stands in quotes: `\"https://…\"`"));
+        }
         self.expected(start, rules);
         let word = message::token(self.text, start).text;
         if rules.contains(&Rule::separator)
@@ -386,6 +392,15 @@ fn foreign(word: Token<'_>, next: Token<'_>, place: Place, span: Span) -> Option
         "foreach" | "for_each" | "loop" => {
             spelled(format!("there is no `{}`", word.text), "write `for x in LIST { … }`")
         }
+        "matrix" => spelled("there is no `matrix`".into(), "write `for x in LIST { … }` in a `parallel`"),
+        "concurrent" | "concurrently" | "fork" => spelled(
+            format!("there is no `{}`", word.text),
+            "what runs at the same time stands in `parallel { … }`",
+        ),
+        "lock" | "mutex" | "semaphore" | "acquire" if is_name(next.text) => spelled(
+            format!("there is no `{}`", word.text),
+            "what is shared is a `resource NAME { capacity = 1 }`, taken with `use NAME` in a phase or a workflow",
+        ),
         "include" | "require" | "using" if place == Place::File => {
             spelled(format!("there is no `{}`", word.text), "write `import \"../directory\"`")
         }

@@ -23,12 +23,17 @@ pub fn report<'a>(
     } else {
         format!("there is no {what} `{name}`")
     };
-    let help = if let Some(ours) = elsewhere(what, name) {
+    let help = if what == "deployment type" && matches!(name, "k8s" | "kube" | "k8") {
+        Some("did you mean `kubernetes`?".into())
+    } else if let Some(ours) = elsewhere(what, name) {
         Some(format!("did you mean `{ours}`?"))
     } else if let Some(help) = lockstep_grammar::foreign_value_help(name).filter(|_| what == "name") {
         Some(help.to_string())
     } else if matches!(what, "name" | "step") {
-        suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+        let near = suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"));
+        near.or_else(|| {
+            (what == "name").then(|| format!("{DECLARE}, or write it in quotes if it is text: `\"{name}\"`"))
+        })
     } else if what == "type" && matches!(name, "Optional" | "optional" | "Option" | "Maybe") {
         Some("what may be left out is `name: type?`".into())
     } else if what == "function" && matches!(name, "not" | "NOT") {
@@ -41,6 +46,14 @@ pub fn report<'a>(
         suggest::help(what, name, known)
     };
     Diagnostic::new(&RULE, at, message).label("not known here").maybe_help(help)
+}
+
+/// What may be done about a name that is like no other.
+const DECLARE: &str = "declare it";
+
+/// A name that is read within a text is meant to be one.
+pub fn within_text(found: &mut Diagnostic) {
+    found.help.take_if(|help| found.rule == RULE.name && help.starts_with(DECLARE));
 }
 
 /// `web(version)`, as if a service were a function.

@@ -53,6 +53,8 @@ fn elsewhere(name: &str) -> Option<String> {
     match name {
         "skip_if" => Some("write `skip if CONDITION`, without `=`".into()),
         "only_if" => Some("write `only if CONDITION`, without `=`".into()),
+        "use" => Some("write `use RESOURCE`, without `=`".into()),
+        "notify" => Some("write `notify CHANNEL on EVENT`, without `=`".into()),
         _ => lockstep_grammar::foreign_help(name),
     }
 }

@@ -49,6 +49,16 @@ fn advice(expected: &str, found: &str) -> Option<String> {
         (_, found) if found.ends_with('?') => {
             Some("it may be missing: `default(value, otherwise)` says what then".into())
         }
+        (list, found) if list.starts_with("list<") && !found.starts_with("list<") => {
+            Some("a list is written in brackets: `[a, b]`".into())
+        }
+        (target, "environment") if target.starts_with("infrastructure") => {
+            Some("name one of its targets: `ENVIRONMENT.TARGET`".into())
+        }
+        (named, "string") if ["service", "infrastructure"].iter().any(|kind| named.starts_with(kind)) => {
+            Some("it is named without quotes".into())
+        }
+        ("group" | "channel" | "environment", "string") => Some("it is named without quotes".into()),
         ("secret", _) => Some("declare one: `secret NAME = env { name = \"…\" }`".into()),
         _ => None,
     }

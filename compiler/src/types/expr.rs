@@ -360,7 +360,9 @@ impl<'a, 'p> Typer<'a, 'p> {
     pub(super) fn text(&mut self, text: &'p Text) {
         for part in &text.parts {
             let TextPart::Expr(expr) = part else { continue };
+            let before = self.sink.len();
             let ty = self.infer(expr);
+            self.sink[before..].iter_mut().for_each(checks::name_unknown::within_text);
             let at = self.at(expr.span);
             if *ty.required() == Ty::Secret {
                 self.sink

@@ -78,9 +78,20 @@ impl<'s> Build<'s> {
         if message::is_reserved(&name.text) && self.foreign_key(&name) {
             return None;
         }
+        let is_yaml = nodes.pairs.peek().is_some_and(|pair| pair.as_str() == ":");
+        if is_yaml && matches!(name.text.as_str(), "use" | "notify") {
+            let help = match name.text.as_str() {
+                "use" => "write `use RESOURCE`, or `use RESOURCE { permits = 2 }`",
+                _ => "write `notify CHANNEL on EVENT, …`",
+            };
+            let message = format!("`{}` is nothing to be set", name.text);
+            self.report(message::spelling(name.span, message, "not Lockstep").help(help));
+            self.damage();
+            return None;
+        }
         let keyword =
             matches!(name.text.as_str(), "phase" | "step" | "section" | "barrier" | "infrastructure");
-        if keyword && nodes.pairs.peek().is_some_and(|pair| pair.as_str() == ":") {
+        if keyword && is_yaml {
             self.expected(end, &[Rule::name]);
             self.damage();
             return None;
