@@ -146,50 +146,71 @@ pub(crate) struct Node {
     pub inside: u32,
 }
 
-/// A piece of text that matched a rule, and what matched inside.
+/// A text and the nodes it came to.
+#[derive(Debug)]
+pub(crate) struct Tree<'t> {
+    pub text: &'t str,
+    pub nodes: &'t [Node],
+}
+
+/// A piece of text that matched a rule, and what matched inside. Small enough for two registers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<'t> {
-    text: &'t str,
-    node: &'t Node,
-    inside: &'t [Node],
+    tree: &'t Tree<'t>,
+    /// Which node it is.
+    at: u32,
+}
+
+impl<'t> Tree<'t> {
+    /// What all of it matched.
+    pub fn root(&'t self) -> Pair<'t> {
+        Pair { tree: self, at: 0 }
+    }
 }
 
 impl<'t> Pair<'t> {
-    /// The first of some nodes.
-    pub fn first(text: &'t str, nodes: &'t [Node]) -> Option<Pair<'t>> {
-        Pairs { text, nodes }.next()
+    fn node(self) -> &'t Node {
+        &self.tree.nodes[self.at as usize]
     }
 
     pub fn as_rule(self) -> Rule {
-        self.node.rule
+        self.node().rule
     }
 
     pub fn start(self) -> usize {
-        self.node.start as usize
+        self.node().start as usize
     }
 
     pub fn end(self) -> usize {
-        self.node.end as usize
+        self.node().end as usize
     }
 
     /// What matched.
     pub fn as_str(self) -> &'t str {
-        &self.text[self.start()..self.end()]
+        let node = self.node();
+        &self.tree.text[node.start as usize..node.end as usize]
     }
 
     pub fn into_inner(self) -> Pairs<'t> {
-        Pairs { text: self.text, nodes: self.inside }
+        let at = self.at + 1;
+        Pairs { tree: self.tree, at, end: at + self.node().inside }
     }
 }
 
 /// Neighbours in the tree.
 #[derive(Debug, Clone)]
 pub(crate) struct Pairs<'t> {
-    text: &'t str,
-    nodes: &'t [Node],
+    tree: &'t Tree<'t>,
+    /// The next node, and the one behind the last.
+    at: u32,
+    end: u32,
 }
 
 impl<'t> Pairs<'t> {
+    fn node(&self) -> Option<&'t Node> {
+        if self.at < self.end { self.tree.nodes.get(self.at as usize) } else { None }
+    }
+
     /// The next one, which stays the next.
     pub fn peek(&self) -> Option<Pair<'t>> {
         self.clone().next()
@@ -197,17 +218,17 @@ impl<'t> Pairs<'t> {
 
     /// The rule of the next one, which stays the next.
     pub fn rule(&self) -> Option<Rule> {
-        self.nodes.first().map(|node| node.rule)
+        self.node().map(|node| node.rule)
     }
 
     /// Whether the next one is the last.
     pub fn is_single(&self) -> bool {
-        self.nodes.first().is_some_and(|node| node.inside as usize + 1 == self.nodes.len())
+        self.node().is_some_and(|node| self.at + 1 + node.inside == self.end)
     }
 
     /// The next one, if its rule is wanted.
     pub fn next_if(&mut self, wanted: impl FnOnce(Rule) -> bool) -> Option<Pair<'t>> {
-        if self.nodes.first().is_some_and(|node| wanted(node.rule)) { self.next() } else { None }
+        if self.rule().is_some_and(wanted) { self.next() } else { None }
     }
 }
 
@@ -215,9 +236,9 @@ impl<'t> Iterator for Pairs<'t> {
     type Item = Pair<'t>;
 
     fn next(&mut self) -> Option<Pair<'t>> {
-        let (node, rest) = self.nodes.split_first()?;
-        let (inside, rest) = rest.split_at(node.inside as usize);
-        self.nodes = rest;
-        Some(Pair { text: self.text, node, inside })
+        let node = self.node()?;
+        let pair = Pair { tree: self.tree, at: self.at };
+        self.at += 1 + node.inside;
+        Some(pair)
     }
 }

@@ -106,7 +106,7 @@ impl<'s> Build<'s> {
         self.mute = None;
         let mut nodes = std::mem::take(&mut self.nodes);
         match matcher::file(self.text, &mut nodes) {
-            Ok(pair) => self.file(pair),
+            Ok(tree) => self.file(tree.root()),
             Err(Unreadable { at }) => self.unreadable(at),
         }
         self.nodes = nodes;
@@ -118,10 +118,10 @@ impl<'s> Build<'s> {
         self.text = &self.repaired.text[range.clone()];
         self.base = range.start;
         let mut nodes = std::mem::take(&mut self.nodes);
-        let pair = matcher::unscanned(self.text, &mut nodes);
-        let plain = pair.is_some();
-        if let Some(pair) = pair {
-            self.file(pair);
+        let tree = matcher::unscanned(self.text, &mut nodes);
+        let plain = tree.is_some();
+        if let Some(tree) = tree {
+            self.file(tree.root());
         }
         self.nodes = nodes;
         plain && self.errors.is_empty() && self.broken.is_empty()

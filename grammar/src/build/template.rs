@@ -64,7 +64,7 @@ impl<'s> Build<'s> {
         self.base = start;
         let mut nodes = std::mem::take(&mut self.nodes);
         let value = match matcher::hole(self.text, &mut nodes) {
-            Ok(pair) => self.hole(pair),
+            Ok(tree) => self.hole(tree.root()),
             Err(Unreadable { at }) => {
                 self.unreadable(at);
                 None

@@ -125,8 +125,8 @@ impl<'s> FilePrinter<'s> {
     fn declaration(&mut self, from: usize, start: usize, end: usize) -> bool {
         let text = &self.source[start..end];
         let mut nodes = Vec::new();
-        let Ok(file) = matcher::file(text, &mut nodes) else { return false };
-        let Some(pair) = file.into_inner().next() else { return false };
+        let Ok(tree) = matcher::file(text, &mut nodes) else { return false };
+        let Some(pair) = tree.root().into_inner().next() else { return false };
         let mut member = Reader::new(text).member(pair);
         let spread = member.multiline || member.is_breakable() && member.width > print::WIDTH;
         match gap(&self.source[from..start], from > 0) {

@@ -20,7 +20,7 @@ mod workflow;
 #[cfg(test)]
 mod tests;
 
-use crate::syntax::{Node, Pair, Rule};
+use crate::syntax::{Node, Rule, Tree};
 use std::collections::BTreeSet;
 
 /// How deep expressions, types and brackets may nest before a text is given up. The tree builder reports what is deeper than
@@ -37,23 +37,23 @@ pub(crate) struct Unreadable {
 }
 
 /// Reads a file, or a piece of one that ends before a declaration. `nodes` is where the tree goes; what it held is dropped.
-pub(crate) fn file<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Result<Pair<'t>, Unreadable> {
+pub(crate) fn file<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Result<Tree<'t>, Unreadable> {
     read(text, nodes, Matcher::file)
 }
 
 /// Reads a piece of a source that has not been scanned. Nothing where there is something that only the scan judges.
-pub(crate) fn unscanned<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Option<Pair<'t>> {
+pub(crate) fn unscanned<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Option<Tree<'t>> {
     let mut plain = true;
-    let pair = read(text, nodes, |matcher| {
+    let tree = read(text, nodes, |matcher| {
         let matched = matcher.file();
         plain = matcher.plain;
         matched
     });
-    pair.ok().filter(|_| plain)
+    tree.ok().filter(|_| plain)
 }
 
 /// Reads the `${…}` that a text begins with.
-pub(crate) fn hole<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Result<Pair<'t>, Unreadable> {
+pub(crate) fn hole<'t>(text: &'t str, nodes: &'t mut Vec<Node>) -> Result<Tree<'t>, Unreadable> {
     read(text, nodes, Matcher::hole)
 }
 
@@ -61,7 +61,7 @@ fn read<'t>(
     text: &'t str,
     nodes: &'t mut Vec<Node>,
     rule: impl FnOnce(&mut Matcher<'t>) -> bool,
-) -> Result<Pair<'t>, Unreadable> {
+) -> Result<Tree<'t>, Unreadable> {
     let mut matcher = Matcher {
         text,
         bytes: text.as_bytes(),
@@ -78,10 +78,10 @@ fn read<'t>(
     let matched = rule(&mut matcher);
     let Matcher { nodes: found, too_deep, .. } = matcher;
     *nodes = found;
-    match Pair::first(text, nodes) {
-        Some(pair) if matched && too_deep.is_none() => Ok(pair),
-        _ => Err(Unreadable { at: too_deep.unwrap_or(0) }),
+    if !matched || too_deep.is_some() || nodes.is_empty() {
+        return Err(Unreadable { at: too_deep.unwrap_or(0) });
     }
+    Ok(Tree { text, nodes })
 }
 
 /// How far a text has been matched.
